@@ -1,0 +1,1 @@
+"""The napari shell: the only folder that imports napari or Qt."""

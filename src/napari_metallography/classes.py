@@ -1,0 +1,57 @@
+"""Phase classes and the one convention of label values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+UNLABELLED = 255
+"""Class index of an unlabelled pixel in files, tensors and tables."""
+
+PALETTE = ("#808080", "#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7")
+"""Okabe and Ito's colours, told apart by colour-blind readers; the first class is the matrix."""
+
+
+class PhaseClass(BaseModel):
+    """A phase: its name and its colour as `#rrggbb`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str = Field(min_length=1)
+    colour: str = Field(pattern=r"^#[0-9a-fA-F]{6}$")
+
+    @property
+    def rgb(self) -> tuple[int, int, int]:
+        """The colour as three numbers from 0 to 255."""
+        red, green, blue = bytes.fromhex(self.colour[1:])
+        return red, green, blue
+
+
+def named_classes(names: Sequence[str]) -> tuple[PhaseClass, ...]:
+    """Classes with the palette's colours, repeated when there are more names than colours."""
+    return tuple(
+        PhaseClass(name=name, colour=PALETTE[index % len(PALETTE)])
+        for index, name in enumerate(names)
+    )
+
+
+def indices_to_layer(indices: NDArray[np.integer]) -> NDArray[np.uint8]:
+    """Class indices (255 = unlabelled) to Labels-layer values (index + 1, 0 = unlabelled).
+
+    Both arrays have the same shape.
+    """
+    return (np.asarray(indices).astype(np.uint8) + np.uint8(1)).astype(np.uint8)
+
+
+def layer_to_indices(labels: NDArray[np.integer]) -> NDArray[np.uint8]:
+    """Labels-layer values (0 = unlabelled) to class indices (255 = unlabelled).
+
+    Both arrays have the same shape. Raises `ValueError` for a value above 255.
+    """
+    labels = np.asarray(labels)
+    if labels.size and int(labels.max()) > UNLABELLED:
+        raise ValueError("a Labels layer of classes holds values from 0 to 255")
+    return (labels.astype(np.uint8) - np.uint8(1)).astype(np.uint8)

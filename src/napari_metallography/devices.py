@@ -1,0 +1,54 @@
+"""Where the computation runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psutil
+import torch
+
+from .errors import DeviceError, InputError
+
+OUT_OF_MEMORY = "the device ran out of memory; close other programs, or use --device cpu"
+
+
+def choose_device(name: str) -> torch.device:
+    """The device for "auto", "cpu" or "cuda".
+
+    Raises
+    ------
+    InputError
+        When the name is unknown, or "cuda" is asked for where there is none.
+    """
+    if name not in ("auto", "cpu", "cuda"):
+        raise InputError(f"unknown device '{name}'; choose auto, cpu or cuda")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError("no CUDA device is available here; use --device cpu or auto")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes of memory free on the device now."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    return int(psutil.virtual_memory().available)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, on either kind of device."""
+    return isinstance(error, MemoryError | torch.cuda.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and "not enough memory" in str(error)
+    )
+
+
+@contextmanager
+def device_errors() -> Iterator[None]:
+    """Turn a device's failure into `DeviceError`, which reaches the user everywhere."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if is_out_of_memory(error):
+            raise DeviceError(OUT_OF_MEMORY) from error
+        first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DeviceError(f"the computation failed on the device: {first_line}") from error

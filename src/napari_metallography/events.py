@@ -1,0 +1,62 @@
+"""What long computations report while they run.
+
+A long computation is a generator that yields events and *returns* its result. Iterating drives
+it, closing it cancels it cleanly, and `yield from` composes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """`done` of `total` steps are finished; `message` says what the steps are."""
+
+    done: int
+    total: int
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something the user should know although the computation goes on."""
+
+    message: str
+
+
+@dataclass(frozen=True)
+class TrainingStep:
+    """One row of a training history.
+
+    `metrics` holds validation results and is empty between validations.
+    """
+
+    iteration: int
+    loss: float
+    learning_rate: float
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+Event = Progress | Notice | TrainingStep
+Events = Generator[Event, None, T]
+
+
+def ignore(event: Event) -> None:
+    """Take an event and do nothing with it."""
+
+
+def drain(events: Events[T], on_event: Callable[[Event], None] = ignore) -> T:
+    """Run a computation to its end, hand each event to `on_event` and return the result."""
+    try:
+        while True:
+            on_event(next(events))
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+    finally:
+        events.close()

@@ -1,0 +1,1 @@
+"""Images, labels, tables and overlays in and out of files."""

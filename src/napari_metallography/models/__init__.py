@@ -1,0 +1,1 @@
+"""Model files, the registry and the shipped weights."""

@@ -1,0 +1,74 @@
+"""What a model file says of itself."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from .. import __version__
+from ..classes import PhaseClass
+
+Task = Literal["segmentation", "grain-size", "structure", "few-shot", "defects"]
+PixelSizeRange = Annotated[tuple[float, float], Field(description="smallest and largest, µm")]
+
+
+class Normalisation(BaseModel):
+    """Channel means and standard deviations on the scale 0 to 255."""
+
+    model_config = ConfigDict(frozen=True)
+
+    mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
+    std: tuple[float, float, float] = (58.395, 57.12, 57.375)
+
+
+class Network(BaseModel):
+    """What is needed to build the network again.
+
+    `enlargement` is the factor by which the input is resized before the network sees it: 2 for
+    fine particles, 0.5 for the paper's enlarged receptive field.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    architecture: str
+    encoder: str
+    enlargement: float = Field(default=1.0, gt=0)
+
+
+class DataSource(BaseModel):
+    """Where the training data came from."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    digest: str
+    images: tuple[str, ...] = ()
+    licence: str = "unstated"
+    attribution: str = ""
+
+
+class ModelCard(BaseModel):
+    """The JSON card in a model file's metadata."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    task: Task
+    network: Network
+    classes: tuple[PhaseClass, ...]
+    normalisation: Normalisation = Normalisation()
+    pixel_size_um: PixelSizeRange | None = None
+    data: DataSource
+    parent: str | None = Field(default=None, description="digest of the model it was tuned from")
+    training: dict[str, str | int | float | bool | None] = {}
+    metrics: dict[str, float] = {}
+    storage: Literal["float32", "float16"] = "float32"
+    notice: str = ""
+    version: str = __version__
+
+    @model_validator(mode="after")
+    def _has_two_classes(self) -> ModelCard:
+        if len(self.classes) < 2:
+            raise ValueError("a model needs two classes at least")
+        return self

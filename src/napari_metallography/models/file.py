@@ -1,0 +1,89 @@
+"""The model file: safetensors with a JSON card in its metadata. Pickles are never loaded."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from ..errors import InputError
+from ..io.files import require_file, write_bytes
+from .card import ModelCard, Task
+
+_CARD_KEY = "napari_metallography"
+_PICKLE_STARTS = (b"\x80", b"PK\x03\x04")
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A model as read: its card, its tensors and the SHA-256 digest of the file."""
+
+    card: ModelCard
+    state: dict[str, Tensor]
+    digest: str
+
+
+def write_model(path: Path, card: ModelCard, state: dict[str, Tensor]) -> None:
+    """Write a model whole or not at all, in the storage precision its card names."""
+    dtype = getattr(torch, card.storage)
+    stored = {
+        name: tensor.detach().cpu().to(dtype if tensor.is_floating_point() else tensor.dtype)
+        for name, tensor in state.items()
+    }
+    contiguous = {name: tensor.contiguous() for name, tensor in stored.items()}
+    write_bytes(path, safetensors.torch.save(contiguous, {_CARD_KEY: card.model_dump_json()}))
+
+
+def read_model(path: Path, task: Task) -> ModelFile:
+    """Read a model for `task`; floating-point tensors come back as float32.
+
+    Raises
+    ------
+    InputError
+        When the file is missing, not a model of this package, or a model of another task.
+    """
+    content = _content(path)
+    card = _card(path, content)
+    if card.task != task:
+        raise InputError(f"{path}: a model for {card.task}, not for {task}")
+    state = safetensors.torch.load(content)
+    return ModelFile(
+        card=card,
+        state={name: t.float() if t.is_floating_point() else t for name, t in state.items()},
+        digest=hashlib.sha256(content).hexdigest(),
+    )
+
+
+def read_card(path: Path) -> ModelCard:
+    """Read a model's card; errors as for `read_model`."""
+    return _card(path, _content(path))
+
+
+def _content(path: Path) -> bytes:
+    # Bytes, not a memory map: Windows locks mapped files.
+    require_file(path)
+    content = path.read_bytes()
+    if content.startswith(_PICKLE_STARTS):
+        raise InputError(f"{path}: a pickle; only .safetensors models are loaded, pickles can run code")
+    return content
+
+
+def _card(path: Path, content: bytes) -> ModelCard:
+    try:
+        length = int.from_bytes(content[:8], "little")
+        header = json.loads(content[8 : 8 + length])
+        safetensors.deserialize(content)
+        return ModelCard.model_validate_json(header["__metadata__"][_CARD_KEY])
+    except (safetensors.SafetensorError, ValueError, TypeError) as error:
+        if isinstance(error, ValidationError):
+            raise InputError(f"{path}: its model card cannot be read by this version") from error
+        raise InputError(f"{path}: not a model file (or a truncated one)") from error
+    except KeyError as error:
+        raise InputError(f"{path}: holds tensors but no model card of this plugin") from error

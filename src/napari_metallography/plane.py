@@ -1,0 +1,106 @@
+"""A plane of an image as the computations see it: windows of 8-bit RGB, read when needed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import InputError
+
+_SAMPLES_A_SIDE = 1024
+
+
+class ArrayLike(Protocol):
+    """What NumPy, dask and zarr arrays have in common."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Length of each axis."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the elements."""
+
+    def __getitem__(self, key: Any) -> Any:
+        """A part of the array."""
+
+
+@dataclass(frozen=True)
+class Plane:
+    """One micrograph of shape (Y, X) or (Y, X, 3 or 4).
+
+    8-bit grey values are taken as they are. Other types are mapped linearly to 0–255 from the
+    0.1 % and 99.9 % quantile of the whole plane, so that a window's values do not depend on what
+    else is computed.
+    """
+
+    array: ArrayLike
+    low: float
+    high: float
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.array.shape[0], self.array.shape[1]
+
+    def rgb8(self, rows: slice, columns: slice) -> NDArray[np.uint8]:
+        """A window of shape (rows, columns, 3), 8-bit."""
+        window = self._mapped(np.asarray(self.array[rows, columns]))
+        if window.ndim == 2:
+            return np.repeat(window[..., None], 3, axis=2)
+        return np.ascontiguousarray(window[..., :3])
+
+    def grey(self) -> NDArray[np.float32]:
+        """The whole plane (Y, X) as grey values; colours by the luma of ITU-R BT.601."""
+        array = np.asarray(self.array)
+        if array.ndim == 2:
+            return array.astype(np.float32)
+        luma: NDArray[np.float32] = array[..., :3].astype(np.float32) @ np.array(
+            [0.299, 0.587, 0.114], np.float32
+        )
+        return luma
+
+    def _mapped(self, window: NDArray[Any]) -> NDArray[np.uint8]:
+        if window.dtype == np.uint8:
+            return window
+        scaled = (window.astype(np.float32) - self.low) * (255 / (self.high - self.low))
+        return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+
+
+def as_plane(array: ArrayLike, name: str = "image") -> Plane:
+    """Check an image and wrap it.
+
+    Raises
+    ------
+    InputError
+        When it is not one plane, holds NaN or infinity, or is constant.
+    """
+    if len(array.shape) not in (2, 3) or (len(array.shape) == 3 and array.shape[2] not in (3, 4)):
+        raise InputError(f"{name}: one plane is needed, not an array of shape {array.shape}")
+    if 0 in array.shape:
+        raise InputError(f"{name}: the image is empty")
+    sample = _sample(array)
+    if sample.dtype.kind not in "uifb":
+        raise InputError(f"{name}: pixels of type {sample.dtype} are not grey values")
+    if sample.dtype.kind == "f" and not np.isfinite(sample).all():
+        raise InputError(f"{name}: holds NaN or infinite values; replace them before measuring")
+    if sample.min() == sample.max():
+        raise InputError(f"{name}: every pixel has the same value; there is nothing to segment")
+    low, high = (float(q) for q in np.quantile(sample, [0.001, 0.999]))
+    if low == high:
+        low, high = float(sample.min()), float(sample.max())
+    return Plane(array, low, high)
+
+
+def _sample(array: ArrayLike) -> NDArray[Any]:
+    # Floats are looked at whole: one NaN must not slip through between the samples.
+    if array.dtype.kind == "f":
+        return np.asarray(array)
+    step = max(1, max(array.shape[:2]) // _SAMPLES_A_SIDE)
+    sample = np.asarray(array[::step, ::step])
+    if step > 1 and sample.min() == sample.max():
+        return np.asarray(array)
+    return sample

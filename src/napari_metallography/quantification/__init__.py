@@ -1,0 +1,1 @@
+"""Calibrated numbers from labels."""

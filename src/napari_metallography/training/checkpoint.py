@@ -1,0 +1,99 @@
+"""The state of a training that goes on after a stop with the same weights."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from ..errors import InputError
+from ..io.files import write_bytes
+
+_KEY = "training"
+
+
+@dataclass
+class TrainingState:
+    """All that a training carries from one step to the next.
+
+    `global_random` is the state of torch's global generator, which dropout draws from;
+    `device_random` that of the CUDA device's, None on the CPU.
+    """
+
+    network: nn.Module
+    optimiser: torch.optim.Optimizer
+    random: torch.Generator
+    global_random: Tensor
+    device_random: Tensor | None
+    history: list[dict[str, Any]]
+    iteration: int = 0
+
+
+def fingerprint(settings: dict[str, Any]) -> str:
+    """Digest of the settings a checkpoint belongs to."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+
+def write_checkpoint(path: Path, state: TrainingState, settings: str) -> None:
+    """Write a checkpoint whole or not at all; `settings` is a `fingerprint`."""
+    tensors = {f"network.{name}": t for name, t in state.network.state_dict().items()}
+    for index, slots in state.optimiser.state_dict()["state"].items():
+        tensors |= {f"optimiser.{index}.{name}": t for name, t in slots.items()}
+    tensors |= {"random": state.random.get_state(), "global_random": state.global_random}
+    if state.device_random is not None:
+        tensors["device_random"] = state.device_random
+    metadata = {
+        _KEY: json.dumps(
+            {"iteration": state.iteration, "history": state.history, "settings": settings}
+        )
+    }
+    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_bytes(path, safetensors.torch.save(contiguous, metadata))
+
+
+def restore_checkpoint(path: Path, state: TrainingState, settings: str) -> None:
+    """Put a checkpoint into `state`.
+
+    Raises
+    ------
+    InputError
+        When the file is no checkpoint, or one of other data or another recipe.
+    """
+    try:
+        content = path.read_bytes()
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        saved = json.loads(header["__metadata__"][_KEY])
+        tensors = safetensors.torch.load(content)
+    except Exception as error:
+        raise InputError(f"{path}: not a checkpoint; delete it to start anew") from error
+    if saved["settings"] != settings:
+        raise InputError(
+            f"{path}: belongs to other data or another recipe; delete it to start anew"
+        )
+    state.network.load_state_dict(_with_prefix(tensors, "network."))
+    optimiser = state.optimiser.state_dict()
+    optimiser["state"] = _optimiser_slots(_with_prefix(tensors, "optimiser."))
+    state.optimiser.load_state_dict(optimiser)
+    state.random.set_state(tensors["random"])
+    state.global_random = tensors["global_random"]
+    state.device_random = tensors.get("device_random")
+    state.history = saved["history"]
+    state.iteration = saved["iteration"]
+
+
+def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)}
+
+
+def _optimiser_slots(tensors: dict[str, Tensor]) -> dict[int, dict[str, Tensor]]:
+    slots: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        index, name = key.split(".", 1)
+        slots.setdefault(int(index), {})[name] = tensor
+    return slots

@@ -1,0 +1,70 @@
+"""Training recipes."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class SegmentationRecipe(BaseModel):
+    """How a segmentation network is trained.
+
+    Attributes
+    ----------
+    crop
+        Side of the random square crops in pixels of the network's input.
+    largest_share
+        A crop in which one class takes more than this share is drawn again, up to ten times.
+    loss
+        "focal" (α 0.25, γ 2) or "cross-entropy+dice".
+    schedule
+        "poly": to zero with power 0.9. "one-cycle": warm-up over a tenth, then cosine to zero.
+    augmentation
+        "weak": crops only. "strong": flips, quarter turns, cutout, brightness, contrast.
+    zoom
+        Crops are taken at a random scale between 1/zoom and zoom (log-uniform) and resized.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    iterations: int = Field(default=800, ge=1)
+    batch_size: int = Field(default=8, ge=2)
+    crop: int = Field(default=256, ge=32, multiple_of=32)
+    largest_share: float = Field(default=0.75, gt=0, le=1)
+    loss: Literal["focal", "cross-entropy+dice"] = "cross-entropy+dice"
+    optimiser: Literal["sgd", "adamw"] = "adamw"
+    schedule: Literal["poly", "one-cycle"] = "one-cycle"
+    learning_rate: float = Field(default=2e-3, gt=0)
+    weight_decay: float = Field(default=1e-2, ge=0)
+    augmentation: Literal["weak", "strong"] = "strong"
+    zoom: float = Field(default=1.4, ge=1)
+    validate_every: int = Field(default=100, ge=1)
+    seed: int = 0
+
+    def learning_rate_at(self, iteration: int) -> float:
+        """Learning rate of the step from `iteration` (counted from 0) to the next."""
+        part = iteration / self.iterations
+        if self.schedule == "poly":
+            return float(self.learning_rate * (1 - part) ** 0.9)
+        warm_up = 0.1
+        if part < warm_up:
+            return self.learning_rate * (0.04 + 0.96 * part / warm_up)
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * (part - warm_up) / (1 - warm_up)))
+
+
+PAPER = SegmentationRecipe(
+    iterations=8000,
+    loss="focal",
+    optimiser="sgd",
+    schedule="poly",
+    learning_rate=1e-2,
+    weight_decay=5e-4,
+    augmentation="weak",
+    zoom=1.0,
+    validate_every=500,
+)
+"""The baseline of Ma and Yu, Processes 11 (2023) 3298, section 2.2."""
+
+RECIPES = {"adamw": SegmentationRecipe(), "paper": PAPER}

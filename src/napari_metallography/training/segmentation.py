@@ -1,0 +1,266 @@
+"""Training of segmentation networks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from ..devices import device_errors
+from ..errors import InputError
+from ..evaluation.scores import confusion_matrix, intersection_over_union, mean_iou
+from ..events import Events, Progress, TrainingStep
+from ..models.card import Network, Normalisation
+from ..plane import as_plane
+from ..regions import Field
+from ..segmentation.networks import SegmentationNetwork, load_encoder
+from ..segmentation.prediction import PredictionParameters, Predictor, predict
+from . import augmentation
+from .checkpoint import TrainingState, fingerprint, restore_checkpoint, write_checkpoint
+from .losses import LOSSES
+from .recipe import SegmentationRecipe
+from .samples import CropSampler, LabelledImage, check_labels, digest
+
+_CHECKPOINT_EVERY = 25
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """What is trained, on what, and how.
+
+    Attributes
+    ----------
+    encoder_state
+        Tensors to start the encoder from; None starts it at random.
+    initial_state
+        Tensors to start the whole network from, when a model is trained further.
+    checkpoint
+        File that lets the training go on after a stop; removed by whoever keeps the result.
+    """
+
+    images: Sequence[LabelledImage]
+    validation: Sequence[LabelledImage]
+    network: Network
+    classes: int
+    normalisation: Normalisation
+    recipe: SegmentationRecipe
+    device: torch.device
+    encoder_state: dict[str, Tensor] | None = None
+    initial_state: dict[str, Tensor] | None = None
+    checkpoint: Path | None = None
+
+    def settings(self) -> dict[str, Any]:
+        """All that determines the result."""
+        return {
+            "data": digest(self.images),
+            "network": self.network.model_dump(),
+            "classes": self.classes,
+            "recipe": self.recipe.model_dump(),
+        }
+
+
+@dataclass(frozen=True)
+class TrainedNetwork:
+    """The network after the last step, and one row of history per reported step."""
+
+    network: SegmentationNetwork
+    history: list[dict[str, Any]]
+    metrics: dict[str, float]
+
+
+def train(job: TrainingJob, *, resume: bool = False) -> Events[TrainedNetwork]:
+    """Train a segmentation network; closing the generator stops it after the step under way.
+
+    Deterministic under the recipe's seed on one device; a resumed training ends with the
+    weights an uninterrupted one would have had.
+
+    Yields
+    ------
+    Progress, TrainingStep
+        After each step; validation results on every `validate_every`-th and the last.
+
+    Raises
+    ------
+    InputError
+        When labels do not fit, or the loss stops being finite.
+    DeviceError
+        When the device fails.
+    """
+    check_labels(job.images, job.classes)
+    if job.validation:
+        check_labels(job.validation, job.classes)
+    fabric = Fabric(accelerator=job.device.type, devices=1)
+    state = _initial_state(job)
+    settings = fingerprint(job.settings())
+    if resume and job.checkpoint is not None and job.checkpoint.exists():
+        restore_checkpoint(job.checkpoint, state, settings)
+    wrapped, optimiser = fabric.setup(state.network, state.optimiser)
+    recipe = job.recipe
+    sampler = CropSampler(
+        job.images, recipe.crop, recipe.zoom, recipe.largest_share, job.device
+    )
+    step = _Step(fabric, wrapped, optimiser, sampler, job)
+    metrics: dict[str, float] = {}
+    yield Progress(state.iteration, recipe.iterations, "iterations")
+    while state.iteration < recipe.iterations:
+        with device_errors():
+            row = step.run(state)
+        if not math.isfinite(row["loss"]):
+            raise InputError(
+                f"the loss is not finite at iteration {row['iteration']}; "
+                "lower the learning rate (the last good weights are in the checkpoint)"
+            )
+        if job.validation and _is_due(state.iteration, recipe):
+            metrics = yield from validate(_core(state), job)
+            row |= metrics
+        state.history.append(row)
+        if job.checkpoint is not None and _checkpoint_is_due(state.iteration, recipe):
+            write_checkpoint(job.checkpoint, state, settings)
+        yield TrainingStep(row["iteration"], row["loss"], row["learning_rate"], metrics_of(row))
+        yield Progress(state.iteration, recipe.iterations, "iterations")
+    return TrainedNetwork(_core(state), state.history, metrics_of(state.history[-1]))
+
+
+def validate(network: SegmentationNetwork, job: TrainingJob) -> Events[dict[str, float]]:
+    """Mean IoU and IoU by class over the validation images, in "fast" mode without averaging."""
+    predictor = Predictor(network, job.normalisation, job.classes, job.device)
+    confusion = np.zeros((job.classes, job.classes), np.int64)
+    for image in job.validation:
+        measured = Field(image.labels.shape)
+        prediction = yield from _quietly(
+            predict(as_plane(image.pixels, image.name), measured, predictor, PredictionParameters())
+        )
+        confusion += confusion_matrix(image.labels, prediction.indices, job.classes)
+    ious = intersection_over_union(confusion)
+    by_class = {f"iou_{i}": iou for i, iou in enumerate(ious) if iou is not None}
+    return {"miou": mean_iou(confusion), **by_class}
+
+
+def metrics_of(row: dict[str, Any]) -> dict[str, float]:
+    """The validation results in a row of history."""
+    return {k: v for k, v in row.items() if k not in ("iteration", "loss", "learning_rate")}
+
+
+class _Step:
+    def __init__(
+        self,
+        fabric: Fabric,
+        network: nn.Module,
+        optimiser: Any,
+        sampler: CropSampler,
+        job: TrainingJob,
+    ) -> None:
+        self._fabric = fabric
+        self._network = network
+        self._optimiser = optimiser
+        self._sampler = sampler
+        self._recipe = job.recipe
+        self._loss = LOSSES[job.recipe.loss]
+        self._mean = torch.tensor(job.normalisation.mean, device=job.device).view(1, 3, 1, 1)
+        self._std = torch.tensor(job.normalisation.std, device=job.device).view(1, 3, 1, 1)
+
+    def run(self, state: TrainingState) -> dict[str, Any]:
+        """One step of gradient descent; returns its row of history."""
+        rate = self._recipe.learning_rate_at(state.iteration)
+        for group in self._optimiser.param_groups:
+            group["lr"] = rate
+        images, labels = self._sampler.batch(self._recipe.batch_size, state.random)
+        if self._recipe.augmentation == "strong":
+            images, labels = augmentation.strong(images, labels, state.random)
+        normalised = (images - self._mean) / self._std
+        self._network.train()
+        self._optimiser.zero_grad()
+        with _own_randomness(state):
+            logits = self._network(normalised.contiguous(memory_format=torch.channels_last))
+        loss = self._loss(logits, labels)
+        value = float(loss.detach())
+        if math.isfinite(value):
+            self._fabric.backward(loss)
+            self._optimiser.step()
+            state.iteration += 1
+        return {"iteration": state.iteration, "loss": value, "learning_rate": rate}
+
+
+@contextmanager
+def _own_randomness(state: TrainingState) -> Iterator[None]:
+    """Let dropout draw from the training's own state, whatever else draws between the steps."""
+    caller = torch.get_rng_state()
+    torch.set_rng_state(state.global_random)
+    device = torch.cuda.get_rng_state() if state.device_random is not None else None
+    if state.device_random is not None:
+        torch.cuda.set_rng_state(state.device_random)
+    try:
+        yield
+    finally:
+        state.global_random = torch.get_rng_state()
+        torch.set_rng_state(caller)
+        if device is not None:
+            state.device_random = torch.cuda.get_rng_state()
+            torch.cuda.set_rng_state(device)
+
+
+def _initial_state(job: TrainingJob) -> TrainingState:
+    on_gpu = job.device.type == "cuda"
+    with torch.random.fork_rng(devices=[torch.cuda.current_device()] if on_gpu else []):
+        torch.manual_seed(job.recipe.seed)
+        network = SegmentationNetwork(job.network, job.classes)
+        global_random = torch.get_rng_state()
+        device_random = torch.cuda.get_rng_state() if on_gpu else None
+    if job.encoder_state is not None:
+        load_encoder(network, job.encoder_state)
+    if job.initial_state is not None:
+        network.load_state_dict(job.initial_state)
+    network.to(job.device, memory_format=torch.channels_last)
+    return TrainingState(
+        network=network,
+        optimiser=_optimiser(network, job.recipe),
+        random=torch.Generator().manual_seed(job.recipe.seed),
+        global_random=global_random,
+        device_random=device_random,
+        history=[],
+    )
+
+
+def _optimiser(network: nn.Module, recipe: SegmentationRecipe) -> torch.optim.Optimizer:
+    if recipe.optimiser == "sgd":
+        return torch.optim.SGD(
+            network.parameters(),
+            recipe.learning_rate,
+            momentum=0.9,
+            weight_decay=recipe.weight_decay,
+        )
+    return torch.optim.AdamW(
+        network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay
+    )
+
+
+def _core(state: TrainingState) -> SegmentationNetwork:
+    if not isinstance(state.network, SegmentationNetwork):
+        raise TypeError("a segmentation training holds a segmentation network")
+    return state.network
+
+
+def _is_due(iteration: int, recipe: SegmentationRecipe) -> bool:
+    return iteration % recipe.validate_every == 0 or iteration == recipe.iterations
+
+
+def _checkpoint_is_due(iteration: int, recipe: SegmentationRecipe) -> bool:
+    return iteration % _CHECKPOINT_EVERY == 0 or iteration == recipe.iterations
+
+
+def _quietly(events: Events[Any]) -> Events[Any]:
+    """Run a part whose progress would only confuse that of the whole."""
+    try:
+        while True:
+            next(events)
+    except StopIteration as stop:
+        return stop.value
+    yield
