@@ -1,0 +1,394 @@
+"""What all forms share: layer choices, fields of parameter objects, Run and Cancel, memory."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import typing
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal, TypeVar
+
+import annotated_types
+import napari.viewer
+from magicgui.widgets import (
+    CheckBox,
+    ComboBox,
+    Container,
+    FloatSpinBox,
+    Label,
+    LineEdit,
+    ProgressBar,
+    PushButton,
+    SpinBox,
+    Widget,
+)
+from magicgui.widgets.bases import ValueWidget
+from napari.layers import Layer
+from napari.utils.notifications import show_error
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtWidgets import QLabel
+
+from ..errors import InputError
+from ..events import Event, Events, Progress
+from . import settings
+from .worker import Run
+
+T = TypeVar("T")
+Model = TypeVar("Model", bound=BaseModel)
+
+HELP_PAGES = "https://napari-hub.org/plugins/napari-metallography"
+
+_UNITS = {"px": "px", "um": "µm", "um2": "µm²", "percent": "%"}
+_LARGEST = 1_000_000
+
+
+# --- fields of parameter objects -------------------------------------------------------------
+
+
+def parameter_fields(
+    model: type[BaseModel],
+    names: Iterable[str],
+    labels: Mapping[str, str] | None = None,
+    choices: Mapping[str, Mapping[str, str]] | None = None,
+) -> dict[str, ValueWidget[Any]]:
+    """Widgets for fields of a parameter object, by name.
+
+    Parameters
+    ----------
+    labels
+        Texts for people where the field's name, underscores replaced, does not do.
+    choices
+        By field and value: texts for the values of a `Literal`.
+
+    The tooltip is what the object's docstring says of the field. Types are `Literal`, `bool`,
+    `int`, `float` and `str`.
+    """
+    described = attribute_descriptions(model)
+    fields: dict[str, ValueWidget[Any]] = {}
+    for name in names:
+        widget = _field_widget(model.model_fields[name], (choices or {}).get(name, {}))
+        widget.name = name
+        widget.label = (labels or {}).get(name) or _label(name)
+        widget.tooltip = described.get(name, "")
+        fields[name] = widget
+    return fields
+
+
+def read(model: type[Model], fields: Mapping[str, ValueWidget[Any]], **others: Any) -> Model:
+    """The parameter object with the fields' values and `others`.
+
+    Raises
+    ------
+    InputError
+        When a value is not possible, in one line.
+    """
+    values = {name: widget.value for name, widget in fields.items()} | others
+    try:
+        return model(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = " ".join(_label(str(part)) for part in first["loc"])
+        raise InputError(f"{where}: {first['msg']}") from error
+
+
+def attribute_descriptions(model: type[BaseModel]) -> dict[str, str]:
+    """What a numpy-style docstring says of each attribute, on one line each."""
+    _, _, section = inspect.getdoc(model).partition("Attributes\n----------\n")  # type: ignore[union-attr]
+    section = section.split("\n----", 1)[0]
+    described: dict[str, str] = {}
+    names: list[str] = []
+    for line in section.splitlines():
+        if line and not line.startswith(" "):
+            names = [name.strip() for name in line.split(",")]
+            continue
+        for name in names:
+            described[name] = f"{described.get(name, '')} {line.strip()}".strip()
+    return described
+
+
+def _field_widget(info: FieldInfo, texts: Mapping[str, str]) -> ValueWidget[Any]:
+    annotation, default = info.annotation, info.get_default(call_default_factory=True)
+    if typing.get_origin(annotation) is Literal:
+        values = typing.get_args(annotation)
+        return ComboBox(choices=[(texts.get(v, str(v)), v) for v in values], value=default)
+    if annotation is bool:
+        return CheckBox(value=default)
+    if annotation is int:
+        low, high = _limits(info)
+        return SpinBox(value=default, min=int(low), max=int(high))
+    if annotation is float:
+        low, high = _limits(info)
+        return FloatSpinBox(value=default, min=low, max=high, step=0.1)
+    if annotation is str:
+        return LineEdit(value=default)
+    raise TypeError(f"no widget for {annotation}")
+
+
+def _limits(info: FieldInfo) -> tuple[float, float]:
+    low, high = 0.0, float(_LARGEST)
+    for bound in info.metadata:
+        if isinstance(bound, annotated_types.Ge):
+            low = float(typing.cast(float, bound.ge))
+        if isinstance(bound, annotated_types.Le):
+            high = float(typing.cast(float, bound.le))
+    return low, high
+
+
+def _label(name: str) -> str:
+    """`shading_px` to "Shading (px)"."""
+    words = name.split("_")
+    unit = _UNITS.get(words[-1])
+    text = " ".join(words[:-1] if unit else words)
+    return f"{text[:1].upper()}{text[1:]}" + (f" ({unit})" if unit else "")
+
+
+# --- layers ----------------------------------------------------------------------------------
+
+
+def layer_choice(
+    viewer: napari.viewer.Viewer,
+    kind: type[Layer],
+    label: str,
+    *,
+    optional: bool = False,
+    tooltip: str = "",
+    accepts: Callable[[Any], bool] = lambda layer: True,
+) -> ComboBox:
+    """A choice among the viewer's layers of a kind, brought up to date by `reset_choices`.
+
+    Parameters
+    ----------
+    optional
+        Offer "none" too.
+    accepts
+        Which of those layers to offer.
+    """
+
+    def offered(_: object) -> list[tuple[str, Layer | None]]:
+        none: list[tuple[str, Layer | None]] = [("none", None)] if optional else []
+        found = [x for x in viewer.layers if isinstance(x, kind) and accepts(x)]
+        return none + [(layer.name, layer) for layer in found]
+
+    # magicgui's own "nullable" would show five dashes.
+    return ComboBox(choices=offered, label=label, tooltip=tooltip)
+
+
+def chosen(choice: ComboBox, what: str) -> Any:
+    """The chosen layer, or `InputError` saying what to open."""
+    if choice.value is None:
+        raise InputError(f"open {what} first, then choose it here")
+    return choice.value
+
+
+# --- Run and Cancel --------------------------------------------------------------------------
+
+
+class RunControls(Container[Widget]):
+    """Run, Cancel, a progress bar and a line that says how it went."""
+
+    def __init__(self, text: str) -> None:
+        self.run_button = PushButton(text=text)
+        self.cancel_button = PushButton(text="Cancel", enabled=False)
+        self.progress = ProgressBar(value=0, min=0, max=1, visible=False)
+        self.status = Label(value="")
+        self._run: Run[Any] | None = None
+        buttons: Container[Widget] = Container(
+            widgets=[self.run_button, self.cancel_button], layout="horizontal", labels=False
+        )
+        buttons.margins = (0, 0, 0, 0)
+        super().__init__(widgets=[buttons, self.progress, self.status], labels=False)
+        wrap(self.status)
+        self.cancel_button.changed.connect(self.cancel)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a computation is under way."""
+        return self._run is not None
+
+    def start(
+        self,
+        events: Events[T],
+        title: str,
+        on_result: Callable[[T], None],
+        on_event: Callable[[Event], None] | None = None,
+    ) -> None:
+        """Start a computation; one at a time."""
+        if self.is_running:
+            events.close()
+            raise InputError("a computation is under way; wait for it or cancel it")
+        self._on_event = on_event
+        self._set_running(True)
+        self.status.value = f"{title} …"
+        self._run = Run(events, title, on_event=self._show, on_result=on_result, on_end=self._end)
+
+    def cancel(self) -> None:
+        """Ask the computation to stop."""
+        if self._run is not None:
+            self.status.value = "cancelling …"
+            self._run.cancel()
+
+    def abandon(self) -> None:
+        """Cancel without ever touching the form again."""
+        if self._run is not None:
+            self._run.abandon()
+            self._run = None
+
+    def say(self, message: str) -> None:
+        """Show a line."""
+        self.status.value = message
+
+    def _show(self, event: Event) -> None:
+        if isinstance(event, Progress):
+            # A total of 0 is unknown: the bar then moves to and fro.
+            self.progress.max = event.total
+            self.progress.value = event.done
+            self.status.value = f"{event.done} of {event.total} {event.message}".rstrip()
+        if self._on_event is not None:
+            self._on_event(event)
+
+    def _end(self, message: str) -> None:
+        self._run = None
+        self._set_running(False)
+        if message:
+            self.status.value = message
+        elif self.status.value.endswith("…") or " of " in self.status.value:
+            self.status.value = "done"
+
+    def _set_running(self, running: bool) -> None:
+        self.run_button.enabled = not running
+        self.cancel_button.enabled = running
+        self.progress.visible = running
+
+
+# --- the form --------------------------------------------------------------------------------
+
+
+class Form(Container[Widget]):
+    """A dock: fields that scroll, and Run and Cancel below them.
+
+    Parameters
+    ----------
+    viewer
+        napari's viewer; the proxy that plugins get is taken off.
+    section
+        Names the form in the settings.
+    fields
+        What scrolls.
+    remembered
+        Widgets whose values outlive the session, by name.
+    run_text
+        What the Run button says.
+    help_page
+        Anchor of the help page.
+    """
+
+    def __init__(
+        self,
+        viewer: napari.viewer.Viewer,
+        section: str,
+        fields: Sequence[Widget],
+        remembered: Mapping[str, ValueWidget[Any]],
+        run_text: str,
+        help_page: str,
+    ) -> None:
+        self.viewer = unproxied(viewer)
+        self.controls = RunControls(run_text)
+        self._section = section
+        self._remembered = dict(remembered)
+        scrolled: Container[Widget] = Container(widgets=list(fields), scrollable=True)
+        super().__init__(
+            widgets=[scrolled, self.controls, link("Help", f"{HELP_PAGES}#{help_page}")],
+            labels=False,
+        )
+        self._recall()
+        self.controls.run_button.changed.connect(self._run_pressed)
+        self._follow_layers()
+        self._watch = _DockWatch(self.native, self.controls.abandon)
+
+    def compute(self) -> None:
+        """Read the form and start the computation; subclasses say how."""
+        raise NotImplementedError
+
+    def refuse(self, error: Exception) -> None:
+        """Show why something cannot be done, in the form and as a notification."""
+        self.controls.say(str(error))
+        show_error(str(error))
+
+    def _run_pressed(self) -> None:
+        try:
+            self.compute()
+            self._remember()
+        except InputError as error:
+            self.refuse(error)
+
+    def _remember(self) -> None:
+        settings.save(self._section, {n: w.value for n, w in self._remembered.items()})
+
+    def _recall(self) -> None:
+        values = settings.load(self._section)
+        for name, widget in self._remembered.items():
+            if name in values:
+                _set_if_possible(widget, values[name])
+
+    def _follow_layers(self) -> None:
+        # A dock added by napari follows the layers too, but only once it is docked.
+        events = self.viewer.layers.events
+        for event in (events.inserted, events.removed, events.reordered):
+            event.connect(self.reset_choices)
+        self.reset_choices()
+
+
+class _DockWatch(QObject):
+    """Calls back when the form leaves the window.
+
+    Closing a dock only unparents its widget, without a close event; closing the viewer destroys
+    it.
+    """
+
+    def __init__(self, native: Any, gone: Callable[[], None]) -> None:
+        super().__init__()
+        self._gone = gone
+        native.installEventFilter(self)
+        native.destroyed.connect(lambda: gone())
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Watch for the loss of the parent; lets every event pass."""
+        if watched is None or event is None:
+            return False
+        if event.type() == QEvent.Type.ParentChange and watched.parent() is None:
+            self._gone()
+        return False
+
+
+def unproxied(viewer: napari.viewer.Viewer) -> napari.viewer.Viewer:
+    """The viewer itself; plugins get a proxy, through which layers have another identity."""
+    return typing.cast(napari.viewer.Viewer, getattr(viewer, "__wrapped__", viewer))
+
+
+def wrap(label: Label) -> None:
+    """Let a label break its lines, so that it does not widen the dock."""
+    native = typing.cast(QLabel, label.native)
+    native.setWordWrap(True)
+    native.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+
+
+def link(text: str, address: str) -> Label:
+    """A label that opens a page."""
+    label = Label(value=f'<a href="{address}">{text}</a>')
+    label.native.setOpenExternalLinks(True)
+    return label
+
+
+def plain(html: str) -> str:
+    """A text without its tags."""
+    return re.sub(r"<[^>]+>", "", html)
+
+
+def _set_if_possible(widget: ValueWidget[Any], value: Any) -> None:
+    # A choice of the last session may be gone, a limit may have moved.
+    try:
+        widget.value = value
+    except (ValueError, TypeError):
+        return

@@ -1,0 +1,200 @@
+"""One adapter from a core computation to a napari worker."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+from napari.qt.threading import GeneratorWorkerSignals, WorkerBase
+from napari.utils import progress
+from napari.utils.notifications import notification_manager, show_error, show_warning
+
+from ..errors import DeviceError, InputError
+from ..events import Event, Events, Notice, Progress
+
+T = TypeVar("T")
+
+_SECONDS_BETWEEN_BATCHES = 0.1
+
+
+class ComputationError(Exception):
+    """A computation failed in a way nobody foresaw.
+
+    Not a `RuntimeError`: napari's workers swallow those.
+    """
+
+
+def leave_the_window_a_core() -> None:
+    """Let torch use all cores but one, so that the window stays responsive.
+
+    OpenMP keeps the number by thread: this must be called in the thread that computes. A smaller
+    number set by the user (`OMP_NUM_THREADS`) stays.
+    """
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(max(1, min(torch.get_num_threads(), (os.cpu_count() or 2) - 1)))
+
+
+class EventBatch:
+    """Events on their way to the window, handed over about ten times a second.
+
+    Of `Progress` only the latest is kept; notices and training steps are all kept.
+    """
+
+    def __init__(self) -> None:
+        self._kept: list[Event] = []
+        self._latest: Progress | None = None
+        self._taken_at = -float("inf")
+
+    def add(self, event: Event) -> None:
+        """Put an event in."""
+        if isinstance(event, Progress):
+            self._latest = event
+        else:
+            self._kept.append(event)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it is time to hand the events over."""
+        return time.monotonic() - self._taken_at >= _SECONDS_BETWEEN_BATCHES
+
+    def take(self) -> list[Event]:
+        """Take the events out, in order, the progress last."""
+        events = [*self._kept, *([self._latest] if self._latest else [])]
+        self._kept, self._latest, self._taken_at = [], None, time.monotonic()
+        return events
+
+
+class EventsWorker(WorkerBase[Any]):
+    """Drives a computation in a thread; `quit()` closes it there, at its next event."""
+
+    def __init__(self, events: Events[Any]) -> None:
+        super().__init__(SignalsClass=GeneratorWorkerSignals)
+        self._events = events
+
+    def work(self) -> Any:
+        """Run to the end or until `quit()`; called by the thread pool."""
+        leave_the_window_a_core()
+        batch = EventBatch()
+        try:
+            while not self.abort_requested:
+                batch.add(next(self._events))
+                if batch.is_due:
+                    self.yielded.emit(batch.take())
+        except StopIteration as stop:
+            self.yielded.emit(batch.take())
+            return stop.value
+        except (InputError, DeviceError):
+            raise
+        except Exception as error:
+            raise ComputationError(f"{type(error).__name__}: {error}") from error
+        finally:
+            self._events.close()
+        self.aborted.emit()
+        return None
+
+
+_under_way: set[Run[Any]] = set()
+
+
+class Run(Generic[T]):
+    """A computation under way: its worker, its bar in napari's activity dock, its end.
+
+    Parameters
+    ----------
+    events
+        The computation, not yet begun.
+    title
+        What it is, for the activity dock.
+    on_event
+        Called in the GUI thread, about ten times a second at most for progress.
+    on_result
+        Called with the result. An `InputError` it raises is shown like one of the computation.
+    on_end
+        Called last, once, with the line that says how it ended; "" after success.
+    """
+
+    def __init__(
+        self,
+        events: Events[T],
+        title: str,
+        *,
+        on_event: Callable[[Event], None],
+        on_result: Callable[[T], None],
+        on_end: Callable[[str], None],
+    ) -> None:
+        self._on_event = on_event
+        self._on_result = on_result
+        self._on_end = on_end
+        self._message = ""
+        self._watched = True
+        self._bar = progress(total=0, desc=title)
+        self._worker = EventsWorker(events)
+        self._worker.yielded.connect(self._take)
+        self._worker.returned.connect(self._take_result)
+        self._worker.errored.connect(self._take_error)
+        self._worker.aborted.connect(self._take_abort)
+        self._worker.finished.connect(self._finish)
+        # Qt keeps no reference to the slots' owner.
+        _under_way.add(self)
+        self._worker.start()
+
+    def cancel(self) -> None:
+        """Ask the computation to stop at its next event."""
+        self._worker.quit()
+
+    def abandon(self) -> None:
+        """Cancel, and call nobody back: the form is gone."""
+        self._watched = False
+        self._on_event = self._on_result = self._on_end = _nothing
+        self.cancel()
+
+    def _take(self, events: list[Event]) -> None:
+        for event in events:
+            if isinstance(event, Notice) and self._watched:
+                show_warning(event.message)
+            self._on_event(event)
+        last = events[-1] if events else None
+        if isinstance(last, Progress):
+            self._show_progress(last)
+
+    def _show_progress(self, event: Progress) -> None:
+        # Setting the bar lets Qt process events, so the run may have ended in between.
+        if self._bar is not None and self._bar.total != event.total:
+            self._bar.total = event.total
+        if self._bar is not None:
+            self._bar.update(event.done - self._bar.n)
+
+    def _take_result(self, result: T) -> None:
+        try:
+            self._on_result(result)
+        except InputError as error:
+            self._take_error(error)
+
+    def _take_error(self, error: Exception) -> None:
+        self._message = str(error)
+        if not self._watched:
+            return
+        if isinstance(error, InputError | DeviceError):
+            show_error(self._message)
+        else:
+            notification_manager.receive_error(type(error), error, error.__traceback__)
+
+    def _take_abort(self) -> None:
+        self._message = "cancelled"
+
+    def _finish(self) -> None:
+        if self._bar is not None:
+            bar, self._bar = self._bar, None
+            bar.close()
+        self._on_end(self._message)
+        # Nothing of the form must live on in the worker.
+        self._on_event = self._on_result = self._on_end = _nothing
+        _under_way.discard(self)
+
+
+def _nothing(_: object) -> None:
+    """Take something and do nothing with it."""

@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from napari.utils.notifications import notification_manager
+
+from napari_metallography._napari import worker
+from napari_metallography._napari.worker import ComputationError, EventBatch, Run
+from napari_metallography.errors import DeviceError, InputError
+from napari_metallography.events import Event, Events, Notice, Progress, TrainingStep
+
+
+class Recorder:
+    """Takes what a run reports, and notes the threads it was called in."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.results: list[Any] = []
+        self.ends: list[str] = []
+        self.threads: set[int] = set()
+
+    def start(self, events: Events[Any]) -> Run[Any]:
+        return Run(events, "test", on_event=self.event, on_result=self.result, on_end=self.end)
+
+    def event(self, event: Event) -> None:
+        self.threads.add(threading.get_ident())
+        self.events.append(event)
+
+    def result(self, result: Any) -> None:
+        self.threads.add(threading.get_ident())
+        self.results.append(result)
+
+    def end(self, message: str) -> None:
+        self.ends.append(message)
+
+
+class Endless:
+    """A computation that never ends by itself and notes in which thread it is closed."""
+
+    def __init__(self) -> None:
+        self.closed_in: int | None = None
+        self.run_in: int | None = None
+
+    def events(self) -> Events[str]:
+        self.run_in = threading.get_ident()
+        try:
+            while True:
+                yield Progress(0, 0, "steps")
+                time.sleep(0.001)
+        finally:
+            self.closed_in = threading.get_ident()
+
+
+@pytest.fixture
+def notices() -> list[Any]:
+    notification_manager.records.clear()
+    return notification_manager.records
+
+
+@pytest.fixture
+def recorder(qapp: object) -> Recorder:
+    return Recorder()
+
+
+def ended(recorder: Recorder) -> Callable[[], bool]:
+    return lambda: bool(recorder.ends)
+
+
+def counting(n: int) -> Events[str]:
+    for i in range(n):
+        yield Progress(i + 1, n, "steps")
+    return "finished"
+
+
+def failing(error: Exception) -> Events[str]:
+    yield Progress(0, 2)
+    raise error
+
+
+def test_events_and_result_arrive_in_the_window_s_thread(recorder, qtbot) -> None:
+    recorder.start(counting(3))
+    qtbot.waitUntil(ended(recorder))
+    assert recorder.results == ["finished"]
+    assert recorder.events[-1] == Progress(3, 3, "steps")
+    assert recorder.ends == [""]
+    assert recorder.threads == {threading.get_ident()}
+
+
+def test_progress_is_thinned_out_but_its_end_is_told(recorder, qtbot) -> None:
+    recorder.start(counting(20_000))
+    qtbot.waitUntil(ended(recorder))
+    assert len(recorder.events) < 50
+    assert recorder.events[-1].done == 20_000
+
+
+def test_no_training_step_and_no_notice_is_lost(recorder, qtbot, notices) -> None:
+    def training() -> Events[None]:
+        yield Notice("small set")
+        for i in range(1000):
+            yield TrainingStep(i, 0.5, 0.1)
+
+    recorder.start(training())
+    qtbot.waitUntil(ended(recorder))
+    steps = [e.iteration for e in recorder.events if isinstance(e, TrainingStep)]
+    assert steps == list(range(1000))
+    assert [n.message for n in notices] == ["small set"]
+
+
+def test_cancelling_closes_the_computation_in_its_own_thread(recorder, qtbot) -> None:
+    endless = Endless()
+    run = recorder.start(endless.events())
+    qtbot.waitUntil(lambda: bool(recorder.events))
+    run.cancel()
+    qtbot.waitUntil(ended(recorder))
+    assert endless.closed_in == endless.run_in != threading.get_ident()
+    assert recorder.ends == ["cancelled"]
+    assert recorder.results == []
+
+
+def test_abandoning_calls_nobody_back_but_ends_the_computation(recorder, qtbot) -> None:
+    endless = Endless()
+    run = recorder.start(endless.events())
+    qtbot.waitUntil(lambda: bool(recorder.events))
+    run.abandon()
+    told = len(recorder.events)
+    qtbot.waitUntil(lambda: not worker._under_way)
+    assert endless.closed_in is not None
+    assert (len(recorder.events), recorder.ends) == (told, [])
+
+
+@pytest.mark.parametrize("error", [InputError("choose another"), DeviceError("out of memory")])
+def test_expected_errors_are_one_line(error, recorder, qtbot, notices) -> None:
+    recorder.start(failing(error))
+    qtbot.waitUntil(ended(recorder))
+    assert recorder.ends == [str(error)]
+    assert [(n.message, str(n.severity)) for n in notices] == [(str(error), "error")]
+    assert recorder.results == []
+
+
+@pytest.mark.parametrize("error", [RuntimeError("boom"), KeyError("k"), MemoryError()])
+def test_other_errors_are_never_swallowed(error, recorder, qtbot, notices) -> None:
+    recorder.start(failing(error))
+    qtbot.waitUntil(ended(recorder))
+    assert type(error).__name__ in recorder.ends[0]
+    (notice,) = notices
+    assert isinstance(notice.exception, ComputationError)
+    assert notice.exception.__cause__ is error
+
+
+def test_a_result_that_cannot_be_shown_is_an_error_too(recorder, qtbot, notices) -> None:
+    def refuse(_: str) -> None:
+        raise InputError("the image was closed")
+
+    recorder.result = refuse
+    recorder.start(counting(1))
+    qtbot.waitUntil(ended(recorder))
+    assert recorder.ends == ["the image was closed"]
+
+
+def test_the_activity_bar_goes_away(recorder, qtbot) -> None:
+    from napari.utils import progress
+
+    recorder.start(counting(5))
+    assert [bar.desc.strip(": ") for bar in progress._all_instances] == ["test"]
+    qtbot.waitUntil(ended(recorder))
+    assert not progress._all_instances
+
+
+def test_the_window_keeps_a_core(recorder, qtbot, monkeypatch) -> None:
+    import torch
+
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    before = torch.get_num_threads()
+    seen = []
+
+    def computation() -> Events[None]:
+        seen.append(torch.get_num_threads())
+        yield Progress(1, 1)
+
+    torch.set_num_threads(8)
+    try:
+        recorder.start(computation())
+        qtbot.waitUntil(ended(recorder))
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [3]
+
+
+def test_a_batch_keeps_the_latest_progress_only() -> None:
+    batch = EventBatch()
+    assert batch.is_due
+    for event in (Progress(1, 3), Notice("a"), Progress(2, 3), Notice("b")):
+        batch.add(event)
+    assert batch.take() == [Notice("a"), Notice("b"), Progress(2, 3)]
+    assert batch.take() == []
+    assert not batch.is_due
