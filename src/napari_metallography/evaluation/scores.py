@@ -31,9 +31,7 @@ def intersection_over_union(confusion: NDArray[np.int64]) -> list[float | None]:
     """IoU by class; None for a class absent from truth and prediction."""
     hits = np.diag(confusion)
     unions = confusion.sum(0) + confusion.sum(1) - hits
-    return [
-        float(hit / union) if union else None for hit, union in zip(hits, unions, strict=True)
-    ]
+    return [float(hit / union) if union else None for hit, union in zip(hits, unions, strict=True)]
 
 
 def mean_iou(confusion: NDArray[np.int64]) -> float:
@@ -136,4 +134,4 @@ def pair_ious(
 
 def _particles(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     _, ids, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-    return ids, stats[:, cv2.CC_STAT_AREA].astype(np.int64)
+    return ids.astype(np.int32, copy=False), stats[:, cv2.CC_STAT_AREA].astype(np.int64)

@@ -71,7 +71,9 @@ def _content(path: Path) -> bytes:
     require_file(path)
     content = path.read_bytes()
     if content.startswith(_PICKLE_STARTS):
-        raise InputError(f"{path}: a pickle; only .safetensors models are loaded, pickles can run code")
+        raise InputError(
+            f"{path}: a pickle; only .safetensors models are loaded, pickles can run code"
+        )
     return content
 
 
@@ -79,7 +81,7 @@ def _card(path: Path, content: bytes) -> ModelCard:
     try:
         length = int.from_bytes(content[:8], "little")
         header = json.loads(content[8 : 8 + length])
-        safetensors.deserialize(content)
+        safetensors.deserialize(content)  # type: ignore[no-untyped-call]
         return ModelCard.model_validate_json(header["__metadata__"][_CARD_KEY])
     except (safetensors.SafetensorError, ValueError, TypeError) as error:
         if isinstance(error, ValidationError):

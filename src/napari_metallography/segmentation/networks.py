@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import cast
+from collections.abc import Callable, Mapping
+from typing import TypeVar, cast
 
 import segmentation_models_pytorch as smp
 import torch
@@ -23,6 +23,8 @@ ENCODERS: dict[str, str] = {
     "resnet50": "resnet50",
 }
 """Encoders whose code and ImageNet weights are free to use (Apache-2.0 or BSD-3-Clause)."""
+
+Chosen = TypeVar("Chosen")
 
 _STRIDE = 32
 
@@ -151,7 +153,7 @@ def parameters_millions(network: nn.Module) -> float:
     return sum(p.numel() for p in network.parameters()) / 1e6
 
 
-def _choice(known: dict[str, object], name: str, what: str) -> object:
+def _choice(known: Mapping[str, Chosen], name: str, what: str) -> Chosen:
     if name not in known:
         raise InputError(f"unknown {what} '{name}'; choose from {', '.join(known)}")
     return known[name]

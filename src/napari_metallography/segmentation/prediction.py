@@ -98,7 +98,7 @@ class Predictor:
         for name in ("mean", "std"):
             values = torch.tensor(getattr(self.normalisation, name), device=self.device)
             object.__setattr__(self, f"_{name}", values.view(1, 3, 1, 1))
-        self.network.to(self.device, memory_format=torch.channels_last).eval()
+        self.network.to(self.device).to(memory_format=torch.channels_last).eval()
 
     @property
     def enlargement(self) -> float:
@@ -112,7 +112,9 @@ class Predictor:
             images = ((images - self._mean) / self._std).contiguous(
                 memory_format=torch.channels_last
             )
-            views = [self._view(images, scale, axes) for scale in self.scales for axes in self._axes]
+            views = [
+                self._view(images, scale, axes) for scale in self.scales for axes in self._axes
+            ]
             return views[0] if len(views) == 1 else torch.stack(views).mean(0)
 
     @property
@@ -253,7 +255,7 @@ class _Canvas:
         self._grow_to(bottom)
         height = bottom - self._top
         rows = slice(self._top, bottom)
-        logits = self._sums[:, :height] / np.maximum(self._counts[:height], 1)
+        logits = self._sums[:, :height] / np.maximum(self._counts[:height], np.float32(1))
         self.indices[rows, self._columns] = logits.argmax(0)
         if self.uncertainty is not None:
             self.uncertainty[rows, self._columns] = _entropy(logits)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import product
+from itertools import pairwise, product
 
 from ..regions import Box
 
@@ -46,7 +46,9 @@ def haloed(frame: Box, largest_area: int, halo: int) -> list[list[Window]]:
     divisions = list(product(_divisions(height, halo), _divisions(width, halo)))
     fitting = [d for d in divisions if _seen_area(frame, d, halo) <= largest_area]
     # A window hardly larger than its halo would make no progress: then the finest division.
-    rows, columns = min(fitting, key=lambda d: _computed_area(frame, d, halo), default=divisions[-1])
+    rows, columns = min(
+        fitting, key=lambda d: _computed_area(frame, d, halo), default=divisions[-1]
+    )
     return _grid(
         _haloed_spans(frame.top, frame.bottom, rows, halo),
         _haloed_spans(frame.left, frame.right, columns, halo),
@@ -66,13 +68,11 @@ def _haloed_spans(start: int, stop: int, parts: int, halo: int) -> list[tuple[Sp
     edges = [start + (stop - start) * part // parts for part in range(parts + 1)]
     return [
         ((max(start, low - halo), min(stop, high + halo)), (low, high))
-        for low, high in zip(edges, edges[1:], strict=False)
+        for low, high in pairwise(edges)
     ]
 
 
-def _grid(
-    rows: list[tuple[Span, Span]], columns: list[tuple[Span, Span]]
-) -> list[list[Window]]:
+def _grid(rows: list[tuple[Span, Span]], columns: list[tuple[Span, Span]]) -> list[list[Window]]:
     return [list(_row(row, columns)) for row in rows]
 
 

@@ -11,9 +11,7 @@ _BRIGHTNESS = 32.0
 _CONTRAST = (0.5, 1.5)
 
 
-def strong(
-    images: Tensor, labels: Tensor, random: torch.Generator
-) -> tuple[Tensor, Tensor]:
+def strong(images: Tensor, labels: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
     """Flips, quarter turns, brightness, contrast and cutout, each with probability ½.
 
     Ma and Yu, Processes 11 (2023) 3298, section 2.3.2; the ranges of brightness and contrast are
@@ -28,7 +26,7 @@ def strong(
     random
         Generator on the CPU: the same draws on every device.
     """
-    pairs = [_turned(i, l, random) for i, l in zip(images, labels, strict=True)]
+    pairs = [_turned(*pair, random) for pair in zip(images, labels, strict=True)]
     images = torch.stack([image for image, _ in pairs])
     labels = torch.stack([label for _, label in pairs])
     return cutout(photometric(images, random), random), labels

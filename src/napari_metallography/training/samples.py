@@ -68,8 +68,7 @@ def check_labels(images: Sequence[LabelledImage], classes: int) -> None:
 def digest(images: Sequence[LabelledImage]) -> str:
     """SHA-256 over pixels and labels, independent of the order of the images."""
     parts = sorted(
-        hashlib.sha256(image.pixels.tobytes() + image.labels.tobytes()).digest()
-        for image in images
+        hashlib.sha256(image.pixels.tobytes() + image.labels.tobytes()).digest() for image in images
     )
     return hashlib.sha256(b"".join(parts)).hexdigest()
 
@@ -98,18 +97,17 @@ class CropSampler:
         Images are chosen in proportion to their area.
         """
         chosen = torch.multinomial(self._areas, size, replacement=True, generator=random)
-        crops = [self._balanced_crop(*self._pairs[index], random) for index in chosen.tolist()]
+        crops = [self._balanced_crop(index, random) for index in chosen.tolist()]
         images = torch.stack([image for image, _ in crops])
         return images, torch.stack([label for _, label in crops])
 
     def _balanced_crop(
-        self, image: Tensor, labels: Tensor, random: torch.Generator
+        self, index: int, random: torch.Generator
     ) -> tuple[Tensor, Tensor]:
+        image, labels = self._pairs[index]
         side = self._random_side(random)
         for _ in range(_TRIES):
-            rows, columns = (
-                _random_span(length, side, random) for length in labels.shape
-            )
+            rows, columns = (_random_span(length, side, random) for length in labels.shape)
             crop = labels[rows, columns]
             if _largest_share(crop) <= self._largest_share:
                 break
@@ -117,7 +115,8 @@ class CropSampler:
 
     def _random_side(self, random: torch.Generator) -> int:
         exponent = float(torch.rand(1, generator=random)) * 2 - 1
-        return round(self._crop * self._zoom**exponent)
+        side: int = round(self._crop * self._zoom**exponent)
+        return side
 
     def _resized(self, image: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         size = (self._crop, self._crop)
@@ -128,9 +127,7 @@ class CropSampler:
         return pixels[0], labels.long()
 
 
-def _on_device(
-    image: LabelledImage, shortest: int, device: torch.device
-) -> tuple[Tensor, Tensor]:
+def _on_device(image: LabelledImage, shortest: int, device: torch.device) -> tuple[Tensor, Tensor]:
     pixels = torch.from_numpy(image.pixels.copy()).permute(2, 0, 1)
     labels = torch.from_numpy(image.labels.copy())
     bottom, right = (max(0, shortest - length) for length in labels.shape)

@@ -104,9 +104,7 @@ def train(job: TrainingJob, *, resume: bool = False) -> Events[TrainedNetwork]:
         restore_checkpoint(job.checkpoint, state, settings)
     wrapped, optimiser = fabric.setup(state.network, state.optimiser)
     recipe = job.recipe
-    sampler = CropSampler(
-        job.images, recipe.crop, recipe.zoom, recipe.largest_share, job.device
-    )
+    sampler = CropSampler(job.images, recipe.crop, recipe.zoom, recipe.largest_share, job.device)
     step = _Step(fabric, wrapped, optimiser, sampler, job)
     metrics: dict[str, float] = {}
     yield Progress(state.iteration, recipe.iterations, "iterations")
@@ -218,7 +216,7 @@ def _initial_state(job: TrainingJob) -> TrainingState:
         load_encoder(network, job.encoder_state)
     if job.initial_state is not None:
         network.load_state_dict(job.initial_state)
-    network.to(job.device, memory_format=torch.channels_last)
+    network.to(job.device).to(memory_format=torch.channels_last)
     return TrainingState(
         network=network,
         optimiser=_optimiser(network, job.recipe),

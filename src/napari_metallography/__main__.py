@@ -1,0 +1,5 @@
+"""`python -m napari_metallography`."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,55 @@
+"""`demo`: the whole job on the sample data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from . import terminal
+from .options import Device, DeviceName
+
+if TYPE_CHECKING:
+    from ..pipeline import MeasuredImage
+
+
+def demo(
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.")],
+    device: Device = DeviceName.auto,
+) -> None:
+    """Segment and measure the steel samples: labels, tables, overlays, report.html."""
+    from ..inputs import PixelSizes
+    from ..io.overlays import write_png
+    from ..pipeline import quantify_file, segment_file, write_study
+    from ..quantification.parameters import QuantifyParameters
+    from ..samples import CARBIDES, sample_path
+    from ..segmentation.model import load_model
+    from ..segmentation.segment import SegmentParameters
+
+    parameters = SegmentParameters(device=device.value)
+    model = load_model(parameters.model)
+    sizes = PixelSizes()
+
+    def work(image: Path) -> MeasuredImage:
+        terminal.follow(
+            segment_file(image, output, parameters, sizes=sizes, model=model),
+            f"segmenting {image.name}",
+        )
+        measured = terminal.follow(
+            quantify_file(
+                output / f"{image.stem}_labels.tif",
+                lambda _: QuantifyParameters(),
+                sizes=sizes,
+                images=image,
+            ),
+            f"measuring {image.name}",
+        )
+        if measured.picture is not None:
+            write_png(
+                output / f"{image.stem}_overlay.png", measured.picture, measured.labels.calibration
+            )
+        return measured
+
+    write_study(output, [work(sample_path(name)) for name in CARBIDES])
+    terminal.done(f"open {output / 'report.html'}; labels, overlays and tables lie beside it")

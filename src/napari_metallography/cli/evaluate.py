@@ -1,0 +1,82 @@
+"""`evaluate`: models against truth."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import terminal
+from .options import Device, DeviceName, Index, PixelSize, pixel_sizes, stems
+from .segment import Mode
+
+
+class Maps(StrEnum):
+    """Which pictures of errors are written."""
+
+    none = "none"
+    all = "all"
+
+
+def evaluate_segmentation(
+    model: Annotated[str, typer.Option(help="Name or file of a model.")],
+    images: Annotated[Path, typer.Option(help="Folder of images.")],
+    labels: Annotated[Path, typer.Option(help="Folder of labels with the same stems.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="JSON file to write.")],
+    split: Annotated[
+        Path | None, typer.Option(help="File that lists the stems to use; default: all.")
+    ] = None,
+    ignore: Annotated[int | None, typer.Option(help="Label value that means unlabelled.")] = None,
+    error_maps: Annotated[
+        Path | None,
+        typer.Option(help="Folder for error maps: green added, pink missed, white right."),
+    ] = None,
+    mode: Annotated[Mode, typer.Option(help="How the network is applied.")] = Mode.fast,
+    flips: Annotated[bool, typer.Option(help="Average over mirror images.")] = False,
+    multi_scale: Annotated[bool, typer.Option(help="Average over three scales.")] = False,
+    resample: Annotated[bool, typer.Option(help="Bring images to the trained scale.")] = False,
+    pixel_size: PixelSize = None,
+    index: Index = None,
+    device: Device = DeviceName.auto,
+) -> None:
+    """Score a segmentation model; write mIoU, IoU by class, accuracy and particle scores."""
+    from ..evaluation.segmentation import ImageScore, evaluate
+    from ..io.overlays import error_map, write_png
+    from ..io.tables import write_json
+    from ..segmentation.model import load_model
+    from ..segmentation.prediction import PAPER_SCALES, PredictionParameters
+    from ..segmentation.segment import SegmentParameters
+    from ..training.folders import read_labelled_folder
+    from ..training.samples import LabelledImage
+
+    loaded = load_model(model)
+    pairs, _ = read_labelled_folder(
+        images, labels, ignore=ignore, sizes=pixel_sizes(pixel_size, index), stems=stems(split)
+    )
+    parameters = SegmentParameters(
+        device=device.value,
+        resample=resample,
+        prediction=PredictionParameters(
+            mode=mode.value, flips=flips, scales=PAPER_SCALES if multi_scale else (1.0,)
+        ),
+    )
+
+    def keep(image: LabelledImage, score: ImageScore) -> None:
+        for number, phase in enumerate(loaded.card.classes):
+            if error_maps is not None and number:
+                picture = error_map(image.labels, score.prediction, number)
+                write_png(error_maps / f"{image.name}_{phase.name.replace(' ', '-')}.png", picture)
+
+    result = terminal.follow(evaluate(loaded, pairs, parameters, keep), "evaluating")
+    provenance = {
+        "model": loaded.card.name,
+        "model_digest": loaded.digest,
+        "parameters": parameters.model_dump(mode="json"),
+    }
+    write_json(output, {**result, "provenance": provenance})
+    print(f"mIoU {result['miou']:.4f}, accuracy {result['accuracy']:.4f}")
+    for name, iou in result["iou"].items():
+        print(f"  {name}: IoU {'absent' if iou is None else f'{iou:.4f}'}")
+    terminal.done(f"written to {output}")

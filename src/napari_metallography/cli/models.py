@@ -1,0 +1,59 @@
+"""`models`: what models there are, their cards, and ONNX."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import terminal
+from .options import Device, DeviceName
+
+Model = Annotated[str, typer.Argument(help="Name or file of a model.")]
+
+
+def list_models(
+    as_json: Annotated[bool, typer.Option("--json", help="Cards as JSON lines.")] = False,
+    device: Device = DeviceName.auto,
+) -> None:
+    """List shipped and own models."""
+    from rich.table import Table
+
+    from ..models.registry import cards
+
+    found = cards()
+    if as_json:
+        for card in found.values():
+            print(card.model_dump_json())
+        return
+    table = Table("name", "task", "classes", "pixel size (µm)", "licence of the data")
+    for name, card in found.items():
+        sizes = "any" if card.pixel_size_um is None else "{:.3g}–{:.3g}".format(*card.pixel_size_um)
+        classes = ", ".join(phase.name for phase in card.classes)
+        table.add_row(name, card.task, classes, sizes, card.data.licence)
+    from rich.console import Console
+
+    Console().print(table)
+
+
+def model_info(model: Model, device: Device = DeviceName.auto) -> None:
+    """Print a model's card as JSON."""
+    from ..models.file import read_card
+    from ..models.registry import model_path
+
+    print(json.dumps(json.loads(read_card(model_path(model)).model_dump_json()), indent=1))
+
+
+def export(
+    model: Model,
+    output: Annotated[Path, typer.Option("-o", "--output", help="ONNX file to write.")],
+    device: Device = DeviceName.auto,
+) -> None:
+    """Export a segmentation model to ONNX: normalised images (B, 3, H, W) to logits."""
+    from ..segmentation.export import write_onnx
+    from ..segmentation.model import load_model
+
+    write_onnx(output, load_model(model))
+    terminal.done(f"written to {output}")

@@ -1,0 +1,96 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from ..errors import InputError
+from . import terminal
+
+if TYPE_CHECKING:
+    from ..inputs import PixelSizes
+    from ..regions import Box
+
+T = TypeVar("T")
+
+
+class DeviceName(StrEnum):
+    """Where to compute."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+Output = Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.")]
+Device = Annotated[DeviceName, typer.Option(help="Where to compute.")]
+PixelSize = Annotated[
+    float | None, typer.Option(help="Pixel size in µm of all inputs; overrides everything.")
+]
+Index = Annotated[
+    Path | None,
+    typer.Option(
+        help="Table with the columns image, pixel_size_um, specimen; default: the "
+        "index.csv beside each image."
+    ),
+]
+
+
+def pixel_sizes(stated_um: float | None, index: Path | None) -> PixelSizes:
+    """Pixel sizes from the two options."""
+    from ..inputs import PixelSizes
+    from ..io.index import read_index
+
+    if stated_um is not None and not stated_um > 0:
+        raise InputError(f"--pixel-size {stated_um}: a pixel size is larger than zero")
+    return PixelSizes(stated_um, read_index(index) if index else None)
+
+
+def box(text: str | None) -> Box | None:
+    """A box from "TOP,LEFT,BOTTOM,RIGHT"."""
+    from ..regions import Box
+
+    if text is None:
+        return None
+    try:
+        top, left, bottom, right = (int(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(f"'{text}' is not TOP,LEFT,BOTTOM,RIGHT in pixels") from None
+    if not (0 <= top < bottom and 0 <= left < right):
+        raise InputError(f"the region {text} is empty; give TOP,LEFT,BOTTOM,RIGHT in pixels")
+    return Box(top, left, bottom, right)
+
+
+def stems(path: Path | None) -> list[str] | None:
+    """Names listed in a file, one a line; None without a file."""
+    if path is None:
+        return None
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    return path.read_text(encoding="utf-8").split()
+
+
+def each(paths: Sequence[Path], work: Callable[[Path], T]) -> tuple[list[T], int]:
+    """Do the work for each file; a bad file is reported and the others go on.
+
+    Returns the results and the number of files that failed.
+    """
+    results, failed = [], 0
+    for path in paths:
+        try:
+            results.append(work(path))
+        except InputError as error:
+            terminal.error(str(error))
+            failed += 1
+    return results, failed
+
+
+def fail_if(failed: int) -> None:
+    """Exit as for bad input when a file failed; each has been reported already."""
+    if failed:
+        raise typer.Exit(2)

@@ -1,0 +1,142 @@
+"""`segment`: phases of images."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors import InputError
+from . import terminal
+from .options import (
+    Device,
+    DeviceName,
+    Index,
+    Output,
+    PixelSize,
+    box,
+    each,
+    fail_if,
+    pixel_sizes,
+)
+
+
+class Method(StrEnum):
+    """How phases are found."""
+
+    model = "model"
+    threshold = "threshold"
+
+
+class Mode(StrEnum):
+    """How a network is applied."""
+
+    fast = "fast"
+    paper = "paper"
+
+
+class Phase(StrEnum):
+    """Which side of the threshold the phase is on."""
+
+    bright = "bright"
+    dark = "dark"
+
+
+def segment(
+    images: Annotated[list[Path], typer.Argument(help="Images or folders of images.")],
+    output: Output,
+    method: Annotated[Method, typer.Option(help="By a network or by grey value.")] = Method.model,
+    model: Annotated[str, typer.Option(help="Name or file of a model.")] = "uhcs-carbides",
+    mode: Annotated[
+        Mode, typer.Option(help="Large windows, or the paper's 256 px at a stride of 128 px.")
+    ] = Mode.fast,
+    flips: Annotated[bool, typer.Option(help="Average over mirror images.")] = False,
+    multi_scale: Annotated[
+        bool, typer.Option(help="Average over the scales 0.75, 1 and 1.25.")
+    ] = False,
+    resample: Annotated[
+        bool, typer.Option(help="Bring images to the pixel sizes the model was trained on.")
+    ] = False,
+    uncertainty: Annotated[
+        bool, typer.Option(help="Also write <stem>_uncertainty.tif, 255 = undecided.")
+    ] = False,
+    threshold: Annotated[
+        float | None, typer.Option(help="Grey value; Otsu's when not given.")
+    ] = None,
+    phase: Annotated[Phase, typer.Option(help="Whether the phase is brighter.")] = Phase.bright,
+    shading: Annotated[
+        float | None, typer.Option(help="Remove shading wider than this many pixels.")
+    ] = None,
+    smoothing: Annotated[float, typer.Option(help="Smooth by this many pixels first.")] = 0.0,
+    smallest_area: Annotated[
+        int, typer.Option(help="Give thresholded objects below this many pixels to the matrix.")
+    ] = 0,
+    keep_data_bar: Annotated[bool, typer.Option(help="Segment the data bar too.")] = False,
+    region: Annotated[
+        str | None, typer.Option(help="Only this box: TOP,LEFT,BOTTOM,RIGHT in pixels.")
+    ] = None,
+    pixel_size: PixelSize = None,
+    index: Index = None,
+    device: Device = DeviceName.auto,
+) -> None:
+    """Segment images; write <stem>_labels.tif for each, and summary.csv."""
+    import pandas as pd
+    from pydantic import ValidationError
+
+    from ..inputs import image_files
+    from ..io.tables import write_csv
+    from ..pipeline import phase_rows, segment_file
+    from ..segmentation.model import load_model
+    from ..segmentation.prediction import PAPER_SCALES, PredictionParameters
+    from ..segmentation.segment import SegmentParameters
+    from ..segmentation.thresholding import ThresholdParameters
+
+    files = image_files(images)
+    sizes = pixel_sizes(pixel_size, index)
+    try:
+        parameters = SegmentParameters(
+            method=method.value,
+            model=model,
+            device=device.value,
+            resample=resample,
+            uncertainty=uncertainty,
+            prediction=PredictionParameters(
+                mode=mode.value, flips=flips, scales=PAPER_SCALES if multi_scale else (1.0,)
+            ),
+            threshold=ThresholdParameters(
+                method="otsu" if threshold is None else "manual",
+                value=threshold,
+                phase=phase.value,
+                shading_px=shading,
+                smoothing_px=smoothing,
+                smallest_area_px=smallest_area,
+            ),
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InputError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    loaded = load_model(model) if method is Method.model else None
+
+    def work(path: Path) -> list[dict[str, object]]:
+        labels = terminal.follow(
+            segment_file(
+                path,
+                output,
+                parameters,
+                sizes=sizes,
+                keep_data_bar=keep_data_bar,
+                region=box(region),
+                model=loaded,
+            ),
+            path.name,
+        )
+        return phase_rows(path.name, labels)
+
+    results, failed = each(files, work)
+    if results:
+        rows = [row for rows in results for row in rows]
+        write_csv(output / "summary.csv", pd.DataFrame(rows))
+        terminal.done(f"{len(results)} segmented; labels and summary.csv in {output}")
+    fail_if(failed)

@@ -1,0 +1,66 @@
+"""Progress, notices and errors on a terminal."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from .. import events
+
+T = TypeVar("T")
+
+# Results go to files and standard output; what is said to people goes to standard error.
+console = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def follow(running: events.Events[T], description: str) -> T:
+    """Run a computation to its end and show how far it is."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[what]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(description, total=None, what="")
+
+        def show(event: events.Event) -> None:
+            if isinstance(event, events.Progress):
+                bar.update(task, completed=event.done, total=event.total, what=event.message)
+            elif isinstance(event, events.Notice):
+                notice(event.message)
+            elif event.metrics:
+                bar.console.print(_training_line(event), markup=False)
+
+        return events.drain(running, show)
+
+
+def notice(message: str) -> None:
+    """Tell the user something in one line."""
+    console.print(f"note: {message}", markup=False)
+
+
+def error(message: str) -> None:
+    """Tell the user what is wrong in one line."""
+    console.print(f"error: {' '.join(message.split())}", markup=False, style="red")
+
+
+def done(message: str) -> None:
+    """Tell the user what was written."""
+    console.print(message, markup=False)
+
+
+def _training_line(step: events.TrainingStep) -> str:
+    metrics = ", ".join(f"{name} {value:.3f}" for name, value in step.metrics.items())
+    return f"iteration {step.iteration}: loss {step.loss:.4f}, {metrics}"

@@ -1,0 +1,179 @@
+"""A segmentation model against labelled images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..calibration import Calibration
+from ..classes import UNLABELLED, PhaseClass
+from ..errors import InputError
+from ..events import Events, Notice, Progress
+from ..regions import Field
+from ..segmentation.model import SegmentationModel
+from ..segmentation.segment import SegmentParameters, segment
+from ..training.samples import LabelledImage, check_labels
+from .scores import (
+    ParticleMatch,
+    accuracy,
+    confusion_matrix,
+    intersection_over_union,
+    match_particles,
+    mean_iou,
+)
+
+
+@dataclass(frozen=True)
+class ImageScore:
+    """One image's part in the score.
+
+    Attributes
+    ----------
+    confusion
+        Pixels by (true class, predicted class).
+    particles
+        By class index, for every class but 0, the matrix.
+    prediction
+        (Y, X) class indices, for error maps.
+    """
+
+    name: str
+    confusion: NDArray[np.int64]
+    particles: dict[int, ParticleMatch]
+    pixel_size_um: float | None
+    prediction: NDArray[np.uint8]
+
+
+def score_image(
+    name: str,
+    truth: NDArray[np.uint8],
+    prediction: NDArray[np.uint8],
+    classes: int,
+    pixel_size_um: float | None,
+) -> ImageScore:
+    """Compare a prediction with the truth; pixels unlabelled in either are left out."""
+    if truth.shape != prediction.shape:
+        raise InputError(
+            f"{name}: prediction {prediction.shape} and truth {truth.shape} differ in size"
+        )
+    clipped = np.where(truth == UNLABELLED, UNLABELLED, prediction).astype(np.uint8)
+    return ImageScore(
+        name=name,
+        confusion=confusion_matrix(truth, clipped, classes),
+        particles={c: match_particles(truth, clipped, c) for c in range(1, classes)},
+        pixel_size_um=pixel_size_um,
+        prediction=prediction,
+    )
+
+
+def evaluate(
+    model: SegmentationModel,
+    images: Sequence[LabelledImage],
+    parameters: SegmentParameters,
+    keep: Callable[[LabelledImage, ImageScore], None] | None = None,
+) -> Events[dict[str, Any]]:
+    """Segment labelled images and score the result.
+
+    Parameters
+    ----------
+    keep
+        Called for each image; error maps are written there.
+
+    Returns
+    -------
+    dict
+        As `summary`.
+    """
+    classes = model.card.classes
+    check_labels(images, len(classes))
+    scores = []
+    for done, image in enumerate(images):
+        yield Progress(done, len(images), "images")
+        score = yield from _score(model, image, parameters)
+        if keep is not None:
+            keep(image, score)
+        scores.append(score)
+    yield Progress(len(images), len(images), "images")
+    return summary(scores, classes)
+
+
+def summary(scores: Sequence[ImageScore], classes: Sequence[PhaseClass]) -> dict[str, Any]:
+    """Scores over all images, from one pooled confusion matrix, as JSON.
+
+    `particles` holds, for each class but the matrix, precision, recall, the error in count and
+    in mean equivalent-circle radius (in pixels, and in µm when every pixel size is known).
+    """
+    confusion = np.sum([score.confusion for score in scores], axis=0)
+    ious = intersection_over_union(confusion)
+    names = [phase.name for phase in classes]
+    return {
+        "miou": mean_iou(confusion),
+        "iou": dict(zip(names, ious, strict=True)),
+        "absent_classes": [n for n, iou in zip(names, ious, strict=True) if iou is None],
+        "accuracy": accuracy(confusion),
+        "confusion": confusion.tolist(),
+        "particles": {
+            phase.name: _particle_summary(scores, index)
+            for index, phase in enumerate(classes)
+            if index
+        },
+        "images": [{"name": s.name, "miou": mean_iou(s.confusion)} for s in scores],
+        "n_images": len(scores),
+    }
+
+
+def _particle_summary(scores: Sequence[ImageScore], index: int) -> dict[str, Any]:
+    pooled = sum((s.particles[index] for s in scores), ParticleMatch((), (), 0))
+    return {
+        "precision": pooled.precision,
+        "recall": pooled.recall,
+        "n_true": len(pooled.true_areas),
+        "n_predicted": len(pooled.predicted_areas),
+        "count_error": pooled.count_error,
+        "mean_radius_error_px": pooled.mean_radius_error_px,
+        "mean_radius_error_um": _mean_radius_error_um(scores, index),
+    }
+
+
+def _mean_radius_error_um(scores: Sequence[ImageScore], index: int) -> float | None:
+    true: list[float] = []
+    predicted: list[float] = []
+    for score in scores:
+        if score.pixel_size_um is None:
+            return None
+        match = score.particles[index]
+        true.extend(_radii(match.true_areas, score.pixel_size_um))
+        predicted.extend(_radii(match.predicted_areas, score.pixel_size_um))
+    return float(np.mean(predicted) - np.mean(true)) if true and predicted else None
+
+
+def _radii(areas: Sequence[int], pixel_size_um: float) -> list[float]:
+    radii: list[float] = (np.sqrt(np.asarray(areas) / np.pi) * pixel_size_um).tolist()
+    return radii
+
+
+def _score(
+    model: SegmentationModel, image: LabelledImage, parameters: SegmentParameters
+) -> Events[ImageScore]:
+    size = image.pixel_size_um
+    events = segment(
+        image.pixels,
+        rgb=True,
+        calibration=Calibration.square(size, "index") if size else None,
+        measured=Field(image.labels.shape),
+        parameters=parameters,
+        name=image.name,
+        model=model,
+    )
+    try:
+        while True:
+            event = next(events)
+            if isinstance(event, Notice):
+                yield Notice(f"{image.name}: {event.message}")
+    except StopIteration as stop:
+        result = stop.value
+    return score_image(image.name, image.labels, result.indices, len(model.card.classes), size)

@@ -1,0 +1,125 @@
+"""What a user names as input: files, folders, pixel sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from .calibration import Calibration
+from .databar import find_data_bar
+from .errors import InputError
+from .io.images import IMAGE_SUFFIXES, Micrograph, read_micrograph
+from .io.index import ImageIndex, find_index
+from .io.labels import LabelImage
+from .regions import Box, Field
+
+_LABELS_ENDING = "_labels"
+
+
+@dataclass(frozen=True)
+class PixelSizes:
+    """Where pixel sizes come from, beside the files themselves.
+
+    Attributes
+    ----------
+    stated_um
+        One size for all inputs; it overrides everything.
+    index
+        A table of sizes; it overrides the files. None: the `index.csv` beside each file, if any.
+    """
+
+    stated_um: float | None = None
+    index: ImageIndex | None = None
+
+    def override(self, calibration: Calibration | None) -> Calibration | None:
+        """The stated size, or else what is known already."""
+        if self.stated_um is None:
+            return calibration
+        return Calibration.square(self.stated_um, "stated by the user")
+
+    def of_labels(self, path: Path, labels: LabelImage) -> Calibration | None:
+        """Calibration of a label file: stated, else from the index, else from the file."""
+        index = self.index or find_index(path)
+        entry = index.lookup(image_of_labels(path)) if index else None
+        if entry is None or entry.pixel_size_um is None:
+            return self.override(labels.calibration)
+        return self.override(Calibration.square(entry.pixel_size_um, "index.csv"))
+
+
+def image_files(paths: Iterable[Path]) -> list[Path]:
+    """Files as given, and the image files in folders, in the order of their names.
+
+    Raises
+    ------
+    InputError
+        When a folder holds no image, or two files would write results of one name.
+    """
+    files = [file for path in paths for file in _files_in(path)]
+    for stem in {file.stem for file in files}:
+        same = [file for file in files if file.stem == stem]
+        if len(same) > 1:
+            raise InputError(
+                f"{same[0]} and {same[1]} would write the same result; use separate folders"
+            )
+    return files
+
+
+def image_of_labels(path: Path) -> Path:
+    """The image a label file belongs to by its name, without an ending of its own."""
+    return path.with_name(path.stem.removesuffix(_LABELS_ENDING) + path.suffix)
+
+
+def read_image(path: Path, sizes: PixelSizes) -> Micrograph:
+    """Read a micrograph and know its pixel size."""
+    micrograph = read_micrograph(path, sizes.index)
+    return replace(micrograph, calibration=sizes.override(micrograph.calibration))
+
+
+def measured_field(
+    micrograph: Micrograph, *, keep_data_bar: bool = False, region: Box | None = None
+) -> Field:
+    """The image less its data bar, restricted to a box."""
+    shape = plane_shape(micrograph)
+    bar = None if keep_data_bar else find_data_bar(first_plane(micrograph))
+    return Field(shape, bar, (_corners(region),) if region else ())
+
+
+def plane_shape(micrograph: Micrograph) -> tuple[int, int]:
+    """Rows and columns."""
+    pixels = first_plane(micrograph)
+    return pixels.shape[0], pixels.shape[1]
+
+
+def first_plane(micrograph: Micrograph) -> NDArray[Any]:
+    """The first plane of shape (Y, X) or (Y, X, 3)."""
+    axes = 3 if micrograph.rgb else 2
+    first: NDArray[Any] = micrograph.pixels.reshape(-1, *micrograph.pixels.shape[-axes:])[0]
+    return first
+
+
+def label_files(paths: Iterable[Path]) -> list[Path]:
+    """Label files as given, and those in folders: `*_labels.tif` where there are any."""
+    files: list[Path] = []
+    for path in paths:
+        inside = sorted(path.glob(f"*{_LABELS_ENDING}.tif")) if path.is_dir() else []
+        files.extend(inside or image_files([path]))
+    return image_files(files)
+
+
+def _files_in(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    inside = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+    if not inside:
+        raise InputError(f"{path}: holds no image ({', '.join(IMAGE_SUFFIXES)})")
+    return inside
+
+
+def _corners(box: Box) -> tuple[tuple[float, float], ...]:
+    # Half a pixel outwards: the polygon then holds just the pixels of the box.
+    top, left, bottom, right = box.top - 0.5, box.left - 0.5, box.bottom - 0.5, box.right - 0.5
+    return ((top, left), (top, right), (bottom, right), (bottom, left))

@@ -1,0 +1,65 @@
+"""Models by name: those shipped with the package, and the user's own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..errors import InputError
+from .card import ModelCard, Task
+from .file import ModelFile, read_card, read_model
+
+_SHIPPED = Path(__file__).parent / "shipped"
+_SUFFIX = ".safetensors"
+
+
+def own_folder() -> Path:
+    """Where the user's own models are kept; `NAPARI_METALLOGRAPHY_MODELS` overrides it."""
+    default = Path.home() / ".napari-metallography" / "models"
+    return Path(os.environ.get("NAPARI_METALLOGRAPHY_MODELS", default))
+
+
+def model_paths() -> dict[str, Path]:
+    """Model files by name; an own model does not hide a shipped one of its name."""
+    paths = {path.stem: path for path in _files(own_folder())}
+    return paths | {path.stem: path for path in _files(_SHIPPED)}
+
+
+def cards(task: Task | None = None) -> dict[str, ModelCard]:
+    """Cards by name, of one task or all; files that are no models are passed over."""
+    found = {}
+    for name, path in model_paths().items():
+        try:
+            card = read_card(path)
+        except InputError:
+            continue
+        if task in (None, card.task):
+            found[name] = card
+    return found
+
+
+def model_path(name_or_file: str) -> Path:
+    """The file of a model given by its name or path.
+
+    Raises
+    ------
+    InputError
+        When there is neither; the message lists the names there are.
+    """
+    paths = model_paths()
+    if name_or_file in paths:
+        return paths[name_or_file]
+    path = Path(name_or_file)
+    if path.exists() or path.suffix:
+        return path
+    raise InputError(f"no model '{name_or_file}'; there are {', '.join(paths) or 'none'}")
+
+
+def load(name_or_file: str, task: Task) -> ModelFile:
+    """Read a model by name or path; errors as for `models.file.read_model`."""
+    return read_model(model_path(name_or_file), task)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    yield from sorted(folder.glob(f"*{_SUFFIX}")) if folder.is_dir() else ()

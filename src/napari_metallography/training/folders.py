@@ -1,0 +1,118 @@
+"""Training and evaluation data from folders: images and labels of the same stem."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..classes import UNLABELLED, PhaseClass, named_classes
+from ..errors import InputError
+from ..inputs import (
+    PixelSizes,
+    image_files,
+    image_of_labels,
+    label_files,
+    measured_field,
+    read_image,
+)
+from ..io.labels import LabelImage, read_labels
+from ..plane import as_plane
+from ..regions import Field
+from .samples import LabelledImage
+
+
+def read_labelled_folder(
+    images: Path,
+    labels: Path,
+    *,
+    ignore: int | None = None,
+    sizes: PixelSizes,
+    stems: Sequence[str] | None = None,
+) -> tuple[list[LabelledImage], tuple[PhaseClass, ...]]:
+    """Read every image that has labels of the same stem (`<stem>_labels` also serves).
+
+    Parameters
+    ----------
+    ignore
+        Label value that means unlabelled, beside 255.
+    stems
+        Only these images; all when None.
+
+    Returns
+    -------
+    list of LabelledImage
+        The data bar, where there is one, is unlabelled.
+    tuple of PhaseClass
+        As the label files name them; empty when they do not.
+
+    Raises
+    ------
+    InputError
+        When a folder or a pair is missing or a file cannot be used.
+    """
+    for folder in (images, labels):
+        if not folder.is_dir():
+            raise InputError(f"{folder}: no such folder")
+    label_paths = {image_of_labels(path).stem: path for path in label_files([labels])}
+    image_paths = {path.stem: path for path in image_files([images])}
+    wanted = list(stems) if stems is not None else sorted(set(image_paths) & set(label_paths))
+    if not wanted:
+        raise InputError(f"no image in {images} has labels of the same name in {labels}")
+    for stem in wanted:
+        if stem not in image_paths or stem not in label_paths:
+            raise InputError(f"'{stem}' has no image in {images} or no labels in {labels}")
+    pairs = [_read_pair(image_paths[s], label_paths[s], ignore, sizes) for s in wanted]
+    classes = {labels.classes for _, labels in pairs if labels.classes}
+    if len(classes) > 1:
+        raise InputError(f"the label files in {labels} name different classes")
+    return [image for image, _ in pairs], next(iter(classes), ())
+
+
+def class_count(images: Sequence[LabelledImage]) -> int:
+    """One more than the largest class index in the labels, and at least two."""
+    largest = [int(i.labels[i.labels != UNLABELLED].max(initial=0)) for i in images]
+    return max(1, *largest) + 1
+
+
+def classes_or_default(
+    names: Sequence[str], found: Sequence[PhaseClass], images: Sequence[LabelledImage]
+) -> tuple[PhaseClass, ...]:
+    """Classes as named by the user, else by the label files, else numbered."""
+    if names:
+        return named_classes(names)
+    return tuple(found) or named_classes([f"class {i}" for i in range(class_count(images))])
+
+
+def _read_pair(
+    image: Path, labels: Path, ignore: int | None, sizes: PixelSizes
+) -> tuple[LabelledImage, LabelImage]:
+    micrograph = read_image(image, sizes)
+    plane = as_plane(micrograph.pixels, str(image))
+    read = read_labels(labels)
+    if read.indices.shape != plane.shape:
+        raise InputError(f"{labels}: {read.indices.shape} pixels, but its image has {plane.shape}")
+    pixels = plane.rgb8(slice(None), slice(None))
+    measured = measured_field(micrograph)
+    calibration = micrograph.calibration
+    return (
+        LabelledImage(
+            name=image.stem,
+            pixels=pixels,
+            labels=_with_unlabelled(read.indices, ignore, measured),
+            pixel_size_um=calibration.mean_um if calibration else None,
+            specimen=str(micrograph.metadata.get("specimen", "")),
+        ),
+        read,
+    )
+
+
+def _with_unlabelled(
+    indices: NDArray[np.uint8], ignore: int | None, measured: Field
+) -> NDArray[np.uint8]:
+    known = measured.mask()
+    if ignore is not None:
+        known &= indices != ignore
+    return np.where(known, indices, UNLABELLED).astype(np.uint8)

@@ -1,0 +1,119 @@
+"""What a training leaves behind: the model, its history, and how it was made."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from ..classes import PhaseClass
+from ..errors import InputError
+from ..io.tables import write_csv, write_json
+from ..models.card import DataSource, ModelCard
+from ..segmentation.model import save_model
+from .samples import LabelledImage, digest
+from .segmentation import TrainedNetwork, TrainingJob
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a model card says beyond the training itself."""
+
+    classes: tuple[PhaseClass, ...]
+    encoder_weights: str
+    data_name: str
+    licence: str = "unstated"
+    attribution: str = ""
+    half_precision: bool = False
+
+
+def checkpoint_path(model: Path) -> Path:
+    """The checkpoint of a training whose model will be `model`."""
+    return model.with_name(f"{model.stem}.checkpoint.safetensors")
+
+
+def require_free(model: Path, *, resume: bool) -> None:
+    """Refuse to overwrite a model or a stopped training.
+
+    Raises
+    ------
+    InputError
+        When the model exists, its name does not end in `.safetensors`, or a checkpoint lies
+        there and `resume` is False.
+    """
+    if model.suffix != ".safetensors":
+        raise InputError(f"{model}: a model's name ends in .safetensors")
+    if model.exists():
+        raise InputError(f"{model}: exists already; choose another name")
+    checkpoint = checkpoint_path(model)
+    if checkpoint.exists() and not resume:
+        raise InputError(f"{checkpoint}: a stopped training; go on with --resume or delete it")
+
+
+def write_results(
+    path: Path, job: TrainingJob, trained: TrainedNetwork, description: Description
+) -> ModelCard:
+    """Write the model, `history.csv` and `training.json` beside it; remove the checkpoint."""
+    card = model_card(path.stem, job, trained, description)
+    write_csv(path.with_name("history.csv"), pd.DataFrame(trained.history))
+    write_json(path.with_name("training.json"), _report(job, trained, description))
+    save_model(path, card, trained.network)
+    checkpoint_path(path).unlink(missing_ok=True)
+    return card
+
+
+def model_card(
+    name: str, job: TrainingJob, trained: TrainedNetwork, description: Description
+) -> ModelCard:
+    """The card of a trained model."""
+    sizes = [i.pixel_size_um for i in job.images if i.pixel_size_um is not None]
+    return ModelCard(
+        name=name,
+        task="segmentation",
+        network=job.network,
+        classes=description.classes,
+        normalisation=job.normalisation,
+        pixel_size_um=(min(sizes), max(sizes)) if len(sizes) == len(job.images) else None,
+        data=DataSource(
+            name=description.data_name,
+            digest=digest(job.images),
+            images=tuple(i.name for i in job.images),
+            licence=description.licence,
+            attribution=description.attribution,
+        ),
+        training={
+            **job.recipe.model_dump(),
+            "encoder_weights": Path(description.encoder_weights).name,
+            "device": job.device.type,
+        },
+        metrics={f"validation_{k}": v for k, v in trained.metrics.items()},
+        storage="float16" if description.half_precision else "float32",
+    )
+
+
+def _report(job: TrainingJob, trained: TrainedNetwork, description: Description) -> dict[str, Any]:
+    return {
+        **job.settings(),
+        "encoder_weights": Path(description.encoder_weights).name,
+        "training_images": [_row(image) for image in job.images],
+        "validation_images": [_row(image) for image in job.validation],
+        "validation": trained.metrics,
+        "device": _device_name(job.device),
+        "torch": torch.__version__,
+    }
+
+
+def _row(image: LabelledImage) -> dict[str, Any]:
+    return {
+        "image": image.name,
+        "specimen": image.specimen,
+        "pixel_size_um": image.pixel_size_um,
+    }
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor()
