@@ -1,0 +1,307 @@
+"""What the forms read from napari layers, and the layers they add."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from napari.components import ViewerModel
+from napari.layers import Image, Labels, Layer, Shapes
+from napari.utils.colormaps import DirectLabelColormap
+from napari.utils.notifications import show_info
+from numpy.typing import NDArray
+
+from ..calibration import Calibration, micrometres
+from ..classes import UNLABELLED, PhaseClass, indices_to_layer, layer_to_indices, named_classes
+from ..databar import find_data_bar
+from ..errors import InputError
+from ..plane import ArrayLike
+from ..regions import Box, Field, Polygon
+
+CONVENTION = "value = class index + 1; 0 = unlabelled"
+"""What the values of a Labels layer of classes mean."""
+
+UNLABELLED_NAME = "unlabelled"
+
+_AGREE_TO = 1e-6
+_VERTICES_OF_AN_ELLIPSE = 128
+_CLOSED_SHAPES = ("polygon", "rectangle", "ellipse")
+_MOST_FOREIGN_CLASSES = 32
+
+
+def layer_calibration(layer: Layer) -> Calibration | None:
+    """Pixel size of a layer, with its source and uncertainty where they are known.
+
+    `metadata["calibration"]` counts only while it agrees with the scale, which the user and other
+    plugins may change. None when the layer is in pixels or in a unit that is no length.
+    """
+    try:
+        shown = Calibration.from_scale(layer.scale, layer.units)
+    except InputError:
+        return None
+    stated = layer.metadata.get("calibration")
+    if shown is None or not isinstance(stated, Mapping):
+        return shown
+    noted = Calibration.from_dict(dict(stated))
+    return noted if _agree(noted, shown) else shown
+
+
+def calibrate_layer(layer: Layer, calibration: Calibration) -> None:
+    """Set scale and units of the last two axes to µm, and note where the pixel size comes from.
+
+    The layer keeps its place on the pixel grid: its translation is scaled along.
+    """
+    old = np.asarray(layer.scale[-2:], float)
+    new = np.array([calibration.y_um, calibration.x_um])
+    layer.translate = (*layer.translate[:-2], *(layer.translate[-2:] * new / old))
+    layer.scale = (*layer.scale[:-2], *new)
+    layer.units = (*layer.units[:-2], "um", "um")
+    layer.metadata = {**layer.metadata, "calibration": calibration.to_dict()}
+
+
+def snapshot(layer: Image) -> tuple[ArrayLike, bool]:
+    """Pixels at full resolution and whether the last axis holds colours; call on the GUI thread."""
+    return (layer.data[0] if layer.multiscale else layer.data), layer.rgb
+
+
+def plane_shape(image: Image) -> tuple[int, int]:
+    """Rows and columns of an image layer at full resolution."""
+    array, rgb = snapshot(image)
+    rows, columns = array.shape[-3:-1] if rgb else array.shape[-2:]
+    return rows, columns
+
+
+def field_of(image: Image, region: Shapes | None, data_bar: Shapes | None) -> Field:
+    """The part of an image that two Shapes layers mark, in pixels of the image.
+
+    Parameters
+    ----------
+    region
+        Polygons, rectangles and ellipses; None or an empty layer means the whole image.
+    data_bar
+        One rectangle around what is left out; None or an empty layer leaves out nothing.
+
+    Raises
+    ------
+    InputError
+        For lines and paths, which enclose nothing, and for a data bar of several shapes.
+    """
+    shape = plane_shape(image)
+    polygons = tuple(_polygons(region, image)) if region is not None else ()
+    return Field(shape, _data_bar_box(image, data_bar, shape), polygons)
+
+
+def find_or_add_data_bar(viewer: ViewerModel, image: Image) -> Shapes | None:
+    """The rectangle around the data bar of an image, as a layer that the user may move.
+
+    The layer is added when the image has a data bar and is used again, as it is, from then on.
+    None when the image has no data bar.
+    """
+    name = f"{image.name} data bar"
+    if name in viewer.layers and isinstance(viewer.layers[name], Shapes):
+        return viewer.layers[name]
+    bar = find_data_bar(_first_plane(image))
+    if bar is None:
+        return None
+    layer = Shapes(
+        [_corners(bar)],
+        shape_type="rectangle",
+        name=name,
+        edge_color="#d55e00",
+        edge_width=2,
+        face_color="#d55e0033",
+        **_placement(image, 2),
+    )
+    viewer.add_layer(layer)
+    return layer
+
+
+def labels_appearance(
+    classes: Sequence[PhaseClass],
+) -> tuple[DirectLabelColormap, pd.DataFrame]:
+    """Colours and features table of a Labels layer of classes; row *i* belongs to label *i*."""
+    colours: dict[int | None, Any] = {None: "transparent", 0: "transparent"}
+    colours |= {label: phase.colour for label, phase in enumerate(classes, start=1)}
+    names = [UNLABELLED_NAME, *(phase.name for phase in classes)]
+    return DirectLabelColormap(color_dict=colours), pd.DataFrame({"class": names})
+
+
+def labels_metadata(classes: Sequence[PhaseClass]) -> dict[str, Any]:
+    """What a Labels layer of classes says about its values."""
+    return {
+        "classes": [phase.model_dump() for phase in classes],
+        "convention": CONVENTION,
+    }
+
+
+def add_labels_layer(
+    viewer: ViewerModel,
+    image: Image,
+    indices: NDArray[np.integer],
+    classes: Sequence[PhaseClass],
+    name: str,
+    metadata: Mapping[str, Any],
+) -> Labels:
+    """Show class indices (255 = unlabelled) over their image, in the colours of the classes.
+
+    Parameters
+    ----------
+    indices
+        Shaped like the image, or like one plane of it.
+    metadata
+        Kept with the layer: `provenance`, `field`. Classes, convention of values and the
+        calibration of the image are added.
+    """
+    colormap, features = labels_appearance(classes)
+    calibration = layer_calibration(image)
+    known = {"calibration": calibration.to_dict()} if calibration else {}
+    layer = Labels(
+        indices_to_layer(indices),
+        name=name,
+        colormap=colormap,
+        features=features,
+        metadata={**metadata, **labels_metadata(classes), **known},
+        **_placement(image, indices.ndim),
+    )
+    viewer.add_layer(layer)
+    return layer
+
+
+def labels_as_indices(layer: Labels) -> tuple[NDArray[np.uint8], tuple[PhaseClass, ...]]:
+    """Class indices (255 = unlabelled) and classes of a Labels layer; call on the GUI thread.
+
+    A layer that does not say what its values mean is taken as value = class index + 1, with
+    classes "class 1", "class 2", …, and the user is told so.
+
+    Raises
+    ------
+    InputError
+        When the values cannot be classes.
+    """
+    values = np.asarray(layer.data[0] if layer.multiscale else layer.data)
+    highest = int(values.max()) if values.size else 0
+    if layer.metadata.get("convention") == CONVENTION:
+        classes = tuple(PhaseClass.model_validate(c) for c in layer.metadata["classes"])
+        _check_painted(layer, highest, classes)
+    else:
+        classes = _assumed_classes(layer, values, highest)
+    return layer_to_indices(values), classes
+
+
+def _agree(one: Calibration, other: Calibration) -> bool:
+    return math.isclose(one.x_um, other.x_um, rel_tol=_AGREE_TO) and math.isclose(
+        one.y_um, other.y_um, rel_tol=_AGREE_TO
+    )
+
+
+def _placement(image: Image, ndim: int) -> dict[str, Any]:
+    """Where an image lies, for a layer over it; without its leading axes when that has fewer."""
+    placement = {
+        "scale": image.scale[-ndim:],
+        "translate": image.translate[-ndim:],
+        "units": image.units[-ndim:],
+    }
+    if ndim == image.ndim:
+        placement |= {"rotate": image.rotate, "shear": image.shear, "affine": image.affine}
+    return placement
+
+
+def _first_plane(image: Image) -> NDArray[Any]:
+    array, rgb = snapshot(image)
+    leading = len(array.shape) - (3 if rgb else 2)
+    return np.asarray(array[(0,) * leading])
+
+
+def _corners(box: Box) -> NDArray[np.float64]:
+    # Pixel centres have integer coordinates, so that the box reaches half a pixel beyond them.
+    top, left, bottom, right = (edge - 0.5 for edge in box.to_list())
+    return np.array([(top, left), (top, right), (bottom, right), (bottom, left)])
+
+
+def _polygons(shapes: Shapes, image: Image) -> list[Polygon]:
+    return [
+        _in_pixels(_outline(vertices, kind, shapes.name), shapes, image)
+        for vertices, kind in zip(shapes.data, shapes.shape_type, strict=True)
+    ]
+
+
+def _outline(vertices: NDArray[Any], kind: str, name: str) -> NDArray[Any]:
+    if kind not in _CLOSED_SHAPES:
+        raise InputError(f"{name}: a {kind} encloses no area; draw rectangles, ellipses, polygons")
+    return _ellipse(vertices) if kind == "ellipse" else vertices
+
+
+def _ellipse(corners: NDArray[Any]) -> NDArray[Any]:
+    """Polygon of an ellipse from the four corners of the rectangle around it."""
+    angle = np.linspace(0, 2 * np.pi, _VERTICES_OF_AN_ELLIPSE, endpoint=False)[:, None]
+    centre = corners.mean(axis=0)
+    one, other = (corners[1] - corners[0]) / 2, (corners[3] - corners[0]) / 2
+    outline: NDArray[Any] = centre + np.cos(angle) * one + np.sin(angle) * other
+    return outline
+
+
+def _in_pixels(vertices: NDArray[Any], layer: Layer, image: Image) -> Polygon:
+    factor = _units_ratio(layer, image)
+    world = [np.asarray(layer.data_to_world(vertex)) * factor for vertex in vertices]
+    return [tuple(map(float, image.world_to_data(point)[-2:])) for point in world]
+
+
+def _units_ratio(layer: Layer, image: Image) -> float:
+    """By what world coordinates of a layer are multiplied to give those of the image.
+
+    Between pixels and µm napari draws one as one, hence so does this.
+    """
+    try:
+        return micrometres(1, str(layer.units[-1])) / micrometres(1, str(image.units[-1]))
+    except InputError:
+        return 1.0
+
+
+def _data_bar_box(image: Image, layer: Shapes | None, shape: tuple[int, int]) -> Box | None:
+    if layer is None or not len(layer.data):
+        return None
+    if len(layer.data) > 1:
+        raise InputError(f"{layer.name}: the data bar is one rectangle; delete the others")
+    vertices = np.asarray(_in_pixels(layer.data[0], layer, image))
+    top, left = np.maximum(np.ceil(vertices.min(axis=0)), 0).astype(int)
+    bottom, right = np.minimum(np.floor(vertices.max(axis=0)) + 1, shape).astype(int)
+    if bottom <= top or right <= left:
+        return None
+    return Box(int(top), int(left), int(bottom), int(right))
+
+
+def _check_painted(layer: Labels, highest: int, classes: Sequence[PhaseClass]) -> None:
+    if highest > len(classes):
+        raise InputError(
+            f"{layer.name}: label {highest} is painted, but there are only the classes "
+            f"1 to {len(classes)}; repaint it"
+        )
+
+
+def _assumed_classes(
+    layer: Labels, values: NDArray[np.integer], highest: int
+) -> tuple[PhaseClass, ...]:
+    _check_foreign(layer, values, highest)
+    classes = named_classes([f"class {label}" for label in range(1, highest + 1)])
+    show_info(
+        f"{layer.name} does not say what its labels mean; assumed: 0 = unlabelled, "
+        f"1 to {highest} = class 1 to class {highest}"
+    )
+    return classes
+
+
+def _check_foreign(layer: Labels, values: NDArray[np.integer], highest: int) -> None:
+    if highest == 0:
+        raise InputError(f"{layer.name}: nothing is labelled yet")
+    if values.min() < 0 or highest > UNLABELLED or _distinct(values) > _MOST_FOREIGN_CLASSES:
+        raise InputError(
+            f"{layer.name}: labels up to {highest} are single particles or grains, not classes; "
+            "choose a layer of classes"
+        )
+
+
+def _distinct(values: NDArray[np.integer]) -> int:
+    return len(np.unique(values))
