@@ -1,0 +1,309 @@
+"""A report that stands alone: one HTML file with its pictures inside."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from html import escape
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+from PIL import Image
+
+from .. import __version__
+from ..calibration import Calibration
+from ..quantification.study import Study
+from .files import write_text
+
+_LONGEST_SIDE_PX = 1400
+_MOST_BINS = 40
+
+_STYLE = """
+body { font: 15px/1.45 system-ui, "Segoe UI", "DejaVu Sans", sans-serif; color: #1a1a1a;
+  max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.6rem; margin-bottom: 0.2rem; }
+h2 { font-size: 1.2rem; border-bottom: 1px solid #bbb; margin-top: 2rem; }
+h3 { font-size: 1rem; margin-bottom: 0.3rem; }
+table { border-collapse: collapse; margin: 0.6rem 0; font-size: 0.87rem; }
+th, td { border: 1px solid #ccc; padding: 0.25rem 0.55rem; text-align: left;
+  vertical-align: top; overflow-wrap: anywhere; }
+th { background: #f1f1f1; overflow-wrap: normal; }
+td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+.wide { overflow-x: auto; }
+img { max-width: 100%; height: auto; }
+figure { margin: 0.8rem 0; }
+figcaption, .note { color: #555; font-size: 0.87rem; }
+@media print {
+  @page { margin: 15mm; }
+  body { max-width: none; margin: 0; font-size: 10pt; }
+  table { font-size: 8pt; }
+  .wide { overflow: visible; }
+  h2, h3 { break-after: avoid; }
+  tr, figure { break-inside: avoid; }
+}
+"""
+
+
+@dataclass(frozen=True)
+class ReportField:
+    """An image of the report.
+
+    Attributes
+    ----------
+    name
+        As in the column `image` of the tables.
+    overlay_rgb
+        Shape (Y, X, 3), 8-bit: the picture shown; None for none.
+    provenance
+        What made the labels: model or method, parameters, versions.
+    """
+
+    name: str
+    overlay_rgb: NDArray[np.uint8] | None
+    calibration: Calibration
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ReportHead:
+    """What stands above the results; empty entries are left out.
+
+    Attributes
+    ----------
+    standard
+        The standard the laboratory reports by.
+    day
+        None means today.
+    """
+
+    title: str
+    specimen: str = ""
+    operator: str = ""
+    standard: str = ""
+    day: date | None = None
+
+
+@dataclass(frozen=True)
+class Section:
+    """A chapter of a report: its title as text, its body as HTML."""
+
+    title: str
+    body: str
+
+
+def write_report(path: Path, head: ReportHead, fields: Sequence[ReportField], study: Study) -> None:
+    """Write the report of a quantification.
+
+    Parameters
+    ----------
+    fields
+        The study's images with their pictures and pixel sizes.
+    study
+        The results; `quantification.study.combine` also takes a single image.
+
+    Raises
+    ------
+    InputError
+        When the file cannot be written.
+    """
+    sections = [
+        Section("Statistics over fields", statistics_table(study.statistics)),
+        Section("Phases", table(study.phases)),
+        Section("Particle sizes", _histograms(study.particles)),
+        Section("How it was measured", _rules(study.statistics)),
+        Section("Images", "".join(map(_image, fields))),
+    ]
+    write_text(path, page(head, sections))
+
+
+def page(head: ReportHead, sections: Iterable[Section]) -> str:
+    """A whole HTML page."""
+    title = escape(head.title)
+    chapters = "".join(f"<section><h2>{escape(s.title)}</h2>{s.body}</section>" for s in sections)
+    return (
+        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
+        f"<style>{_STYLE}</style></head>\n<body><h1>{title}</h1>{_head(head)}{chapters}"
+        "</body></html>\n"
+    )
+
+
+def table(frame: pd.DataFrame) -> str:
+    """An HTML table; numbers to four significant digits, missing ones as a dash."""
+    titles = "".join(f"<th>{escape(str(name))}</th>" for name in frame.columns)
+    columns = [frame[name].tolist() for name in frame.columns]
+    rows = "".join(
+        f"<tr>{''.join(map(_table_cell, row))}</tr>" for row in zip(*columns, strict=True)
+    )
+    return (
+        f'<div class="wide"><table><thead><tr>{titles}</tr></thead>'
+        f"<tbody>{rows}</tbody></table></div>"
+    )
+
+
+def entries(pairs: Mapping[str, Any]) -> str:
+    """A two-column HTML table of names and values; nested mappings become dotted names."""
+    rows = "".join(
+        f"<tr><th>{escape(name)}</th><td>{escape(number(value))}</td></tr>"
+        for name, value in _flat(pairs)
+    )
+    return f"<table>{rows}</table>" if rows else '<p class="note">Nothing is recorded.</p>'
+
+
+def picture(rgb: NDArray[np.uint8], caption: str) -> str:
+    """An embedded PNG of an image (Y, X, 3), reduced where it is longer than 1400 px."""
+    image = Image.fromarray(rgb)
+    image.thumbnail((_LONGEST_SIDE_PX, _LONGEST_SIDE_PX), Image.Resampling.BOX)
+    buffer = BytesIO()
+    image.save(buffer, "PNG", optimize=True)
+    return _embedded(buffer.getvalue(), caption)
+
+
+def drawing(figure: Figure, caption: str) -> str:
+    """An embedded PNG of a matplotlib figure."""
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", dpi=150)
+    return _embedded(buffer.getvalue(), caption)
+
+
+def size_histogram(radii_um: NDArray[np.float64]) -> Figure:
+    """Number-weighted histogram of equivalent radii in µm; the square root of n sets the bins."""
+    figure = Figure(figsize=(6.4, 3.2), layout="constrained")
+    axes = figure.add_subplot()
+    axes.hist(radii_um, bins=_bins(len(radii_um)), color="#56b4e9", edgecolor="white", lw=0.5)
+    mean = float(radii_um.mean())
+    axes.axvline(mean, color="#d55e00", label=f"mean {mean:.4g} µm")
+    axes.set(xlabel="equivalent radius √(area/π) in µm", ylabel="number of particles")
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend(frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def statistics_table(statistics: Mapping[str, Any]) -> str:
+    """An HTML table of a study's statistics: n, mean, s and the interval or why there is none."""
+    rows = [
+        {
+            "phase": phase,
+            "quantity": quantity,
+            "n fields": values["n_fields"],
+            "mean": values["mean"],
+            "s": values["s"],
+            "95 % confidence interval": _interval(values),
+            "relative accuracy %": values["relative_accuracy_percent"],
+        }
+        for phase, quantities in statistics["phases"].items()
+        for quantity, values in quantities.items()
+        if isinstance(values, Mapping)
+    ]
+    counts = ", ".join(
+        f"{phase}: {quantities['n_particles']}"
+        for phase, quantities in statistics["phases"].items()
+        if quantities["n_particles"] is not None
+    )
+    note = (
+        f"{statistics['n_fields']} field(s), {statistics['n_particles']} particle(s)"
+        f"{f' ({counts})' if counts else ''}. n counts fields, not particles; the mean radius is "
+        "the mean over fields of each field's mean."
+    )
+    return f'<p class="note">{escape(note)}</p>{table(pd.DataFrame(rows, dtype=object))}'
+
+
+def number(value: Any) -> str:
+    """A value as a report shows it: four significant digits, a dash for a missing number."""
+    if value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)):
+        return "–"
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.4g}"
+
+
+def _head(head: ReportHead) -> str:
+    lines = {
+        "Specimen": head.specimen,
+        "Operator": head.operator,
+        "Standard": head.standard,
+        "Date": (head.day or date.today()).isoformat(),
+        "Software": f"napari-metallography {__version__}",
+    }
+    return entries({name: text for name, text in lines.items() if text})
+
+
+def _rules(statistics: Mapping[str, Any]) -> str:
+    edges = {
+        "all": "every particle counts, also those that touch the border of the field",
+        "exclude-border": "particles that touch the border of the field are left out",
+    }
+    lines = {
+        "Edge rule": f"{statistics['edge_rule']}: {edges[statistics['edge_rule']]}",
+        "Smallest particle": f"{statistics['smallest_area_px']} px",
+        "Particles": f"{statistics['connectivity']}-connected regions of a phase",
+        "Radius": "equivalent radius √(area/π)",
+        "Area fraction": "of the labelled part of the field, every pixel of the phase counted",
+        "95 % confidence interval": "mean ± t·s/√n over n fields",
+    }
+    return entries(lines)
+
+
+def _image(image: ReportField) -> str:
+    size = image.calibration
+    lines = {
+        "Pixel size": f"{size.x_um:.6g} µm × {size.y_um:.6g} µm (x × y)",
+        "Source of the pixel size": size.source,
+        "Relative uncertainty of it": size.relative_uncertainty,
+        **image.provenance,
+    }
+    shown = "" if image.overlay_rgb is None else picture(image.overlay_rgb, image.name)
+    return f"<h3>{escape(image.name)}</h3>{shown}{entries(lines)}"
+
+
+def _histograms(particles: pd.DataFrame) -> str:
+    if particles.empty:
+        return '<p class="note">No particle was measured.</p>'
+    parts = []
+    for phase, rows in particles.groupby("phase", sort=False):
+        radii = rows["equivalent_radius_um"].to_numpy(float)
+        caption = f"{len(radii)} particle(s); each counts once (number-weighted)"
+        parts.append(f"<h3>{escape(str(phase))}</h3>{drawing(size_histogram(radii), caption)}")
+    return "".join(parts)
+
+
+def _bins(n: int) -> int:
+    return min(_MOST_BINS, max(1, math.ceil(math.sqrt(n))))
+
+
+def _embedded(png: bytes, caption: str) -> str:
+    text = escape(caption)
+    data = base64.b64encode(png).decode()
+    return (
+        f'<figure><img alt="{text}" src="data:image/png;base64,{data}">'
+        f"<figcaption>{text}</figcaption></figure>"
+    )
+
+
+def _table_cell(value: Any) -> str:
+    kind = ' class="number"' if isinstance(value, int | float) else ""
+    return f"<td{kind}>{escape(number(value))}</td>"
+
+
+def _interval(values: Mapping[str, Any]) -> str:
+    if values["ci95"] is None:
+        return f"none: {values['reason']}"
+    low, high = values["ci95"]
+    return f"{number(low)} to {number(high)}"
+
+
+def _flat(pairs: Mapping[str, Any], above: str = "") -> Iterable[tuple[str, Any]]:
+    for name, value in pairs.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{above}{name}.")
+        else:
+            yield f"{above}{name}", value
