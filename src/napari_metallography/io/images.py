@@ -1,0 +1,102 @@
+"""Micrographs: pixels, pixel size and what the microscope wrote about them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from ..calibration import Calibration
+from ..errors import InputError
+from .files import require_file
+from .index import ImageIndex, find_index
+from .raster import read_raster
+from .tiff import read_tiff
+from .vendor import is_tiff, vendor_metadata
+
+IMAGE_SUFFIXES: tuple[str, ...] = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp")
+"""Suffixes of the images that can be read, in lower case."""
+
+
+@dataclass(frozen=True)
+class Micrograph:
+    """An image of a microscope, or a stack of them.
+
+    Attributes
+    ----------
+    pixels
+        (Y, X), (Y, X, 3 or 4), (N, Y, X) or (N, Y, X, 3 or 4).
+    rgb
+        Whether the last axis is colour: red, green, blue and perhaps alpha.
+    calibration
+        None when neither an index nor the file states a pixel size.
+    metadata
+        Flat and JSON-serialisable: `vendor`, `instrument`, `detector`, `nominal_magnification` (a
+        label, never a calibration), `accelerating_voltage_kv`, `working_distance_mm`, `acquired`,
+        and `specimen`, `class`, `G` from an index; only what is known.
+    source
+        The file.
+    """
+
+    pixels: NDArray[Any]
+    rgb: bool
+    calibration: Calibration | None
+    metadata: dict[str, Any] = field(default_factory=dict)
+    source: Path = Path()
+
+    @property
+    def planes(self) -> tuple[NDArray[Any], ...]:
+        """Views of the planes, each of shape (Y, X) or (Y, X, 3 or 4)."""
+        is_stack = self.pixels.ndim == (4 if self.rgb else 3)
+        return tuple(self.pixels) if is_stack else (self.pixels,)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of a plane."""
+        rows, columns = self.pixels.shape[-3:-1] if self.rgb else self.pixels.shape[-2:]
+        return rows, columns
+
+    def plane(self, number: int) -> NDArray[Any]:
+        """A plane by its number from 0.
+
+        Raises
+        ------
+        InputError
+            When there is no such plane.
+        """
+        planes = self.planes
+        if not 0 <= number < len(planes):
+            raise InputError(f"{self.source}: has no plane {number}, only 0 to {len(planes) - 1}")
+        return planes[number]
+
+
+def is_image_file(path: Path) -> bool:
+    """Whether the suffix is that of an image that can be read."""
+    return path.suffix.lower() in IMAGE_SUFFIXES
+
+
+def read_micrograph(path: Path, index: ImageIndex | None = None) -> Micrograph:
+    """Read an image with its pixel size and metadata.
+
+    TIFF (8, 16 and 32 bits, float, RGB, palette, stacks), PNG, JPEG and BMP. A pixel size in
+    `index`, or else in the index.csv beside the image, overrides that of the file. Large
+    uncompressed TIFFs stay in the file and are read when used.
+
+    Raises
+    ------
+    InputError
+        When the file is missing, empty, damaged, truncated, no image, or a label image; when the
+        index.csv beside it is not usable.
+    """
+    require_file(path)
+    if index is None:
+        index = find_index(path)
+    pixels, rgb, notes = read_tiff(path) if is_tiff(path) else (*read_raster(path), {})
+    calibration, metadata = vendor_metadata(path)
+    row = index.lookup(path) if index is not None else None
+    if row is not None:
+        calibration = row.calibration or calibration
+        metadata = metadata | row.metadata()
+    return Micrograph(pixels, rgb, calibration, metadata | notes, path)

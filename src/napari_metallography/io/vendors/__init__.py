@@ -1,0 +1,1 @@
+"""One module a vendor: its tags or sidecar text to a calibration and settings."""
