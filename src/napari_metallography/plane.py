@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from .errors import InputError
 
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+"""Weights of red, green and blue in a grey value (ITU-R BT.601)."""
+
 _SAMPLES_A_SIDE = 1024
 
 
@@ -48,26 +51,25 @@ class Plane:
 
     def rgb8(self, rows: slice, columns: slice) -> NDArray[np.uint8]:
         """A window of shape (rows, columns, 3), 8-bit."""
-        window = self._mapped(np.asarray(self.array[rows, columns]))
+        window = self._mapped(_colours(self.array[rows, columns]))
         if window.ndim == 2:
             return np.repeat(window[..., None], 3, axis=2)
-        return np.ascontiguousarray(window[..., :3])
+        return np.ascontiguousarray(window)
 
     def grey(self) -> NDArray[np.float32]:
         """The whole plane (Y, X) as grey values; colours by the luma of ITU-R BT.601."""
-        array = np.asarray(self.array)
+        array = _colours(self.array).astype(np.float32)
         if array.ndim == 2:
-            return array.astype(np.float32)
-        luma: NDArray[np.float32] = array[..., :3].astype(np.float32) @ np.array(
-            [0.299, 0.587, 0.114], np.float32
-        )
+            return array
+        luma: NDArray[np.float32] = array @ LUMA
         return luma
 
     def _mapped(self, window: NDArray[Any]) -> NDArray[np.uint8]:
         if window.dtype == np.uint8:
             return window
         scaled = (window.astype(np.float32) - self.low) * (255 / (self.high - self.low))
-        return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+        mapped: NDArray[np.uint8] = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+        return mapped
 
 
 def as_plane(array: ArrayLike, name: str = "image") -> Plane:
@@ -85,22 +87,30 @@ def as_plane(array: ArrayLike, name: str = "image") -> Plane:
     sample = _sample(array)
     if sample.dtype.kind not in "uifb":
         raise InputError(f"{name}: pixels of type {sample.dtype} are not grey values")
-    if sample.dtype.kind == "f" and not np.isfinite(sample).all():
+    # Looked at whole: one NaN must not slip through between the samples.
+    if sample.dtype.kind == "f" and not np.isfinite(_colours(array)).all():
         raise InputError(f"{name}: holds NaN or infinite values; replace them before measuring")
-    if sample.min() == sample.max():
+    if _is_constant(sample):
         raise InputError(f"{name}: every pixel has the same value; there is nothing to segment")
-    low, high = (float(q) for q in np.quantile(sample, [0.001, 0.999]))
+    low, high = (float(q) for q in np.quantile(sample.astype(np.float64), [0.001, 0.999]))
     if low == high:
         low, high = float(sample.min()), float(sample.max())
     return Plane(array, low, high)
 
 
 def _sample(array: ArrayLike) -> NDArray[Any]:
-    # Floats are looked at whole: one NaN must not slip through between the samples.
-    if array.dtype.kind == "f":
-        return np.asarray(array)
     step = max(1, max(array.shape[:2]) // _SAMPLES_A_SIDE)
-    sample = np.asarray(array[::step, ::step])
-    if step > 1 and sample.min() == sample.max():
-        return np.asarray(array)
+    sample = _colours(array[::step, ::step])
+    if step > 1 and _is_constant(sample):
+        return _colours(array)
     return sample
+
+
+def _colours(array: Any) -> NDArray[Any]:
+    """An array less its alpha channel."""
+    pixels = np.asarray(array)
+    return pixels[..., :3] if pixels.ndim == 3 else pixels
+
+
+def _is_constant(pixels: NDArray[Any]) -> bool:
+    return bool((pixels == pixels[:1, :1]).all())

@@ -105,6 +105,8 @@ def _rasterised(region: Sequence[Polygon], box: Box) -> NDArray[np.bool_]:
     inside = np.zeros(box.shape, bool)
     for polygon in region:
         vertices = np.asarray(polygon, float)[:, -2:] - (box.top, box.left)
-        rows, columns = draw.polygon(vertices[:, 0], vertices[:, 1], box.shape)
+        rows, columns = draw.polygon(  # type: ignore[no-untyped-call]
+            vertices[:, 0], vertices[:, 1], box.shape
+        )
         inside[rows, columns] = True
     return inside

@@ -1,0 +1,115 @@
+"""What the computations see of an image."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+from numpy.typing import NDArray
+
+from napari_metallography.errors import InputError
+from napari_metallography.plane import as_plane
+
+GRADIENT = np.arange(200, dtype=np.uint8).reshape(10, 20)
+EVERYTHING = (slice(None), slice(None))
+
+
+def test_eight_bit_grey_values_are_taken_as_they_are() -> None:
+    plane = as_plane(GRADIENT)
+    window = plane.rgb8(slice(2, 5), slice(3, 9))
+    assert window.shape == (3, 6, 3)
+    assert (window == GRADIENT[2:5, 3:9, None]).all()
+    assert plane.shape == (10, 20)
+
+
+def test_eight_bit_colours_lose_only_their_alpha() -> None:
+    rgba = np.random.default_rng(0).integers(0, 256, (5, 6, 4), dtype=np.uint8)
+    assert (as_plane(rgba).rgb8(*EVERYTHING) == rgba[..., :3]).all()
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32, np.float64])
+def test_other_types_are_stretched_over_their_range(dtype: type[np.generic]) -> None:
+    ramp = np.linspace(100, 5100, 10_000).astype(dtype).reshape(100, 100)
+    stretched = as_plane(ramp).rgb8(*EVERYTHING)[..., 0]
+    expected = np.linspace(0, 255, 10_000).reshape(100, 100)
+    assert np.abs(stretched - expected).max() < 2
+    assert (np.diff(stretched.ravel().astype(int)) >= 0).all()
+
+
+def test_a_mask_is_black_and_white() -> None:
+    mask = np.zeros((8, 8), bool)
+    mask[:, :3] = True
+    assert (as_plane(mask).rgb8(*EVERYTHING)[..., 0] == mask * 255).all()
+
+
+@given(rows=st.tuples(st.integers(0, 49), st.integers(1, 20)), seed=st.integers(0, 99))
+def test_a_window_does_not_depend_on_what_else_is_read(rows: tuple[int, int], seed: int) -> None:
+    image = np.random.default_rng(seed).normal(0, 1, (60, 70))
+    plane = as_plane(image)
+    part = slice(rows[0], rows[0] + rows[1])
+    assert (plane.rgb8(part, slice(5, 30)) == plane.rgb8(*EVERYTHING)[part, 5:30]).all()
+
+
+@pytest.mark.parametrize("factor", [1, 257])
+def test_grey_keeps_the_scale_of_the_image(factor: int) -> None:
+    grey = as_plane(GRADIENT.astype(np.uint16) * factor).grey()
+    assert grey.dtype == np.float32
+    assert (grey == GRADIENT.astype(np.float32) * factor).all()
+
+
+def test_grey_of_equal_channels_is_the_channel() -> None:
+    rgb = np.repeat(GRADIENT[..., None], 3, axis=2)
+    np.testing.assert_allclose(as_plane(rgb).grey(), GRADIENT, rtol=1e-6)
+
+
+def test_grey_weighs_green_most() -> None:
+    primaries = 100 * np.eye(3, dtype=np.uint8).reshape(1, 3, 3)
+    np.testing.assert_allclose(as_plane(primaries).grey()[0], [29.9, 58.7, 11.4], rtol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(5,), (2, 5, 5), (5, 5, 2), (2, 5, 5, 3), (0, 5), (5, 0, 3)])
+def test_what_is_not_one_plane_is_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(InputError, match="specimen_7"):
+        as_plane(np.zeros(shape), "specimen_7")
+
+
+@given(npst.arrays(np.float32, (3, 4), elements=st.just(2.5), fill=st.just(2.5)))
+def test_a_constant_image_is_refused(image: NDArray[np.float32]) -> None:
+    with pytest.raises(InputError, match="same value"):
+        as_plane(image)
+
+
+def test_a_constant_colour_is_constant_whatever_its_channels() -> None:
+    red = np.full((4, 4, 3), (200, 10, 10), np.uint8)
+    opaque_black = np.zeros((4, 4, 4), np.uint8)
+    opaque_black[..., 3] = 255
+    for image in (red, opaque_black):
+        with pytest.raises(InputError, match="same value"):
+            as_plane(image)
+
+
+def test_one_odd_pixel_of_a_large_image_counts() -> None:
+    image = np.zeros((2100, 2100), np.uint16)
+    image[1, 1] = 500
+    assert as_plane(image).rgb8(slice(0, 3), slice(0, 3))[1, 1, 0] == 255
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_one_value_that_is_not_finite_is_refused(value: float) -> None:
+    image = np.random.default_rng(0).normal(0, 1, (2100, 2100)).astype(np.float32)
+    image[1, 1] = value
+    with pytest.raises(InputError, match="NaN"):
+        as_plane(image)
+
+
+def test_complex_pixels_are_refused() -> None:
+    with pytest.raises(InputError, match="complex"):
+        as_plane(np.arange(16, dtype=np.complex64).reshape(4, 4))
+
+
+def test_transparency_does_not_take_part_in_the_stretch() -> None:
+    rgba = np.repeat(np.linspace(0, 1000, 400).astype(np.uint16).reshape(20, 20, 1), 4, axis=2)
+    rgba[..., 3] = 65535
+    assert as_plane(rgba).rgb8(*EVERYTHING).max() == 255
