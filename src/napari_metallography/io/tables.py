@@ -53,6 +53,7 @@ def write_csv(path: Path, frame: pd.DataFrame, decimal: str = ".", separator: st
 def write_xlsx(path: Path, sheets: Mapping[str, pd.DataFrame]) -> None:
     """Write tables as the sheets of an Excel workbook; missing cells are empty.
 
+    Numbers have 16 significant digits, one more than Excel keeps.
     Text is stored as text, also where it looks like a formula.
 
     Raises

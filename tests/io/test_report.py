@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+import base64
+import re
+from datetime import date
+from html.parser import HTMLParser
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from napari_metallography.calibration import Calibration
+from napari_metallography.classes import named_classes
+from napari_metallography.errors import InputError
+from napari_metallography.events import drain
+from napari_metallography.io.report import (
+    ReportField,
+    ReportHead,
+    number,
+    picture,
+    size_histogram,
+    write_report,
+)
+from napari_metallography.quantification.measure import quantify
+from napari_metallography.quantification.parameters import QuantifyParameters
+from napari_metallography.quantification.study import combine
+from napari_metallography.regions import Field
+
+NASTY = '<script>alert("x")</script> & $x^2$ 炭化物'
+VOID = {"meta", "img", "br"}
+
+
+class Reader(HTMLParser):
+    """Takes an HTML page apart and holds it to be well nested."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.texts: list[str] = []
+        self.sources: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.sources += [value for name, value in attrs if name in ("src", "href")]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "style" not in self.open:
+            self.texts.append(data)
+
+
+def result_of(phase="carbide", planes=1, parameters=None):
+    indices = np.zeros((planes, 30, 40), np.uint8)
+    for number_, plane in enumerate(indices):
+        plane[2:6, 3 : 7 + number_] = 1
+        plane[10:12, 10:13] = 1
+    return drain(
+        quantify(
+            indices,
+            named_classes(["matrix", phase]),
+            Calibration.square(0.1, "t"),
+            Field((30, 40)),
+            parameters or QuantifyParameters(),
+        )
+    )
+
+
+def report(path, result, head=None, **field):
+    field = {"overlay_rgb": None, "calibration": Calibration.square(0.1, "scale bar"), **field}
+    fields = [ReportField("specimen 7", **field)]
+    write_report(path, head or ReportHead("Carbides"), fields, combine([("specimen 7", result)]))
+    return Reader(path.read_text("utf-8"))
+
+
+def test_the_report_says_how_it_was_measured(tmp_path):
+    head = ReportHead("Carbides", "S-7", "A. Operator", "ASTM E1245", date(2024, 5, 6))
+    parameters = QuantifyParameters(smallest_area_px=3, edge_rule="exclude-border")
+    calibration = Calibration(0.1, 0.2, "scale bar", 0.01)
+    page = report(
+        tmp_path / "r.html",
+        result_of(parameters=parameters),
+        head,
+        calibration=calibration,
+        provenance={"model": {"name": "uhcs", "digest": "abc"}},
+    )
+    text = "\n".join(page.texts)
+    for expected in (
+        "S-7", "A. Operator", "ASTM E1245", "2024-05-06", "scale bar", "0.1 µm × 0.2 µm (x × y)",
+        "0.01", "model.digest", "abc", "exclude-border: ", "3 px", "area_fraction", "carbide",
+    ):  # fmt: skip
+        assert expected in text
+    assert len(page.sources) == 1
+
+
+def test_one_field_has_a_reason_in_place_of_an_interval(tmp_path):
+    text = "\n".join(report(tmp_path / "r.html", result_of()).texts)
+    assert "none: one field alone gives no confidence interval" in text
+    assert "1 field(s), 2 particle(s) (carbide: 2)" in text
+
+
+def test_several_fields_have_an_interval(tmp_path):
+    result = result_of(planes=3)
+    text = "\n".join(report(tmp_path / "r.html", result).texts)
+    low, high = result.statistics["phases"]["carbide"]["area_fraction"]["ci95"]
+    assert f"{low:.4g} to {high:.4g}" in text
+    assert "confidence interval\n" not in text.replace("95 % confidence interval", "")
+
+
+def test_nothing_a_user_writes_is_taken_for_html(tmp_path):
+    head = ReportHead(NASTY, NASTY, NASTY, NASTY)
+    picture_ = np.zeros((4, 4, 3), np.uint8)
+    page = report(
+        tmp_path / "r.html",
+        result_of(NASTY),
+        head,
+        overlay_rgb=picture_,
+        calibration=Calibration.square(0.1, NASTY),
+        provenance={NASTY: NASTY},
+    )
+    assert "script" not in page.tags
+    assert page.texts.count(NASTY) >= 8
+
+
+def test_the_report_needs_no_other_file(tmp_path):
+    picture_ = np.zeros((40, 30, 3), np.uint8)
+    page = report(tmp_path / "r.html", result_of(), overlay_rgb=picture_)
+    assert len(page.sources) == 2
+    assert all(source.startswith("data:image/png;base64,") for source in page.sources)
+    assert {"link", "script", "iframe"}.isdisjoint(page.tags)
+    assert [p.name for p in tmp_path.iterdir()] == ["r.html"]
+
+
+def test_the_picture_is_embedded_as_it_is_unless_it_is_large():
+    rgb = np.random.default_rng(0).integers(0, 255, (20, 30, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(np.asarray(embedded(picture(rgb, "a"))), rgb)
+    assert embedded(picture(np.zeros((700, 2800, 3), np.uint8), "a")).size == (1400, 350)
+
+
+def embedded(html):
+    found = re.search(r"base64,([^\"]+)", html)
+    return Image.open(BytesIO(base64.b64decode(found[1])))
+
+
+def test_an_image_without_particles_gives_a_sentence(tmp_path):
+    parameters = QuantifyParameters(smallest_area_px=999)
+    page = report(tmp_path / "r.html", result_of(parameters=parameters))
+    assert "No particle was measured." in page.texts
+    assert page.sources == []
+
+
+def test_the_histogram_counts_every_particle_once():
+    radii = np.random.default_rng(1).lognormal(0, 0.4, 900)
+    axes = size_histogram(radii).axes[0]
+    assert sum(bar.get_height() for bar in axes.patches) == 900
+    assert len(axes.patches) == 30
+    assert axes.get_xlabel().endswith("in µm")
+    assert axes.get_ylabel() == "number of particles"
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (0.123456, "0.1235"),
+        (123456.7, "123457"),
+        (1.5e-7, "1.5e-07"),
+        (20000, "20000"),
+        (float("nan"), "–"),
+        (None, "–"),
+        (True, "True"),
+    ],
+)
+def test_numbers_are_shown_to_four_digits(value, shown):
+    assert number(value) == shown
+
+
+def test_a_report_that_cannot_be_written_leaves_nothing(tmp_path):
+    (tmp_path / "r.html").mkdir()
+    with pytest.raises(InputError, match=r"r\.html: cannot be written"):
+        report(tmp_path / "r.html", result_of())
+    assert [p.name for p in tmp_path.iterdir()] == ["r.html"]

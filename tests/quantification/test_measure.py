@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+import json
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from napari_metallography.calibration import Calibration
+from napari_metallography.classes import UNLABELLED, named_classes
+from napari_metallography.errors import InputError
+from napari_metallography.events import Notice, Progress, drain
+from napari_metallography.quantification.measure import quantify
+from napari_metallography.quantification.parameters import QuantifyParameters
+from napari_metallography.regions import Box, Field
+
+CLASSES = named_classes(["matrix", "carbide", "network"])
+PIXEL = Calibration.square(0.1, "test")
+
+
+def run(indices, *, classes=CLASSES, calibration=PIXEL, measured=None, on_event=None, **more):
+    parameters = more.pop("parameters", QuantifyParameters())
+    measured = measured or Field(indices.shape[-2:])
+    events = quantify(indices, classes, calibration, measured, parameters, **more)
+    return drain(events, on_event or (lambda event: None))
+
+
+def micrograph():
+    indices = np.zeros((20, 30), np.uint8)
+    indices[2:6, 3:7] = 1
+    indices[10:13, 20:22] = 2
+    indices[19, 0:2] = 1
+    return indices
+
+
+def test_tables_ids_and_statistics_tell_the_same():
+    result = run(micrograph())
+    assert result.particles["phase"].tolist() == ["carbide", "network", "carbide"]
+    assert result.particles["class_index"].tolist() == [1, 2, 1]
+    assert result.ids.dtype == np.int32
+    assert np.bincount(result.ids.ravel())[1:].tolist() == result.particles["area_px"].tolist()
+    carbide = result.phases.set_index("phase").loc["carbide"]
+    assert carbide["n_particles"] == 2
+    assert carbide["area_fraction"] == 18 / 600
+    statistics = result.statistics["phases"]["carbide"]
+    assert statistics["area_fraction"]["mean"] == 18 / 600
+    assert statistics["area_fraction"]["ci95"] is None
+    assert "one field" in statistics["area_fraction"]["reason"]
+    assert statistics["n_particles"] == 2
+    assert result.statistics["phases"]["matrix"]["n_particles"] is None
+
+
+def test_the_rules_stand_in_the_result():
+    parameters = QuantifyParameters(smallest_area_px=3, edge_rule="exclude-border")
+    result = run(micrograph(), parameters=parameters, labels_provenance={"model": "m"}, name="a")
+    assert result.statistics["edge_rule"] == "exclude-border"
+    assert result.statistics["smallest_area_px"] == 3
+    provenance = result.statistics["provenance"]
+    assert (provenance["image"], provenance["labels"]) == ("a", {"model": "m"})
+    assert provenance["calibration"]["source"] == "test"
+    json.dumps(result.statistics, allow_nan=False)
+    assert result.particles["area_px"].tolist() == [16, 6]
+
+
+def test_the_edge_rule_leaves_areas_of_phases_alone():
+    by_rule = [
+        run(micrograph(), parameters=QuantifyParameters(edge_rule=rule)).phases
+        for rule in ("all", "exclude-border")
+    ]
+    assert by_rule[0]["area_um2"].tolist() == by_rule[1]["area_um2"].tolist()
+    assert by_rule[0]["n_particles"].tolist()[1:] == [2, 1]
+    assert by_rule[1]["n_particles"].tolist()[1:] == [1, 1]
+
+
+def test_each_plane_is_a_field_and_numbers_run_through():
+    stack = np.stack([micrograph(), np.zeros((20, 30), np.uint8), micrograph()])
+    events: list[object] = []
+    result = run(stack, on_event=events.append)
+    assert [e.done for e in events if isinstance(e, Progress)] == [1, 2, 3]
+    assert result.particles["particle"].tolist() == [1, 2, 3, 4, 5, 6]
+    assert result.particles["plane"].tolist() == [0, 0, 0, 2, 2, 2]
+    assert result.ids.shape == stack.shape
+    assert set(np.unique(result.ids[2])) == {0, 4, 5, 6}
+    fraction = result.statistics["phases"]["carbide"]["area_fraction"]
+    assert (result.statistics["n_fields"], fraction["n_fields"]) == (3, 3)
+    assert fraction["mean"] == pytest.approx(0.02)
+    assert fraction["ci95"][0] < 0.02 < fraction["ci95"][1]
+    radius = result.statistics["phases"]["carbide"]["mean_radius_um"]
+    assert radius["n_fields"] == 2
+
+
+def test_a_plane_without_labels_is_no_field():
+    stack = np.stack([micrograph(), np.full((20, 30), UNLABELLED, np.uint8)])
+    events: list[object] = []
+    result = run(stack, on_event=events.append)
+    assert result.statistics["n_fields"] == 1
+    assert [e.message for e in events if isinstance(e, Notice)] == [
+        "image: plane 1 holds no labelled pixel and is left out"
+    ]
+
+
+def test_the_data_bar_and_what_lies_outside_the_region_are_left_out():
+    bar = Box(15, 0, 20, 30)
+    region = ((-0.5, -0.5), (-0.5, 14.5), (30.0, 14.5), (30.0, -0.5))
+    result = run(micrograph(), measured=Field((20, 30), bar, (region,)))
+    assert result.particles["area_px"].tolist() == [16]
+    assert result.phases["field_area_um2"].iloc[0] == pytest.approx(15 * 15 * 0.01)
+
+
+def test_grey_values_of_a_stack():
+    stack = np.stack([micrograph(), micrograph()])
+    grey = np.stack([np.full((20, 30), 7.0), np.full((20, 30), 9.0)])
+    assert run(stack, intensity=grey).particles["mean_grey"].tolist() == [7, 7, 7, 9, 9, 9]
+
+
+planes = arrays(np.uint8, (6, 7), elements=st.sampled_from([0, 1, 2, UNLABELLED]))
+
+
+@settings(max_examples=50)
+@given(planes.filter(lambda plane: bool((plane != UNLABELLED).any())), st.permutations([0, 1, 2]))
+def test_renaming_the_indices_of_classes_changes_no_number(plane, order):
+    table = np.arange(256, dtype=np.uint8)
+    table[:3] = order
+    classes = [CLASSES[order.index(i)] for i in range(3)]
+    everything = QuantifyParameters(classes=(0, 1, 2))
+    first = run(plane, parameters=everything)
+    second = run(table[plane], classes=classes, parameters=everything)
+    np.testing.assert_array_equal(first.ids, second.ids)
+    assert first.particles["phase"].tolist() == second.particles["phase"].tolist()
+    columns = ["area_fraction", "mean_radius_um", "number_density_per_mm2"]
+    np.testing.assert_array_equal(
+        first.phases.set_index("phase")[columns],
+        second.phases.set_index("phase").loc[first.phases["phase"], columns],
+    )
+    assert first.phases["area_fraction"].sum() == pytest.approx(1)
+
+
+@settings(max_examples=20)
+@given(st.lists(planes, min_size=2, max_size=4))
+def test_the_order_of_planes_changes_no_statistic(stack):
+    stack = np.stack([np.zeros((6, 7), np.uint8), *stack])
+    forwards, backwards = (
+        run(planes).statistics["phases"] for planes in (stack, np.ascontiguousarray(stack[::-1]))
+    )
+    for phase, values in forwards.items():
+        fraction = values["area_fraction"]
+        assert backwards[phase]["area_fraction"]["mean"] == pytest.approx(fraction["mean"])
+        assert backwards[phase]["n_particles"] == values["n_particles"]
+
+
+def test_without_a_pixel_size_nothing_is_measured():
+    with pytest.raises(InputError, match=r"a\.tif: no pixel size is known; give --pixel-size"):
+        run(micrograph(), calibration=None, name="a.tif")
+
+
+@pytest.mark.parametrize(
+    ("indices", "more", "message"),
+    [
+        (micrograph(), {"measured": Field((5, 5))}, "must belong to the same image"),
+        (micrograph(), {"intensity": np.zeros((5, 5))}, "must belong to the same image"),
+        (micrograph().astype(float), {}, "labels are whole numbers"),
+        (np.zeros((0, 5), np.uint8), {}, "labels are whole numbers"),
+        (np.full((5, 5), 7, np.uint8), {}, "label 7 has no class"),
+        (np.full((5, 5), -1, np.int16), {}, "label -1 has no class"),
+        (np.full((5, 5), UNLABELLED, np.uint8), {}, "no pixel of the field is labelled"),
+        (micrograph(), {"classes": named_classes(["a", "b", "b"])}, "share a name"),
+        (micrograph(), {"measured": Field((20, 30), Box(0, 0, 20, 30))}, "no pixel"),
+        (micrograph(), {"parameters": QuantifyParameters(classes=(3,))}, "class 3"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_in_one_line(indices, more, message):
+    with pytest.raises(InputError, match=message) as caught:
+        run(indices, **more)
+    assert "\n" not in str(caught.value)
+
+
+def test_closing_the_computation_ends_it():
+    events = quantify(
+        np.stack([micrograph()] * 3), CLASSES, PIXEL, Field((20, 30)), QuantifyParameters()
+    )
+    assert next(events) == Progress(1, 3, "planes measured")
+    events.close()
+    with pytest.raises(StopIteration):
+        next(events)
+
+
+def test_twenty_thousand_particles_do_not_take_long():
+    tile = np.zeros((14, 14), np.uint8)
+    tile[2:9, 3:12] = 1
+    indices = np.tile(tile, (146, 146))
+    start = time.process_time()
+    result = run(indices)
+    assert len(result.particles) == 146**2
+    # About half a second; the bound is wide because test machines are shared.
+    assert time.process_time() - start < 10
