@@ -26,4 +26,5 @@ def _length_um(page: tifffile.TiffPage, size: int, unit: int) -> float | None:
     text = page.tags.valueof(unit)
     if isinstance(text, bytes):
         text = text.decode("latin-1")
-    return length_um(page.tags.valueof(size), text.strip("\0 ") if isinstance(text, str) else None)
+    text = text.replace("\0", "") if isinstance(text, str) else None
+    return length_um(page.tags.valueof(size), text)
