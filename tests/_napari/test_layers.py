@@ -165,7 +165,7 @@ def test_data_bar_is_shown_once_and_stays_where_it_was_put() -> None:
     bar = layers.find_or_add_data_bar(viewer, micrograph)
     assert bar is not None
     assert layers.field_of(micrograph, None, bar).data_bar == Box(170, 0, 200, 300)
-    bar.data = [np.asarray(bar.data[0]) + (10, 0)]
+    bar.data = [np.add(bar.data[0], (10, 0))]
     assert layers.find_or_add_data_bar(viewer, micrograph) is bar
     assert layers.field_of(micrograph, None, bar).data_bar == Box(180, 0, 200, 300)
     assert [layer.name for layer in viewer.layers] == ["steel", "steel data bar"]

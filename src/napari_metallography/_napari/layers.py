@@ -119,21 +119,22 @@ def find_or_add_data_bar(viewer: ViewerModel, image: Image) -> Shapes | None:
     return layer
 
 
-def labels_appearance(
-    classes: Sequence[PhaseClass],
-) -> tuple[DirectLabelColormap, pd.DataFrame]:
-    """Colours and features table of a Labels layer of classes; row *i* belongs to label *i*."""
+def class_labels_keywords(
+    indices: NDArray[np.integer], classes: Sequence[PhaseClass], metadata: Mapping[str, Any]
+) -> tuple[NDArray[np.uint8], dict[str, Any]]:
+    """Values and keywords of a Labels layer that shows class indices (255 = unlabelled).
+
+    Row *i* of its features table belongs to label *i*; `metadata` is completed with the classes
+    and the convention of values.
+    """
     colours: dict[int | None, Any] = {None: "transparent", 0: "transparent"}
     colours |= {label: phase.colour for label, phase in enumerate(classes, start=1)}
     names = [UNLABELLED_NAME, *(phase.name for phase in classes)]
-    return DirectLabelColormap(color_dict=colours), pd.DataFrame({"class": names})
-
-
-def labels_metadata(classes: Sequence[PhaseClass]) -> dict[str, Any]:
-    """What a Labels layer of classes says about its values."""
-    return {
-        "classes": [phase.model_dump() for phase in classes],
-        "convention": CONVENTION,
+    stated = {"classes": [phase.model_dump() for phase in classes], "convention": CONVENTION}
+    return indices_to_layer(indices), {
+        "colormap": DirectLabelColormap(color_dict=colours),
+        "features": pd.DataFrame({"class": names}),
+        "metadata": {**metadata, **stated},
     }
 
 
@@ -155,17 +156,10 @@ def add_labels_layer(
         Kept with the layer: `provenance`, `field`. Classes, convention of values and the
         calibration of the image are added.
     """
-    colormap, features = labels_appearance(classes)
     calibration = layer_calibration(image)
     known = {"calibration": calibration.to_dict()} if calibration else {}
-    layer = Labels(
-        indices_to_layer(indices),
-        name=name,
-        colormap=colormap,
-        features=features,
-        metadata={**metadata, **labels_metadata(classes), **known},
-        **_placement(image, indices.ndim),
-    )
+    values, keywords = class_labels_keywords(indices, classes, {**metadata, **known})
+    layer = Labels(values, name=name, **keywords, **_placement(image, indices.ndim))
     viewer.add_layer(layer)
     return layer
 
