@@ -157,6 +157,17 @@ def test_an_image_without_particles_gives_a_sentence(tmp_path):
     assert page.sources == []
 
 
+def test_histograms_stand_in_the_order_of_the_classes(tmp_path):
+    indices = np.zeros((9, 9), np.uint8)
+    indices[1, 1], indices[4, 4] = 2, 1
+    classes = named_classes(["matrix", "first", "second"])
+    pixel = Calibration.square(0.1, "t")
+    result = drain(quantify(indices, classes, pixel, Field((9, 9)), QuantifyParameters()))
+    texts = report(tmp_path / "r.html", result).texts
+    after = texts[texts.index("Particle sizes") :]
+    assert after.index("first") < after.index("second")
+
+
 def test_the_histogram_counts_every_particle_once():
     radii = np.random.default_rng(1).lognormal(0, 0.4, 900)
     axes = size_histogram(radii).axes[0]

@@ -34,9 +34,9 @@ h1 { font-size: 1.6rem; margin-bottom: 0.2rem; }
 h2 { font-size: 1.2rem; border-bottom: 1px solid #bbb; margin-top: 2rem; }
 h3 { font-size: 1rem; margin-bottom: 0.3rem; }
 table { border-collapse: collapse; margin: 0.6rem 0; font-size: 0.87rem; }
-th, td { border: 1px solid #ccc; padding: 0.25rem 0.55rem; text-align: left;
-  vertical-align: top; overflow-wrap: anywhere; }
-th { background: #f1f1f1; overflow-wrap: normal; }
+th, td { border: 1px solid #ccc; padding: 0.25rem 0.55rem; text-align: left; vertical-align: top; }
+th { background: #f1f1f1; }
+.entries td { overflow-wrap: anywhere; }
 td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .wide { overflow-x: auto; }
 img { max-width: 100%; height: auto; }
@@ -47,6 +47,7 @@ figcaption, .note { color: #555; font-size: 0.87rem; }
   body { max-width: none; margin: 0; font-size: 10pt; }
   table { font-size: 8pt; }
   .wide { overflow: visible; }
+  th { overflow-wrap: anywhere; }
   h2, h3 { break-after: avoid; }
   tr, figure { break-inside: avoid; }
 }
@@ -117,8 +118,8 @@ def write_report(path: Path, head: ReportHead, fields: Sequence[ReportField], st
     """
     sections = [
         Section("Statistics over fields", statistics_table(study.statistics)),
-        Section("Phases", table(study.phases)),
-        Section("Particle sizes", _histograms(study.particles)),
+        Section("Phases", table(study.phases.drop(columns="class_index"))),
+        Section("Particle sizes", _histograms(study)),
         Section("How it was measured", _rules(study.statistics)),
         Section("Images", "".join(map(_image, fields))),
     ]
@@ -155,7 +156,11 @@ def entries(pairs: Mapping[str, Any]) -> str:
         f"<tr><th>{escape(name)}</th><td>{escape(number(value))}</td></tr>"
         for name, value in _flat(pairs)
     )
-    return f"<table>{rows}</table>" if rows else '<p class="note">Nothing is recorded.</p>'
+    return (
+        f'<table class="entries">{rows}</table>'
+        if rows
+        else '<p class="note">Nothing is recorded.</p>'
+    )
 
 
 def picture(rgb: NDArray[np.uint8], caption: str) -> str:
@@ -265,15 +270,19 @@ def _image(image: ReportField) -> str:
     return f"<h3>{escape(image.name)}</h3>{shown}{entries(lines)}"
 
 
-def _histograms(particles: pd.DataFrame) -> str:
-    if particles.empty:
-        return '<p class="note">No particle was measured.</p>'
-    parts = []
-    for phase, rows in particles.groupby("phase", sort=False):
-        radii = rows["equivalent_radius_um"].to_numpy(float)
-        caption = f"{len(radii)} particle(s); each counts once (number-weighted)"
-        parts.append(f"<h3>{escape(str(phase))}</h3>{drawing(size_histogram(radii), caption)}")
-    return "".join(parts)
+def _histograms(study: Study) -> str:
+    radii = study.particles.groupby("phase")["equivalent_radius_um"]
+    parts = [
+        f"<h3>{escape(phase)}</h3>{_histogram(radii.get_group(phase).to_numpy(float))}"
+        for phase in study.statistics["phases"]
+        if phase in radii.groups
+    ]
+    return "".join(parts) or '<p class="note">No particle was measured.</p>'
+
+
+def _histogram(radii_um: NDArray[np.float64]) -> str:
+    caption = f"{len(radii_um)} particle(s); each counts once (number-weighted)"
+    return drawing(size_histogram(radii_um), caption)
 
 
 def _bins(n: int) -> int:
