@@ -101,9 +101,7 @@ class CropSampler:
         images = torch.stack([image for image, _ in crops])
         return images, torch.stack([label for _, label in crops])
 
-    def _balanced_crop(
-        self, index: int, random: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
+    def _balanced_crop(self, index: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
         image, labels = self._pairs[index]
         side = self._random_side(random)
         for _ in range(_TRIES):

@@ -106,7 +106,16 @@ def train(job: TrainingJob, *, resume: bool = False) -> Events[TrainedNetwork]:
     recipe = job.recipe
     sampler = CropSampler(job.images, recipe.crop, recipe.zoom, recipe.largest_share, job.device)
     step = _Step(fabric, wrapped, optimiser, sampler, job)
-    metrics: dict[str, float] = {}
+    try:
+        yield from _run(state, step, job, settings)
+    except GeneratorExit:
+        _keep(job.checkpoint, state, settings)
+        raise
+    return TrainedNetwork(_core(state), state.history, metrics_of(state.history[-1]))
+
+
+def _run(state: TrainingState, step: _Step, job: TrainingJob, settings: str) -> Events[None]:
+    recipe = job.recipe
     yield Progress(state.iteration, recipe.iterations, "iterations")
     while state.iteration < recipe.iterations:
         with device_errors():
@@ -117,14 +126,17 @@ def train(job: TrainingJob, *, resume: bool = False) -> Events[TrainedNetwork]:
                 "lower the learning rate (the last good weights are in the checkpoint)"
             )
         if job.validation and _is_due(state.iteration, recipe):
-            metrics = yield from validate(_core(state), job)
-            row |= metrics
+            row |= yield from validate(_core(state), job)
         state.history.append(row)
-        if job.checkpoint is not None and _checkpoint_is_due(state.iteration, recipe):
-            write_checkpoint(job.checkpoint, state, settings)
+        if _checkpoint_is_due(state.iteration, recipe):
+            _keep(job.checkpoint, state, settings)
         yield TrainingStep(row["iteration"], row["loss"], row["learning_rate"], metrics_of(row))
         yield Progress(state.iteration, recipe.iterations, "iterations")
-    return TrainedNetwork(_core(state), state.history, metrics_of(state.history[-1]))
+
+
+def _keep(checkpoint: Path | None, state: TrainingState, settings: str) -> None:
+    if checkpoint is not None:
+        write_checkpoint(checkpoint, state, settings)
 
 
 def validate(network: SegmentationNetwork, job: TrainingJob) -> Events[dict[str, float]]:

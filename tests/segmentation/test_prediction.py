@@ -1,0 +1,203 @@
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from napari_metallography.classes import UNLABELLED
+from napari_metallography.errors import DeviceError
+from napari_metallography.events import Notice, Progress, drain
+from napari_metallography.models.card import Network, Normalisation
+from napari_metallography.plane import as_plane
+from napari_metallography.regions import Box, Field
+from napari_metallography.segmentation import prediction
+from napari_metallography.segmentation.networks import SegmentationNetwork
+from napari_metallography.segmentation.prediction import (
+    PredictionParameters,
+    Predictor,
+    predict,
+)
+
+PLAIN = Normalisation(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+CPU = torch.device("cpu")
+
+
+class GreyLevels(nn.Module):
+    """Knows its class from the pixel alone: below 100, up to 200, above."""
+
+    enlargement = 1.0
+
+    def forward(self, images: Tensor) -> Tensor:
+        grey = images[:, 0]
+        return torch.stack([100 - grey, 50 - (grey - 150).abs(), grey - 200], 1)
+
+
+def _predictor(**changes: object) -> Predictor:
+    return Predictor(GreyLevels(), PLAIN, 3, CPU, **changes)  # type: ignore[arg-type]
+
+
+def _image(rng: np.random.Generator, shape: tuple[int, int] = (700, 900)) -> np.ndarray:
+    return rng.choice(np.array([20, 150, 250], np.uint8), shape)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(7)
+
+
+@pytest.mark.parametrize("mode", ["fast", "paper"])
+@pytest.mark.parametrize("shape", [(1, 1), (20, 3000), (300, 260), (700, 900)])
+def test_every_pixel_gets_its_class(rng, mode: str, shape: tuple[int, int]) -> None:
+    image = _image(rng, shape)
+    image.flat[0] = 20 if image.flat[-1] != 20 else 150
+    plane = prediction_plane(image)
+    parameters = PredictionParameters(mode=mode, largest_window_area=70_000)
+    result = drain(predict(plane, Field(shape), _predictor(), parameters))
+    assert (result.indices == np.searchsorted([100, 200], image)).all()
+
+
+def prediction_plane(image: np.ndarray):
+    from napari_metallography.plane import Plane
+
+    return Plane(image, 0.0, 255.0)
+
+
+@pytest.mark.parametrize("mode", ["fast", "paper"])
+def test_flips_and_scales_leave_uniform_areas_alone(mode: str) -> None:
+    image = np.full((400, 500), 20, np.uint8)
+    image[100:300, 100:400] = 250
+    parameters = PredictionParameters(mode=mode)
+    predictor = _predictor(flips=True, scales=(0.75, 1.0, 1.25))
+    result = drain(predict(as_plane(image), Field(image.shape), predictor, parameters))
+    inside = np.zeros(image.shape, bool)
+    inside[110:290, 110:390] = True
+    assert (result.indices[inside] == 2).all()
+    assert (result.indices[:90] == 0).all()
+
+
+def test_data_bar_and_outside_of_the_region_stay_unlabelled(rng) -> None:
+    image = _image(rng)
+    field = Field(image.shape, Box(650, 0, 700, 900), (((100, 100), (100, 500), (400, 500)),))
+    result = drain(
+        predict(
+            as_plane(image),
+            field,
+            _predictor(),
+            PredictionParameters(largest_window_area=70_000),
+        )
+    )
+    inside = field.mask()
+    assert (result.indices[~inside] == UNLABELLED).all()
+    assert (result.indices[inside] == np.searchsorted([100, 200], image[inside])).all()
+
+
+def test_the_data_bar_does_not_change_what_lies_above_it(rng) -> None:
+    network = SegmentationNetwork(Network(architecture="unet", encoder="efficientnet-lite0"), 3)
+    predictor = Predictor(network, PLAIN, 3, CPU)
+    image = rng.integers(0, 255, (160, 200), dtype=np.uint8)
+    barred = np.vstack([image, np.zeros((30, 200), np.uint8)])
+    with_bar = Field(barred.shape, Box(160, 0, 190, 200))
+    alone = drain(predict(as_plane(image), Field(image.shape), predictor, PredictionParameters()))
+    above = drain(predict(as_plane(barred), with_bar, predictor, PredictionParameters()))
+    assert (above.indices[:160] == alone.indices).all()
+
+
+def test_uncertainty_is_zero_where_sure_and_full_where_undecided() -> None:
+    image = np.full((64, 64), 100, np.uint8)
+    image[:32] = 0
+
+    class Coin(nn.Module):
+        enlargement = 1.0
+
+        def forward(self, images: Tensor) -> Tensor:
+            sure = 1000 - 10 * images[:, 0]
+            return torch.stack([sure, torch.zeros_like(sure)], 1)
+
+    predictor = Predictor(Coin(), PLAIN, 2, CPU)  # type: ignore[arg-type]
+    events = predict(
+        as_plane(image),
+        Field(image.shape),
+        predictor,
+        PredictionParameters(),
+        with_uncertainty=True,
+    )
+    uncertainty = drain(events).uncertainty
+    assert uncertainty is not None
+    assert (uncertainty[:32] == 0).all()
+    assert (uncertainty[32:] == 255).all()
+
+
+def test_progress_ends_at_its_total(rng) -> None:
+    image = _image(rng)
+    seen: list[Progress] = []
+    events = predict(
+        as_plane(image),
+        Field(image.shape),
+        _predictor(),
+        PredictionParameters(largest_window_area=70_000),
+    )
+    drain(events, lambda event: seen.append(event) if isinstance(event, Progress) else None)
+    assert [event.done for event in seen] == sorted(event.done for event in seen)
+    assert seen[0].done == 0
+    assert seen[-1].done == seen[-1].total > 4
+
+
+class Hungry(GreyLevels):
+    """Runs out of memory above a number of pixels."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__()
+        self.limit = limit
+
+    def forward(self, images: Tensor) -> Tensor:
+        if images.shape[-2] * images.shape[-1] > self.limit:
+            raise RuntimeError("DefaultCPUAllocator: not enough memory")
+        return super().forward(images)
+
+
+def test_smaller_windows_are_tried_when_memory_runs_out(rng) -> None:
+    image = _image(rng)
+    notices: list[str] = []
+    predictor = Predictor(Hungry(250_000), PLAIN, 3, CPU)  # type: ignore[arg-type]
+    events = predict(as_plane(image), Field(image.shape), predictor, PredictionParameters())
+    result = drain(events, lambda e: notices.append(e.message) if isinstance(e, Notice) else None)
+    assert notices
+    assert result.largest_window_area <= 250_000
+    assert (result.indices == np.searchsorted([100, 200], image)).all()
+
+
+def test_a_device_without_memory_is_reported(rng) -> None:
+    predictor = Predictor(Hungry(10), PLAIN, 3, CPU)  # type: ignore[arg-type]
+    image = _image(rng)
+    with pytest.raises(DeviceError, match="memory"):
+        drain(predict(as_plane(image), Field(image.shape), predictor, PredictionParameters()))
+
+
+def test_closing_the_generator_stops_it(rng) -> None:
+    image = _image(rng)
+    events = predict(
+        as_plane(image),
+        Field(image.shape),
+        _predictor(),
+        PredictionParameters(largest_window_area=70_000),
+    )
+    next(events)
+    events.close()
+    assert not torch.is_inference_mode_enabled()
+
+
+@pytest.mark.parametrize("chunks", [(64, 900), (700, 33), (700, 900)])
+def test_the_result_does_not_depend_on_block_layout(rng, chunks: tuple[int, int]) -> None:
+    da = pytest.importorskip("dask.array")
+    image = _image(rng)
+    parameters = PredictionParameters(largest_window_area=70_000)
+    plain = drain(predict(as_plane(image), Field(image.shape), _predictor(), parameters))
+    blocks = da.from_array(image, chunks=chunks)
+    blocked = drain(predict(as_plane(blocks), Field(image.shape), _predictor(), parameters))
+    assert (plain.indices == blocked.indices).all()
+
+
+def test_memory_for_a_window_is_a_stable_choice(monkeypatch) -> None:
+    for free in (2 << 30, 3 << 30):
+        monkeypatch.setattr(prediction, "free_memory", lambda device, free=free: free)
+        area = prediction._affordable_area(_predictor())
+        assert area * prediction._BYTES_PER_PIXEL <= free // 2

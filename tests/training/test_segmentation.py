@@ -1,0 +1,159 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from napari_metallography.classes import UNLABELLED
+from napari_metallography.errors import InputError
+from napari_metallography.events import TrainingStep, drain
+from napari_metallography.models.card import Network, Normalisation
+from napari_metallography.training import segmentation
+from napari_metallography.training.checkpoint import write_checkpoint
+from napari_metallography.training.recipe import PAPER, SegmentationRecipe
+from napari_metallography.training.samples import LabelledImage
+from napari_metallography.training.segmentation import TrainingJob, train
+
+RECIPE = SegmentationRecipe(
+    iterations=4, batch_size=2, crop=32, zoom=1.2, validate_every=2, learning_rate=5e-3
+)
+
+
+def _two_phases(seed: int, side: int = 64) -> LabelledImage:
+    rng = np.random.default_rng(seed)
+    labels = np.zeros((side, side), np.uint8)
+    for row, column in rng.integers(4, side - 12, (6, 2)):
+        labels[row : row + 8, column : column + 8] = 1
+    grey = np.where(labels == 1, 190, 70) + rng.normal(0, 12, labels.shape)
+    pixels = np.repeat(np.clip(grey, 0, 255).astype(np.uint8)[..., None], 3, axis=2)
+    return LabelledImage(f"image {seed}", pixels, labels, pixel_size_um=0.1)
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> TrainingJob:
+    return TrainingJob(
+        images=[_two_phases(1), _two_phases(2)],
+        validation=[_two_phases(3)],
+        network=Network(architecture="unet", encoder="efficientnet-lite0"),
+        classes=2,
+        normalisation=Normalisation(),
+        recipe=RECIPE,
+        device=torch.device("cpu"),
+        checkpoint=tmp_path / "model.checkpoint.safetensors",
+    )
+
+
+def _weights(network: torch.nn.Module) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in network.parameters()])
+
+
+def test_training_reports_each_step_and_validates_when_due(job: TrainingJob) -> None:
+    steps: list[TrainingStep] = []
+    trained = drain(
+        train(job), lambda event: steps.append(event) if isinstance(event, TrainingStep) else None
+    )
+    assert [step.iteration for step in steps] == [1, 2, 3, 4]
+    assert [bool(step.metrics) for step in steps] == [False, True, False, True]
+    assert set(trained.metrics) == {"miou", "iou_0", "iou_1"}
+    assert len(trained.history) == 4
+
+
+def test_the_same_seed_gives_the_same_weights(job: TrainingJob) -> None:
+    first = drain(train(replace(job, checkpoint=None)))
+    torch.manual_seed(99)
+    second = drain(train(replace(job, checkpoint=None)))
+    other = drain(
+        train(replace(job, checkpoint=None, recipe=RECIPE.model_copy(update={"seed": 1})))
+    )
+    assert torch.equal(_weights(first.network), _weights(second.network))
+    assert not torch.equal(_weights(first.network), _weights(other.network))
+
+
+@pytest.mark.parametrize("architecture", ["unet", "deeplabv3plus"])
+def test_a_resumed_training_ends_with_the_weights_of_an_uninterrupted_one(
+    job: TrainingJob, architecture: str
+) -> None:
+    # DeepLabV3+ has dropout: its draws must go on too, whatever else draws in between.
+    network = Network(architecture=architecture, encoder="efficientnet-lite0")
+    job = replace(job, network=network)
+    whole = drain(train(replace(job, checkpoint=None)))
+    events = train(job)
+    while not (isinstance(event := next(events), TrainingStep) and event.iteration == 2):
+        torch.rand(3)
+    events.close()
+    assert job.checkpoint is not None
+    assert job.checkpoint.exists()
+    torch.manual_seed(1234)
+    resumed = drain(train(job, resume=True))
+    assert torch.equal(_weights(whole.network), _weights(resumed.network))
+    assert [row["iteration"] for row in resumed.history] == [1, 2, 3, 4]
+
+
+def test_a_checkpoint_of_another_recipe_is_refused(job: TrainingJob) -> None:
+    events = train(job)
+    next(event for event in events if isinstance(event, TrainingStep))
+    events.close()
+    other = replace(job, recipe=RECIPE.model_copy(update={"learning_rate": 1e-4}))
+    with pytest.raises(InputError, match="another recipe"):
+        drain(train(other, resume=True))
+
+
+def test_a_damaged_checkpoint_is_refused(job: TrainingJob) -> None:
+    assert job.checkpoint is not None
+    job.checkpoint.write_bytes(b"nonsense")
+    with pytest.raises(InputError, match="not a checkpoint"):
+        drain(train(job, resume=True))
+
+
+def test_a_loss_that_is_not_finite_stops_training(job: TrainingJob, monkeypatch) -> None:
+    monkeypatch.setitem(
+        segmentation.LOSSES, RECIPE.loss, lambda logits, labels: logits.sum() * float("nan")
+    )
+    with pytest.raises(InputError, match="not finite"):
+        drain(train(job))
+
+
+def test_labels_beyond_the_classes_are_refused(job: TrainingJob) -> None:
+    with pytest.raises(InputError, match="label 1, but the"):
+        drain(train(replace(job, classes=1)))
+
+
+def test_labels_of_another_size_are_refused(job: TrainingJob) -> None:
+    odd = replace(job.images[0], labels=np.zeros((3, 3), np.uint8))
+    with pytest.raises(InputError, match="differ in size"):
+        drain(train(replace(job, images=[odd])))
+
+
+def test_images_without_a_label_are_refused(job: TrainingJob) -> None:
+    blank = replace(job.images[0], labels=np.full((64, 64), UNLABELLED, np.uint8))
+    with pytest.raises(InputError, match="no pixel is labelled"):
+        drain(train(replace(job, images=[blank])))
+
+
+def test_it_learns_two_phases(job: TrainingJob) -> None:
+    recipe = RECIPE.model_copy(update={"iterations": 30, "batch_size": 4, "validate_every": 30})
+    trained = drain(train(replace(job, recipe=recipe, checkpoint=None)))
+    assert trained.metrics["miou"] > 0.6
+
+
+def test_the_papers_learning_rate_falls_to_zero() -> None:
+    rates = [PAPER.learning_rate_at(i) for i in (0, 4000, 7999)]
+    assert rates[0] == 1e-2
+    assert rates[1] == pytest.approx(1e-2 * 0.5**0.9)
+    assert 0 < rates[2] < 1e-5
+
+
+def test_checkpoints_are_written_whole(job: TrainingJob, monkeypatch) -> None:
+    state = segmentation._initial_state(job)
+    assert job.checkpoint is not None
+    job.checkpoint.write_bytes(b"the last good one")
+    monkeypatch.setattr(Path, "replace", _disk_full)
+    with pytest.raises(InputError):
+        write_checkpoint(job.checkpoint, state, "settings")
+    assert job.checkpoint.read_bytes() == b"the last good one"
+    assert list(job.checkpoint.parent.iterdir()) == [job.checkpoint]
+
+
+def _disk_full(self: Path, target: Path) -> Path:
+    raise OSError(28, "No space left on device")
