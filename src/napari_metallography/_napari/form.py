@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import re
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, TypeVar
@@ -28,7 +27,7 @@ from napari.utils.notifications import show_error
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from qtpy.QtCore import QEvent, QObject, Qt
-from qtpy.QtWidgets import QLabel
+from qtpy.QtWidgets import QComboBox, QFrame, QLabel, QScrollArea, QSizePolicy
 
 from ..errors import InputError
 from ..events import Event, Events, Progress
@@ -63,20 +62,24 @@ def parameter_fields(
         By field and value: texts for the values of a `Literal`.
 
     The tooltip is what the object's docstring says of the field. Types are `Literal`, `bool`,
-    `int`, `float` and `str`.
+    `int`, `float`, `float | None` (0 shown for None) and `str`.
     """
     described = attribute_descriptions(model)
     fields: dict[str, ValueWidget[Any]] = {}
     for name in names:
         widget = _field_widget(model.model_fields[name], (choices or {}).get(name, {}))
         widget.name = name
-        widget.label = (labels or {}).get(name) or _label(name)
+        text = (labels or {}).get(name) or _label(name)
+        if isinstance(widget, CheckBox):
+            widget.text, widget.label = text, ""
+        else:
+            widget.label = text
         widget.tooltip = described.get(name, "")
         fields[name] = widget
     return fields
 
 
-def read(model: type[Model], fields: Mapping[str, ValueWidget[Any]], **others: Any) -> Model:
+def read(model: type[Model], fields: Mapping[str, ValueWidget[Any]], /, **others: Any) -> Model:
     """The parameter object with the fields' values and `others`.
 
     Raises
@@ -84,9 +87,12 @@ def read(model: type[Model], fields: Mapping[str, ValueWidget[Any]], **others: A
     InputError
         When a value is not possible, in one line.
     """
-    values = {name: widget.value for name, widget in fields.items()} | others
+    values = {
+        name: None if _is_none(model.model_fields[name], widget.value) else widget.value
+        for name, widget in fields.items()
+    }
     try:
-        return model(**values)
+        return model(**(values | others))
     except ValidationError as error:
         first = error.errors()[0]
         where = " ".join(_label(str(part)) for part in first["loc"])
@@ -118,12 +124,21 @@ def _field_widget(info: FieldInfo, texts: Mapping[str, str]) -> ValueWidget[Any]
     if annotation is int:
         low, high = _limits(info)
         return SpinBox(value=default, min=int(low), max=int(high))
+    if annotation == float | None:
+        _, high = _limits(info)
+        optional = FloatSpinBox(value=default or 0.0, min=0.0, max=high, step=1.0)
+        optional.native.setSpecialValueText("none")
+        return optional
     if annotation is float:
         low, high = _limits(info)
         return FloatSpinBox(value=default, min=low, max=high, step=0.1)
     if annotation is str:
         return LineEdit(value=default)
     raise TypeError(f"no widget for {annotation}")
+
+
+def _is_none(info: FieldInfo, value: Any) -> bool:
+    return info.annotation == float | None and value == 0
 
 
 def _limits(info: FieldInfo) -> tuple[float, float]:
@@ -297,15 +312,19 @@ class Form(Container[Widget]):
         self.controls = RunControls(run_text)
         self._section = section
         self._remembered = dict(remembered)
-        scrolled: Container[Widget] = Container(widgets=list(fields), scrollable=True)
         super().__init__(
-            widgets=[scrolled, self.controls, link("Help", f"{HELP_PAGES}#{help_page}")],
-            labels=False,
+            widgets=[self.controls, link("Help", f"{HELP_PAGES}#{help_page}")], labels=False
         )
+        self.fields: Container[Widget] = Container(widgets=list(fields))
+        self.native.layout().insertWidget(0, _scrolled(self.fields), 1)
         self._recall()
         self.controls.run_button.changed.connect(self._run_pressed)
         self._follow_layers()
         self._watch = _DockWatch(self.native, self.controls.abandon)
+
+    def reset_choices(self, *_: object) -> None:
+        """Bring the choices of layers up to date."""
+        self.fields.reset_choices()
 
     def compute(self) -> None:
         """Read the form and start the computation; subclasses say how."""
@@ -371,19 +390,43 @@ def wrap(label: Label) -> None:
     """Let a label break its lines, so that it does not widen the dock."""
     native = typing.cast(QLabel, label.native)
     native.setWordWrap(True)
+    policy = native.sizePolicy()
+    policy.setHorizontalPolicy(QSizePolicy.Policy.Expanding)
+    native.setSizePolicy(policy)
     native.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
 
 
 def link(text: str, address: str) -> Label:
     """A label that opens a page."""
-    label = Label(value=f'<a href="{address}">{text}</a>')
+    # Qt's own blue cannot be read on a dark theme; this one can on both.
+    label = Label(value=f'<a href="{address}" style="color:#4a90d9">{text}</a>')
     label.native.setOpenExternalLinks(True)
     return label
 
 
-def plain(html: str) -> str:
-    """A text without its tags."""
-    return re.sub(r"<[^>]+>", "", html)
+def show_all(widgets: Iterable[Widget], visible: bool) -> None:
+    """Show or hide widgets."""
+    for widget in widgets:
+        widget.visible = visible
+
+
+def _scrolled(fields: Container[Widget]) -> QScrollArea:
+    """A scroll area around fields; magicgui's own does not nest."""
+    for widget in fields:
+        if isinstance(widget, ComboBox):
+            # A long layer name must not widen the dock.
+            widget.native.setSizeAdjustPolicy(
+                QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+            )
+            widget.native.setMinimumContentsLength(12)
+    fields.native.layout().addStretch(1)
+    area = QScrollArea()
+    area.setWidgetResizable(True)
+    area.setFrameShape(QFrame.Shape.NoFrame)
+    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    area.setWidget(fields.native)
+    area.setMinimumWidth(fields.native.minimumSizeHint().width() + 20)
+    return area
 
 
 def _set_if_possible(widget: ValueWidget[Any], value: Any) -> None:

@@ -198,3 +198,9 @@ class Run(Generic[T]):
 
 def _nothing(_: object) -> None:
     """Take something and do nothing with it."""
+
+
+def one_step(function: Callable[[], T], message: str) -> Events[T]:
+    """A short computation without events of its own, such as writing a file, as events."""
+    yield Progress(0, 0, message)
+    return function()

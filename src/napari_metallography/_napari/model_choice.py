@@ -1,0 +1,132 @@
+"""A choice among shipped models, the user's own, and files; with the model's card to read."""
+
+from __future__ import annotations
+
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from magicgui.widgets import ComboBox, Label, Widget
+from napari.utils.notifications import show_error
+from qtpy.QtWidgets import QFileDialog
+
+from ..errors import InputError
+from ..models import registry
+from ..models.card import ModelCard, Task
+from ..models.file import read_card
+from .form import wrap
+
+_FILE = "file…"
+_NONE = "no model is installed: choose a file"
+_MOST = 12
+
+
+class ModelChoice:
+    """A combo box of models for a task and the chosen model's card below it: `widgets`.
+
+    `value` is the model's name or the path of its file, as `models.registry.model_path` takes.
+    """
+
+    def __init__(self, task: Task, default: str = "") -> None:
+        self._task = task
+        self._files: list[str] = []
+        self._seen: object = None
+        self._names: list[str] = []
+        self.combo = ComboBox(choices=self._offered, label="Model")
+        self.card = Label(value="", label="")
+        wrap(self.card)
+        self.widgets: list[Widget] = [self.combo, self.card]
+        self.combo.changed.connect(self._chosen)
+        self.choose(default)
+        self._show_card()
+
+    @property
+    def value(self) -> str:
+        """Name or file of the chosen model; `InputError` when there is none."""
+        if self.combo.value in (None, _FILE):
+            raise InputError("choose a model, or train one first")
+        return str(self.combo.value)
+
+    def choose(self, name_or_file: str) -> None:
+        """Choose a model; a file joins the choices, an unknown name changes nothing."""
+        if Path(name_or_file).is_file() and name_or_file not in self._files:
+            self._files.append(name_or_file)
+            self.combo.reset_choices()
+        if name_or_file in self.combo.choices:
+            self.combo.value = name_or_file
+
+    def chosen_card(self) -> ModelCard | None:
+        """The chosen model's card; None when there is none to read."""
+        try:
+            return read_card(registry.model_path(self.value))
+        except InputError:
+            return None
+
+    def _offered(self, _: object) -> list[tuple[str, str]]:
+        names = self._installed() + self._files
+        if not names:
+            return [(_NONE, ""), (_FILE, _FILE)]
+        return [(Path(name).name, name) for name in names] + [(_FILE, _FILE)]
+
+    def _installed(self) -> list[str]:
+        """Names of installed models; cards are read again only when files changed."""
+        seen = [(p, p.stat().st_mtime_ns) for p in registry.model_paths().values()]
+        if seen != self._seen:
+            self._seen, self._names = seen, list(registry.cards(self._task))
+        return self._names
+
+    def _chosen(self, value: Any) -> None:
+        if value == _FILE:
+            self._ask_for_file()
+        self._show_card()
+
+    def _ask_for_file(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(
+            self.combo.native, "Choose a model", "", "Models (*.safetensors)"
+        )
+        try:
+            if path:
+                self._require_task(Path(path))
+                self.choose(path)
+                return
+        except InputError as error:
+            show_error(str(error))
+        self.combo.value = self.combo.choices[0]
+
+    def _require_task(self, path: Path) -> None:
+        card = read_card(path)
+        if card.task != self._task:
+            raise InputError(f"{path}: a model for {card.task}, not for {self._task}")
+
+    def _show_card(self) -> None:
+        card = self.chosen_card()
+        self.card.value = card_html(card) if card else ""
+
+
+def card_html(card: ModelCard) -> str:
+    """A model's card for people, a line a matter."""
+    matters = {
+        "Phases": ", ".join(_coloured(c.name, c.colour) for c in card.classes),
+        "Pixel size": _pixel_sizes(card),
+        "Trained on": escape(f"{card.data.name} ({len(card.data.images)} images)"),
+        "Quality": "<br>".join(_metric(*item) for item in list(card.metrics.items())[:_MOST]),
+        "Licence": escape(" · ".join(t for t in (card.data.licence, card.data.attribution) if t)),
+        "Note": escape(card.notice),
+    }
+    rows = (f"<b>{title}:</b> {text}" for title, text in matters.items() if text)
+    return "<br>".join(rows)
+
+
+def _coloured(name: str, colour: str) -> str:
+    return f'<span style="color:{colour}">■</span> {escape(name)}'
+
+
+def _pixel_sizes(card: ModelCard) -> str:
+    if card.pixel_size_um is None:
+        return "any (none was known in training)"
+    return "{:.3g} to {:.3g} µm in training".format(*card.pixel_size_um)
+
+
+def _metric(name: str, value: float) -> str:
+    text = escape(name.replace("_", " ").replace("miou", "mIoU").replace("iou", "IoU"))
+    return f"{text} {value:.3g}"

@@ -1,0 +1,360 @@
+"""*Segment*: phases of an image or a stack, by a trained model or by grey value."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import napari.viewer
+import numpy as np
+import torch
+from magicgui.widgets import CheckBox, ComboBox, FloatSlider, Label, Widget
+from magicgui.widgets.bases import ValueWidget
+from napari.layers import Image, Shapes
+
+from ..regions import Field
+from ..segmentation.prediction import PAPER_SCALES, PredictionParameters
+from ..segmentation.segment import Segmentation, SegmentParameters, segment
+from ..segmentation.thresholding import ThresholdParameters
+from .form import Form, chosen, layer_choice, parameter_fields, read, show_all, wrap
+from .layers import (
+    add_labels_layer,
+    field_of,
+    find_or_add_data_bar,
+    layer_calibration,
+    snapshot,
+)
+from .model_choice import ModelChoice
+from .results import mark_computed, placement, remove_untouched
+from .threshold_preview import PreparedPlane, PreviewLayer, prepare
+from .worker import Run, one_step
+
+_METHODS = {"model": "Trained model", "threshold": "Grey-value threshold"}
+_MODES = {"fast": "fast (large windows)", "paper": "as in the paper (overlapping 256 px windows)"}
+_THRESHOLDS = {"otsu": "found by Otsu's method", "manual": "set by hand"}
+_PHASES = {"bright": "bright", "dark": "dark"}
+_REGION = "a Shapes layer: only what its rectangles, ellipses and polygons enclose is segmented"
+_DATA_BAR = "the microscope's text bar; found by itself and shown as a rectangle you may move"
+
+
+class SegmentWidget(Form):
+    """The dock *Segment*."""
+
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
+        self.image = layer_choice(viewer, Image, "Image")
+        self.region = layer_choice(
+            viewer, Shapes, "Region of interest", optional=True, tooltip=_REGION
+        )
+        self.data_bar = CheckBox(
+            value=True, label="", text="Leave out the data bar", tooltip=_DATA_BAR
+        )
+        methods = parameter_fields(SegmentParameters, ["method"], choices={"method": _METHODS})
+        self.method = methods["method"]
+        self.by_model = ModelFields()
+        self.by_threshold = ThresholdFields()
+        super().__init__(
+            viewer,
+            "segment",
+            [
+                self.image,
+                self.region,
+                self.data_bar,
+                self.method,
+                *self.by_model.widgets,
+                *self.by_threshold.widgets,
+            ],
+            {
+                "data_bar": self.data_bar,
+                "method": self.method,
+                **self.by_model.remembered,
+                **self.by_threshold.remembered,
+            },
+            "Segment",
+            "segment",
+        )
+        self._previewer = _Previewer(self)
+        self.method.changed.connect(self._show_method)
+        self._show_method()
+
+    def compute(self) -> None:
+        """Segment the chosen image."""
+        image: Image = chosen(self.image, "an image")
+        array, rgb = snapshot(image)
+        events = segment(
+            array,
+            rgb=rgb,
+            calibration=layer_calibration(image),
+            measured=self.measured(image),
+            parameters=self.parameters(),
+            name=image.name,
+        )
+        self.controls.start(events, f"Segment {image.name}", partial(self._show, image))
+
+    def parameters(self) -> SegmentParameters:
+        """What the form says; `InputError` when something is missing."""
+        if self.method.value == "threshold":
+            return SegmentParameters(method="threshold", threshold=self.by_threshold.parameters())
+        return self.by_model.parameters()
+
+    def measured(self, image: Image) -> Field:
+        """The field that the region and the data bar leave."""
+        bar = find_or_add_data_bar(self.viewer, image) if self.data_bar.value else None
+        return field_of(image, self.region.value, bar)
+
+    def _show(self, image: Image, result: Segmentation) -> None:
+        self._previewer.stop()
+        name = f"{image.name} phases"
+        remove_untouched(self.viewer, name)
+        if result.uncertainty is not None:
+            self._show_uncertainty(image, result.uncertainty)
+        metadata = {"provenance": result.provenance, "field": result.measured.to_dict()}
+        layer = add_labels_layer(self.viewer, image, result.indices, result.classes, name, metadata)
+        mark_computed(layer)
+        shares = ", ".join(_shares(result))
+        self.controls.say(f"{layer.name}: {shares}")
+
+    def _show_uncertainty(self, image: Image, uncertainty: Any) -> None:
+        name = f"{image.name} uncertainty"
+        remove_untouched(self.viewer, name)
+        layer = Image(
+            uncertainty.astype(np.float32) / 255,
+            name=name,
+            colormap="magma",
+            contrast_limits=(0, 1),
+            opacity=0.7,
+            blending="translucent",
+            visible=False,
+            **placement(image),
+        )
+        mark_computed(layer)
+        self.viewer.add_layer(layer)
+
+    def _show_method(self) -> None:
+        by_threshold = self.method.value == "threshold"
+        show_all(self.by_model.widgets, not by_threshold)
+        show_all(self.by_threshold.widgets, by_threshold)
+        self._previewer.update()
+
+
+class ModelFields:
+    """How a network is applied."""
+
+    def __init__(self) -> None:
+        self.model = ModelChoice("segmentation", SegmentParameters().model)
+        self.fields = parameter_fields(
+            SegmentParameters,
+            ("resample", "uncertainty"),
+            {"resample": "Resample to the trained pixel size", "uncertainty": "Uncertainty map"},
+        )
+        self.prediction = parameter_fields(
+            PredictionParameters,
+            ("mode", "flips"),
+            {"flips": "Average over mirror images"},
+            {"mode": _MODES},
+        )
+        scales = ", ".join(map(str, PAPER_SCALES))
+        self.multi_scale = CheckBox(
+            value=False,
+            label="",
+            text=f"Average over scales {scales}",
+            tooltip="slower by the number of scales; may help with sizes unlike the training's",
+        )
+        self.device = ComboBox(choices=devices(), label="Compute on", value="auto")
+        self.remembered = {
+            "multi_scale": self.multi_scale,
+            "device": self.device,
+            **self.prediction,
+            **self.fields,
+        }
+        self.widgets: list[Widget] = [
+            *self.model.widgets,
+            *self.prediction.values(),
+            self.multi_scale,
+            *self.fields.values(),
+            self.device,
+        ]
+
+    def parameters(self) -> SegmentParameters:
+        """What the fields say."""
+        scales = PAPER_SCALES if self.multi_scale.value else (1.0,)
+        return read(
+            SegmentParameters,
+            self.fields,
+            model=self.model.value,
+            device=self.device.value,
+            prediction=read(PredictionParameters, self.prediction, scales=scales),
+        )
+
+
+class ThresholdFields:
+    """How grey values become phases."""
+
+    def __init__(self) -> None:
+        self.fields = parameter_fields(
+            ThresholdParameters,
+            ("method", "phase", "shading_px", "smoothing_px", "smallest_area_px"),
+            {"method": "Threshold", "phase": "The phase is", "shading_px": "Even out shading (px)"},
+            {"method": _THRESHOLDS, "phase": _PHASES},
+        )
+        self.value = FloatSlider(
+            value=0, min=0, max=255, label="Grey value", tooltip="in the image's own grey values"
+        )
+        self.preview = CheckBox(value=False, label="", text="Live preview")
+        self.found = Label(value="", label="")
+        wrap(self.found)
+        names = [name for name in self.fields if name != "method"]
+        # The hand-set value belongs to one image: it is not remembered.
+        self.remembered = {f"threshold_{name}": self.fields[name] for name in names}
+        self.widgets: list[Widget] = [
+            self.fields["method"],
+            self.value,
+            *(self.fields[name] for name in names),
+            self.preview,
+            self.found,
+        ]
+
+    @property
+    def by_hand(self) -> bool:
+        """Whether the user sets the grey value."""
+        return bool(self.fields["method"].value == "manual")
+
+    def parameters(self) -> ThresholdParameters:
+        """What the fields say."""
+        value = self.value.value if self.by_hand else None
+        return read(ThresholdParameters, self.fields, value=value)
+
+
+class _Previewer:
+    """Keeps the preview in step with the form.
+
+    Shading and smoothing run in a thread when they or the image change; a move of the slider is
+    one comparison.
+    """
+
+    def __init__(self, form: SegmentWidget) -> None:
+        self._form = form
+        self._layer = PreviewLayer(form.viewer)
+        self._run: Run[PreparedPlane] | None = None
+        self._key: object = None
+        self._plane: PreparedPlane | None = None
+        fields = form.by_threshold
+        sources: list[ValueWidget[Any]] = [form.image, form.region, form.data_bar]
+        sources += [fields.value, fields.preview, *fields.fields.values()]
+        for widget in sources:
+            widget.changed.connect(self.update)
+        form.viewer.dims.events.current_step.connect(self.update)
+
+    def stop(self) -> None:
+        """Untick the preview and take it away."""
+        self._form.by_threshold.preview.value = False
+        self._layer.remove()
+
+    def update(self) -> None:
+        """Show what the form says now."""
+        fields = self._form.by_threshold
+        fields.value.enabled = fields.by_hand
+        by_threshold = self._form.method.value == "threshold"
+        if not (by_threshold and (fields.preview.value or fields.by_hand)):
+            self._layer.remove()
+            return
+        if self._form.image.value is None:
+            return
+        key = self._wanted()
+        if key == self._key and self._plane is not None:
+            self._compare()
+        elif self._run is None:
+            self._prepare(key)
+
+    def _wanted(self) -> object:
+        """What the prepared plane depends on."""
+        form = self._form
+        fields = form.by_threshold.fields
+        region = form.region.value
+        return (
+            form.image.value,
+            self._plane_index(form.image.value),
+            fields["shading_px"].value,
+            fields["smoothing_px"].value,
+            form.data_bar.value,
+            None if region is None else tuple(map(bytes, map(np.ascontiguousarray, region.data))),
+        )
+
+    def _plane_index(self, image: Image) -> tuple[int, ...]:
+        point = image.world_to_data(self._form.viewer.dims.point)
+        array, rgb = snapshot(image)
+        leading = array.shape[: len(array.shape) - (3 if rgb else 2)]
+        return tuple(
+            int(np.clip(round(at), 0, n - 1))
+            for at, n in zip(point[: len(leading)], leading, strict=True)
+        )
+
+    def _prepare(self, key: object) -> None:
+        form = self._form
+        image = form.image.value
+        try:
+            measured = form.measured(image)
+            parameters = read(ThresholdParameters, _without_method(form.by_threshold.fields))
+        except ValueError as error:
+            form.controls.say(str(error))
+            return
+        array, _ = snapshot(image)
+        plane = array[self._plane_index(image)]
+        self._key, self._plane = key, None
+        self._run = Run(
+            one_step(partial(prepare, plane, measured, parameters, image.name), "grey values"),
+            "Threshold preview",
+            on_event=lambda event: None,
+            on_result=self._prepared,
+            on_end=self._ended,
+        )
+
+    def _prepared(self, plane: PreparedPlane) -> None:
+        self._plane = plane
+        fields = self._form.by_threshold
+        inside = plane.low <= fields.value.value <= plane.high
+        moved = fields.value.max == 255 and fields.value.value == 0
+        with fields.value.changed.blocked():
+            fields.value.min, fields.value.max = _limits(plane, fields.value.value)
+            if moved or not inside:
+                fields.value.value = plane.otsu
+            fields.value.min, fields.value.max = plane.low, plane.high
+
+    def _ended(self, message: str) -> None:
+        self._run = None
+        if message:
+            self._form.controls.say(message)
+        else:
+            # The form may have changed while the plane was prepared.
+            self.update()
+
+    def _compare(self) -> None:
+        assert self._plane is not None
+        fields = self._form.by_threshold
+        fields.found.value = f"Otsu's threshold: {self._plane.otsu:.4g}"
+        if fields.preview.value:
+            self._layer.show(self._plane.phase(fields.parameters()), self._form.image.value)
+
+
+def devices() -> list[tuple[str, str]]:
+    """What can be computed on here, as (text, value)."""
+    if not torch.cuda.is_available():
+        return [("processor (no CUDA device here)", "auto"), ("processor", "cpu")]
+    name = torch.cuda.get_device_name(0)
+    return [(f"automatic ({name})", "auto"), (name, "cuda"), ("processor", "cpu")]
+
+
+def _shares(result: Segmentation) -> list[str]:
+    counts = np.bincount(result.indices.ravel(), minlength=256)[: len(result.classes)]
+    return [
+        f"{phase.name} {100 * count / max(1, counts.sum()):.1f} %"
+        for phase, count in zip(result.classes, counts, strict=True)
+    ]
+
+
+def _without_method(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: widget for name, widget in fields.items() if name != "method"}
+
+
+def _limits(plane: PreparedPlane, value: float) -> tuple[float, float]:
+    """Limits that hold the old value and the plane's, as a slider's value must lie in its own."""
+    return min(plane.low, value), max(plane.high, value)
