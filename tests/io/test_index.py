@@ -36,6 +36,12 @@ def test_finds_by_relative_path_then_name_then_stem(tmp_path):
     assert index.lookup(Path("c.png")) is None
 
 
+def test_finds_by_a_path_relative_to_the_working_folder(tmp_path, monkeypatch):
+    index = _index(tmp_path, "image,specimen\none/a.png,1\ntwo/a.png,2\n")
+    monkeypatch.chdir(tmp_path / "..")
+    assert index.lookup(Path(tmp_path.name) / "two" / "a.png").specimen == "2"
+
+
 def test_an_exact_name_wins_over_a_stem(tmp_path):
     index = _index(tmp_path, "image,specimen\na.b.png,stem\na.b,name\n")
     assert index.lookup(Path("a.b")).specimen == "name"

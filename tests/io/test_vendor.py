@@ -228,6 +228,15 @@ def test_imagej_units(tmp_path, unit, per_unit, expected):
     assert _sizes(path) == (expected and pytest.approx((expected, expected), rel=1e-5))
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_imagej_unit_beyond_ascii(tmp_path, encoding):
+    text = "ImageJ=1.54f\nunit=µm\n".encode(encoding)
+    assert _sizes(_tiff(tmp_path, description=text, metadata=None, resolution=(4, 4))) == (
+        0.25,
+        0.25,
+    )
+
+
 def test_imagej_without_unit_is_uncalibrated(tmp_path):
     path = tmp_path / "image.tif"
     tifffile.imwrite(path, _PIXELS, imagej=True, resolution=(4e4, 4e4), resolutionunit=3)
@@ -307,12 +316,23 @@ def test_sidecar_beside_an_image_in_any_encoding(tmp_path, encoding):
 
 @pytest.mark.parametrize(
     ("size", "expected"),
-    [("80x60", 0.09921875), ("80x64", 0.09921875), ("160x120", 0.1984375), ("160x60", None)],
+    [
+        ("80x60", 0.09921875),
+        ("80x64", 0.09921875),
+        ("160x120", 0.1984375),
+        ("160x60", None),
+        ("1280x960", 0.09921875),
+    ],
 )
 def test_sidecar_of_another_frame(tmp_path, size, expected):
     path = _tiff(tmp_path)
     path.with_suffix(".txt").write_text(_HITACHI.format(size=size))
     assert _sizes(path) == (expected and pytest.approx((expected, expected)))
+
+
+def test_hitachi_without_its_heading():
+    assert hitachi_sidecar("DataSize=80x60\nPixelSize=5 nm\n")[0].x_um == pytest.approx(0.005)
+    assert hitachi_sidecar("PixelSize=5\n") == (None, {})
 
 
 def test_tescan_sidecar(tmp_path):

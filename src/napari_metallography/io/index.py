@@ -104,8 +104,9 @@ class ImageIndex:
         )
 
     def _candidates(self, image: Path) -> Iterable[str]:
-        if image.is_relative_to(self.path.parent):
-            yield image.relative_to(self.path.parent).as_posix()
+        folder, whole = self.path.parent.absolute(), image.absolute()
+        if whole.is_relative_to(folder):
+            yield whole.relative_to(folder).as_posix()
         yield image.name
         yield image.stem
 

@@ -17,15 +17,16 @@ from .reading import (
 )
 
 _ENTRY = re.compile(r"^\s*(\w+)[ \t]*=[ \t]*([^\r\n]*?)\s*$", re.MULTILINE)
+_OWN = {"InstructName", "DataSize", "MicronMarker"}
 _FIRST_NUMBER = re.compile(r"[\d.,]+")
 
 
 def sidecar(text: str) -> Reading:
     """Pixel size and settings; (None, {}) when the text is not Hitachi's."""
-    if "[SemImageFile]" not in text:
-        return None, {}
     entries = dict(_ENTRY.findall(text))
-    size = length_um(entries.get("PixelSize"), "nm")
+    if "PixelSize" not in entries or not ("[SemImageFile]" in text or _OWN & entries.keys()):
+        return None, {}
+    size = length_um(entries["PixelSize"].removesuffix("nm"), "nm")
     return pixel_size(size, size, "Hitachi sidecar"), settings(
         "Hitachi",
         instrument=entries.get("InstructName") or entries.get("InstrumentName"),
