@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,7 @@ _AGREE_TO = 1e-6
 _VERTICES_OF_AN_ELLIPSE = 128
 _CLOSED_SHAPES = ("polygon", "rectangle", "ellipse")
 _MOST_FOREIGN_CLASSES = 32
+_COMPUTED = "computed_digest"
 
 
 def layer_calibration(layer: Layer) -> Calibration | None:
@@ -62,9 +63,36 @@ def calibrate_layer(layer: Layer, calibration: Calibration) -> None:
     layer.metadata = {**layer.metadata, "calibration": calibration.to_dict()}
 
 
+def calibrate_with_companions(viewer: ViewerModel, image: Image, calibration: Calibration) -> None:
+    """Calibrate an image and what lies on its pixels, so that nothing slips off it.
+
+    Companions are the labels, regions, points and maps on the same pixel grid that are named
+    after the image, or after no image if it is the only one on that grid.
+    """
+    companions = [layer for layer in viewer.layers if _is_companion(layer, image, viewer)]
+    for layer in (image, *companions):
+        calibrate_layer(layer, calibration)
+
+
+def same_size_images(viewer: ViewerModel, image: Image) -> list[Image]:
+    """Other micrographs with as many rows and columns; maps made from one are not counted."""
+    return [
+        layer
+        for layer in _micrographs(viewer)
+        if layer is not image and plane_shape(layer) == plane_shape(image)
+    ]
+
+
+def layers_in_pixels_beside_others(viewer: ViewerModel) -> list[str]:
+    """Names of the layers in pixels when others are in a unit of length, else nothing."""
+    in_pixels = [layer.name for layer in viewer.layers if str(layer.units[-1]) == "pixel"]
+    return in_pixels if len(in_pixels) < len(viewer.layers) else []
+
+
 def snapshot(layer: Image) -> tuple[ArrayLike, bool]:
     """Pixels at full resolution and whether the last axis holds colours; call on the GUI thread."""
-    return (layer.data[0] if layer.multiscale else layer.data), layer.rgb
+    array = layer.data[0] if layer.multiscale else layer.data
+    return array, getattr(layer, "rgb", False)  # a Labels layer has none
 
 
 def plane_shape(image: Image) -> tuple[int, int]:
@@ -94,6 +122,27 @@ def field_of(image: Image, region: Shapes | None, data_bar: Shapes | None) -> Fi
     return Field(shape, _data_bar_box(image, data_bar, shape), polygons)
 
 
+def pixel_positions(
+    vertices: Iterable[Sequence[float]], layer: Layer, image: Image
+) -> list[tuple[float, float]]:
+    """Points of a layer as (row, column) in pixels of an image."""
+    factor = _units_ratio(layer, image)
+    world = [np.asarray(layer.data_to_world(vertex)) * factor for vertex in vertices]
+    return [_row_and_column(image.world_to_data(point)) for point in world]
+
+
+def plane_placement(image: Image, ndim: int) -> dict[str, Any]:
+    """Where an image lies, for a layer over it; without its leading axes when that has fewer."""
+    placement = {
+        "scale": image.scale[-ndim:],
+        "translate": image.translate[-ndim:],
+        "units": image.units[-ndim:],
+    }
+    if ndim == image.ndim:
+        placement |= {"rotate": image.rotate, "shear": image.shear, "affine": image.affine}
+    return placement
+
+
 def find_or_add_data_bar(viewer: ViewerModel, image: Image) -> Shapes | None:
     """The rectangle around the data bar of an image, as a layer that the user may move.
 
@@ -113,7 +162,7 @@ def find_or_add_data_bar(viewer: ViewerModel, image: Image) -> Shapes | None:
         edge_color="#d55e00",
         edge_width=2,
         face_color="#d55e0033",
-        **_placement(image, 2),
+        **plane_placement(image, 2),
     )
     viewer.add_layer(layer)
     return layer
@@ -159,7 +208,7 @@ def add_labels_layer(
     calibration = layer_calibration(image)
     known = {"calibration": calibration.to_dict()} if calibration else {}
     values, keywords = class_labels_keywords(indices, classes, {**metadata, **known})
-    layer = Labels(values, name=name, **keywords, **_placement(image, indices.ndim))
+    layer = Labels(values, name=name, **keywords, **plane_placement(image, indices.ndim))
     viewer.add_layer(layer)
     return layer
 
@@ -191,16 +240,40 @@ def _agree(one: Calibration, other: Calibration) -> bool:
     )
 
 
-def _placement(image: Image, ndim: int) -> dict[str, Any]:
-    """Where an image lies, for a layer over it; without its leading axes when that has fewer."""
-    placement = {
-        "scale": image.scale[-ndim:],
-        "translate": image.translate[-ndim:],
-        "units": image.units[-ndim:],
-    }
-    if ndim == image.ndim:
-        placement |= {"rotate": image.rotate, "shear": image.shear, "affine": image.affine}
-    return placement
+def _is_companion(layer: Layer, image: Image, viewer: ViewerModel) -> bool:
+    if layer is image or not _on_same_grid(layer, image):
+        return False
+    micrographs = _micrographs(viewer)
+    if layer in micrographs:
+        return False
+    owners = [one for one in micrographs if _is_named_after(layer, one)]
+    if owners:
+        return max(owners, key=lambda one: len(one.name)) is image
+    return not any(one is not image and _on_same_grid(one, image) for one in micrographs)
+
+
+def _micrographs(viewer: ViewerModel) -> list[Image]:
+    """Image layers that are not a map computed from another."""
+    images = [layer for layer in viewer.layers if isinstance(layer, Image)]
+    return [one for one in images if _COMPUTED not in one.metadata]
+
+
+def _is_named_after(layer: Layer, image: Image) -> bool:
+    return bool(layer.name.startswith(f"{image.name} "))
+
+
+def _on_same_grid(layer: Layer, image: Image) -> bool:
+    if isinstance(layer, Labels) and layer.data.shape[-2:] != plane_shape(image):
+        return False
+    if isinstance(layer, Image) and plane_shape(layer) != plane_shape(image):
+        return False
+    return bool(
+        np.allclose(layer.scale[-2:], image.scale[-2:]) and layer.units[-2:] == image.units[-2:]
+    )
+
+
+def _row_and_column(point: Sequence[float]) -> tuple[float, float]:
+    return float(point[-2]), float(point[-1])
 
 
 def _first_plane(image: Image) -> NDArray[Any]:
@@ -217,7 +290,7 @@ def _corners(box: Box) -> NDArray[np.float64]:
 
 def _polygons(shapes: Shapes, image: Image) -> list[Polygon]:
     return [
-        _in_pixels(_outline(vertices, kind, shapes.name), shapes, image)
+        pixel_positions(_outline(vertices, kind, shapes.name), shapes, image)
         for vertices, kind in zip(shapes.data, shapes.shape_type, strict=True)
     ]
 
@@ -237,12 +310,6 @@ def _ellipse(corners: NDArray[Any]) -> NDArray[Any]:
     return outline
 
 
-def _in_pixels(vertices: NDArray[Any], layer: Layer, image: Image) -> Polygon:
-    factor = _units_ratio(layer, image)
-    world = [np.asarray(layer.data_to_world(vertex)) * factor for vertex in vertices]
-    return [tuple(map(float, image.world_to_data(point)[-2:])) for point in world]
-
-
 def _units_ratio(layer: Layer, image: Image) -> float:
     """By what world coordinates of a layer are multiplied to give those of the image.
 
@@ -259,7 +326,7 @@ def _data_bar_box(image: Image, layer: Shapes | None, shape: tuple[int, int]) ->
         return None
     if len(layer.data) > 1:
         raise InputError(f"{layer.name}: the data bar is one rectangle; delete the others")
-    vertices = np.asarray(_in_pixels(layer.data[0], layer, image))
+    vertices = np.asarray(pixel_positions(layer.data[0], layer, image))
     top, left = np.maximum(np.ceil(vertices.min(axis=0)), 0).astype(int)
     bottom, right = np.minimum(np.floor(vertices.max(axis=0)) + 1, shape).astype(int)
     if bottom <= top or right <= left:

@@ -16,7 +16,7 @@ def carbides() -> list[LayerData]:
 
 def carbides_with_truth() -> list[LayerData]:
     """The same with the phases as people labelled them, for *Compare with truth*."""
-    return [*_image("uhcs1061", "UHCS carbides"), _truth("uhcs1061", "UHCS carbides, truth")]
+    return [*_image("uhcs1061", "UHCS carbides"), _truth("uhcs1061", "UHCS carbides truth")]
 
 
 def spheroidite() -> list[LayerData]:
