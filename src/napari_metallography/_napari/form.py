@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import inspect
 import typing
+import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal, TypeVar
 
 import annotated_types
 import napari.viewer
+import pandas as pd
 from magicgui.widgets import (
     CheckBox,
     ComboBox,
@@ -19,6 +22,7 @@ from magicgui.widgets import (
     ProgressBar,
     PushButton,
     SpinBox,
+    Table,
     Widget,
 )
 from magicgui.widgets.bases import ValueWidget
@@ -26,8 +30,9 @@ from napari.layers import Layer
 from napari.utils.notifications import show_error
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
+from qtpy.compat import isalive
 from qtpy.QtCore import QEvent, QObject, Qt
-from qtpy.QtWidgets import QComboBox, QFrame, QLabel, QScrollArea, QSizePolicy
+from qtpy.QtWidgets import QComboBox, QFrame, QHeaderView, QLabel, QScrollArea, QSizePolicy
 
 from ..errors import InputError
 from ..events import Event, Events, Progress
@@ -209,6 +214,8 @@ class RunControls(Container[Widget]):
         self.progress = ProgressBar(value=0, min=0, max=1, visible=False)
         self.status = Label(value="")
         self._run: Run[Any] | None = None
+        self._on_event: Callable[[Event], None] | None = None
+        self._said = False
         buttons: Container[Widget] = Container(
             widgets=[self.run_button, self.cancel_button], layout="horizontal", labels=False
         )
@@ -234,9 +241,17 @@ class RunControls(Container[Widget]):
             events.close()
             raise InputError("a computation is under way; wait for it or cancel it")
         self._on_event = on_event
+        self._said = False
         self._set_running(True)
         self.status.value = f"{title} …"
-        self._run = Run(events, title, on_event=self._show, on_result=on_result, on_end=self._end)
+        self._run = Run(
+            events,
+            title,
+            on_event=self._show,
+            on_result=on_result,
+            on_end=self._end,
+            is_wanted=partial(isalive, self.native),
+        )
 
     def cancel(self) -> None:
         """Ask the computation to stop."""
@@ -252,6 +267,7 @@ class RunControls(Container[Widget]):
 
     def say(self, message: str) -> None:
         """Show a line."""
+        self._said = True
         self.status.value = message
 
     def _show(self, event: Event) -> None:
@@ -268,7 +284,7 @@ class RunControls(Container[Widget]):
         self._set_running(False)
         if message:
             self.status.value = message
-        elif self.status.value.endswith("…") or " of " in self.status.value:
+        elif not self._said:
             self.status.value = "done"
 
     def _set_running(self, running: bool) -> None:
@@ -320,7 +336,7 @@ class Form(Container[Widget]):
         self._recall()
         self.controls.run_button.changed.connect(self._run_pressed)
         self._follow_layers()
-        self._watch = _DockWatch(self.native, self.controls.abandon)
+        self._watch = _DockWatch(self)
 
     def reset_choices(self, *_: object) -> None:
         """Bring the choices of layers up to date."""
@@ -329,6 +345,14 @@ class Form(Container[Widget]):
     def compute(self) -> None:
         """Read the form and start the computation; subclasses say how."""
         raise NotImplementedError
+
+    def abandon(self) -> None:
+        """End what is under way: the form is gone; subclasses with further runs end them too."""
+        self.controls.abandon()
+
+    def closed(self) -> None:
+        """The dock was closed; subclasses take away what has no meaning without it."""
+        self.abandon()
 
     def refuse(self, error: Exception) -> None:
         """Show why something cannot be done, in the form and as a notification."""
@@ -360,24 +384,24 @@ class Form(Container[Widget]):
 
 
 class _DockWatch(QObject):
-    """Calls back when the form leaves the window.
+    """Tells a form when it leaves the window.
 
-    Closing a dock only unparents its widget, without a close event; closing the viewer destroys
-    it.
+    Closing a dock only unparents its widget, without a close event. Closing the viewer destroys it;
+    runs notice that themselves.
     """
 
-    def __init__(self, native: Any, gone: Callable[[], None]) -> None:
+    def __init__(self, form: Form) -> None:
         super().__init__()
-        self._gone = gone
-        native.installEventFilter(self)
-        native.destroyed.connect(lambda: gone())
+        self._form = weakref.ref(form)
+        form.native.installEventFilter(self)
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
         """Watch for the loss of the parent; lets every event pass."""
-        if watched is None or event is None:
+        form = self._form()
+        if form is None or watched is None or event is None:
             return False
         if event.type() == QEvent.Type.ParentChange and watched.parent() is None:
-            self._gone()
+            form.closed()
         return False
 
 
@@ -402,6 +426,21 @@ def link(text: str, address: str) -> Label:
     label = Label(value=f'<a href="{address}" style="color:#4a90d9">{text}</a>')
     label.native.setOpenExternalLinks(True)
     return label
+
+
+def fill(table: Table, frame: pd.DataFrame) -> None:
+    """Show a table without its index."""
+    table.value = frame.to_dict("list")
+
+
+def as_result(table: Table) -> None:
+    """Make a table one to read: no editing, columns as wide as their content."""
+    table.read_only = True
+    native = table.native
+    native.verticalHeader().setVisible(False)
+    native.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+    native.setMinimumHeight(130)
+    native.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
 
 
 def show_all(widgets: Iterable[Widget], visible: bool) -> None:

@@ -24,8 +24,8 @@ from magicgui.widgets import (
 )
 from napari.layers import Image, Labels, Shapes
 from numpy.typing import NDArray
-from qtpy.QtCore import QLocale
-from qtpy.QtWidgets import QFileDialog, QHeaderView, QSizePolicy
+from qtpy.QtCore import QLocale, Qt
+from qtpy.QtWidgets import QFileDialog
 
 from ..calibration import Calibration, require
 from ..classes import PhaseClass
@@ -42,16 +42,17 @@ from ..quantification.statistics import ONE_FIELD
 from ..quantification.study import combine
 from ..regions import Field
 from ..segmentation.segment import planes_of
-from .form import Form, chosen, layer_choice, parameter_fields, read, wrap
+from .form import Form, as_result, chosen, fill, layer_choice, parameter_fields, read, wrap
 from .layers import (
     calibrate_layer,
     field_of,
     find_or_add_data_bar,
     labels_as_indices,
     layer_calibration,
+    plane_placement,
     snapshot,
 )
-from .results import centre_on, mark_computed, placement, remove_untouched
+from .results import centre_on, mark_computed, remove_untouched
 from .worker import one_step
 
 MOST_FEATURE_ROWS = 5000
@@ -59,6 +60,7 @@ MOST_FEATURE_ROWS = 5000
 
 _ROWS_PER_PAGE = 200
 _PARTICLES = "particles_of"
+_NOTHING = {"f": float("nan"), "i": 0, "b": False}
 
 
 @dataclass(frozen=True)
@@ -159,12 +161,13 @@ class QuantifyWidget(Form):
                 "calibration": measured.labels.calibration
                 and measured.labels.calibration.to_dict(),
             },
-            **placement(labels),
+            **plane_placement(labels, labels.ndim),
         )
         mark_computed(layer)
         self.viewer.add_layer(layer)
         layer.events.selected_label.connect(partial(_centre, self.viewer, layer, particles))
         self.results.present(measured)
+        self.controls.say(f"{layer.name}: {len(particles):,} particles")
 
     def _calibration(self, labels: Labels) -> Calibration:
         known = layer_calibration(labels)
@@ -255,7 +258,7 @@ class _Results(Container[Widget]):
         self.margins = (0, 0, 0, 0)
         wrap(self.summary)
         for table in (self.phases, self.particles):
-            _as_small_as_possible(table)
+            as_result(table)
         self.features.changed.connect(self._open_features_table)
         self.page.changed.connect(self._turn_page)
         self.csv.changed.connect(lambda: self._ask_and_write("CSV (*.csv)", self.write_csv))
@@ -325,14 +328,16 @@ class _Results(Container[Widget]):
             self._form.refuse(error)
 
     def _turn_page(self) -> None:
-        if self.particles.visible and self._measured is not None:
+        measured = self._measured
+        if measured is not None and len(measured.result.particles) > MOST_FEATURE_ROWS:
             first = (self.page.value - 1) * _ROWS_PER_PAGE
-            rows = self._measured.result.particles.iloc[first : first + _ROWS_PER_PAGE]
-            fill(self.particles, rounded(rows))
+            rows = measured.result.particles.iloc[first : first + _ROWS_PER_PAGE]
+            fill(self.particles, readable(rows))
 
     def _open_features_table(self) -> None:
-        window = self._form.viewer.window
-        window.add_plugin_dock_widget("napari", "Features table widget")
+        dock, _ = self._form.viewer.window.add_plugin_dock_widget("napari", "Features table widget")
+        # Below the canvas there is room for its many columns.
+        dock.parent().addDockWidget(Qt.DockWidgetArea.BottomDockWidgetArea, dock)
 
     def _require_result(self) -> Measured:
         if self._measured is None:
@@ -375,20 +380,19 @@ def features_of(particles: pd.DataFrame) -> pd.DataFrame:
     """
     if len(particles) > MOST_FEATURE_ROWS:
         return pd.DataFrame()
-    table = particles.set_index("particle").reindex(range(len(particles) + 1))
-    text = table.select_dtypes(object).columns
-    table[text] = table[text].astype(object).where(table[text].notna(), "")
-    return table.reset_index(drop=True)
+    table = particles.drop(columns="particle")
+    none = {name: [_NOTHING.get(table[name].dtype.kind, "")] for name in table.columns}
+    return pd.concat([pd.DataFrame(none), table], ignore_index=True)
 
 
 def phase_table(phases: pd.DataFrame) -> pd.DataFrame:
     """What the form shows of each phase; a row a plane where there are several."""
-    shown = {"plane": phases["plane"]} if phases["plane"].nunique() > 1 else {}
+    shown: dict[str, Any] = {"plane": phases["plane"]} if phases["plane"].nunique() > 1 else {}
     shown |= {
         "phase": phases["phase"],
-        "area (%)": (100 * phases["area_fraction"].astype(float)).round(2),
-        "n": phases["n_particles"].astype(object).where(phases["n_particles"].notna(), "–"),
-        "mean radius (µm)": _significant(phases["mean_radius_um"]),
+        "area (%)": _texts(100 * phases["area_fraction"], "{:.2f}"),
+        "n": _texts(phases["n_particles"], "{:,.0f}"),
+        "mean radius (µm)": _texts(phases["mean_radius_um"], "{:.4g}"),
     }
     return pd.DataFrame(shown)
 
@@ -404,12 +408,10 @@ def summary_text(result: Quantification) -> str:
     return "\n".join(lines)
 
 
-def rounded(table: pd.DataFrame) -> pd.DataFrame:
-    """Numbers to four significant digits."""
-    shown = table.copy()
-    for name in shown.select_dtypes(float).columns:
-        shown[name] = _significant(shown[name])
-    return shown
+def readable(table: pd.DataFrame) -> pd.DataFrame:
+    """Numbers as texts of four significant digits."""
+    numbers = table.select_dtypes(float).columns
+    return table.assign(**{name: _texts(table[name], "{:.4g}") for name in numbers})
 
 
 def class_names(labels: Labels | None) -> Sequence[str]:
@@ -435,8 +437,9 @@ def _interval(name: str, statistics: dict[str, Any]) -> str:
     return f"{name}: {mean:.3g} % of the area, 95 % confidence {low:.3g} to {high:.3g} %"
 
 
-def _significant(values: pd.Series[Any]) -> pd.Series[Any]:
-    return values.astype(float).map(lambda v: float(f"{v:.4g}"))
+def _texts(values: pd.Series[Any], form: str) -> list[str]:
+    """Numbers as texts, a dash for a missing one; magicgui's tables show four decimals always."""
+    return ["–" if pd.isna(value) else form.format(float(value)) for value in values]
 
 
 def _grey(
@@ -476,17 +479,3 @@ def _centre(
         particle["centroid_column_px"],
     )
     centre_on(viewer, layer, tuple(map(float, position)))
-
-
-def fill(table: Table, frame: pd.DataFrame) -> None:
-    """Show a table without its index."""
-    table.value = frame.to_dict("list")
-
-
-def _as_small_as_possible(table: Table) -> None:
-    table.read_only = True
-    native = table.native
-    native.verticalHeader().setVisible(False)
-    native.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-    native.setMinimumHeight(130)
-    native.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-from typing import Any
 
 import numpy as np
 from napari.components import ViewerModel
@@ -30,18 +29,6 @@ def remove_untouched(viewer: ViewerModel, name: str) -> None:
             viewer.layers.remove(layer)
 
 
-def placement(layer: Layer) -> dict[str, Any]:
-    """Where a layer lies, for a layer of the same shape."""
-    return {
-        "scale": layer.scale,
-        "translate": layer.translate,
-        "units": layer.units,
-        "rotate": layer.rotate,
-        "shear": layer.shear,
-        "affine": layer.affine,
-    }
-
-
 def centre_on(viewer: ViewerModel, layer: Labels, position: tuple[float, ...]) -> None:
     """Bring a pixel of a layer to the middle of the view; other planes come up as needed."""
     if not all(map(math.isfinite, position)):
@@ -49,7 +36,9 @@ def centre_on(viewer: ViewerModel, layer: Labels, position: tuple[float, ...]) -
     world = layer.data_to_world(position)
     for axis, value in enumerate(world[:-2], start=viewer.dims.ndim - len(world)):
         viewer.dims.set_point(axis, value)
-    viewer.camera.center = (*viewer.camera.center[:-2], world[-2], world[-1])
+    # napari 0.9 moved the camera into a scene.
+    camera = getattr(viewer, "scene", viewer).camera
+    camera.center = (*camera.center[:-2], world[-2], world[-1])
 
 
 def _is_named(layer: Layer, name: str) -> bool:

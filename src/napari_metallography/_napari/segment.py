@@ -11,6 +11,7 @@ import torch
 from magicgui.widgets import CheckBox, ComboBox, FloatSlider, Label, Widget
 from magicgui.widgets.bases import ValueWidget
 from napari.layers import Image, Shapes
+from qtpy.compat import isalive
 
 from ..regions import Field
 from ..segmentation.prediction import PAPER_SCALES, PredictionParameters
@@ -22,10 +23,11 @@ from .layers import (
     field_of,
     find_or_add_data_bar,
     layer_calibration,
+    plane_placement,
     snapshot,
 )
 from .model_choice import ModelChoice
-from .results import mark_computed, placement, remove_untouched
+from .results import mark_computed, remove_untouched
 from .threshold_preview import PreparedPlane, PreviewLayer, prepare
 from .worker import Run, one_step
 
@@ -90,6 +92,16 @@ class SegmentWidget(Form):
         )
         self.controls.start(events, f"Segment {image.name}", partial(self._show, image))
 
+    def abandon(self) -> None:
+        """End the preview's preparation too."""
+        super().abandon()
+        self._previewer.abandon()
+
+    def closed(self) -> None:
+        """Take the preview away."""
+        super().closed()
+        self._previewer.remove()
+
     def parameters(self) -> SegmentParameters:
         """What the form says; `InputError` when something is missing."""
         if self.method.value == "threshold":
@@ -124,7 +136,7 @@ class SegmentWidget(Form):
             opacity=0.7,
             blending="translucent",
             visible=False,
-            **placement(image),
+            **plane_placement(image, image.ndim),
         )
         mark_computed(layer)
         self.viewer.add_layer(layer)
@@ -247,7 +259,17 @@ class _Previewer:
     def stop(self) -> None:
         """Untick the preview and take it away."""
         self._form.by_threshold.preview.value = False
+        self.remove()
+
+    def remove(self) -> None:
+        """Take the preview layer away."""
         self._layer.remove()
+
+    def abandon(self) -> None:
+        """Let no preparation touch the form again."""
+        if self._run is not None:
+            self._run.abandon()
+            self._run = None
 
     def update(self) -> None:
         """Show what the form says now."""
@@ -306,6 +328,7 @@ class _Previewer:
             on_event=lambda event: None,
             on_result=self._prepared,
             on_end=self._ended,
+            is_wanted=partial(isalive, form.native),
         )
 
     def _prepared(self, plane: PreparedPlane) -> None:

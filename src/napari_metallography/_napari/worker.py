@@ -115,6 +115,8 @@ class Run(Generic[T]):
         Called with the result. An `InputError` it raises is shown like one of the computation.
     on_end
         Called last, once, with the line that says how it ended; "" after success.
+    is_wanted
+        Asked before each call: when it says no, as the form is gone, the run is abandoned.
     """
 
     def __init__(
@@ -125,10 +127,12 @@ class Run(Generic[T]):
         on_event: Callable[[Event], None],
         on_result: Callable[[T], None],
         on_end: Callable[[str], None],
+        is_wanted: Callable[[], bool] = lambda: True,
     ) -> None:
         self._on_event = on_event
         self._on_result = on_result
         self._on_end = on_end
+        self._is_wanted = is_wanted
         self._message = ""
         self._watched = True
         self._bar = progress(total=0, desc=title)
@@ -152,7 +156,12 @@ class Run(Generic[T]):
         self._on_event = self._on_result = self._on_end = _nothing
         self.cancel()
 
+    def _check(self) -> None:
+        if self._watched and not self._is_wanted():
+            self.abandon()
+
     def _take(self, events: list[Event]) -> None:
+        self._check()
         for event in events:
             if isinstance(event, Notice) and self._watched:
                 show_warning(event.message)
@@ -169,12 +178,14 @@ class Run(Generic[T]):
             self._bar.update(event.done - self._bar.n)
 
     def _take_result(self, result: T) -> None:
+        self._check()
         try:
             self._on_result(result)
         except InputError as error:
             self._take_error(error)
 
     def _take_error(self, error: Exception) -> None:
+        self._check()
         self._message = str(error)
         if not self._watched:
             return
@@ -187,13 +198,15 @@ class Run(Generic[T]):
         self._message = "cancelled"
 
     def _finish(self) -> None:
+        self._check()
+        _under_way.discard(self)
         if self._bar is not None:
             bar, self._bar = self._bar, None
             bar.close()
-        self._on_end(self._message)
+        on_end, self._on_end = self._on_end, _nothing
         # Nothing of the form must live on in the worker.
-        self._on_event = self._on_result = self._on_end = _nothing
-        _under_way.discard(self)
+        self._on_event = self._on_result = _nothing
+        on_end(self._message)
 
 
 def _nothing(_: object) -> None:

@@ -1,0 +1,220 @@
+"""*Compare with truth*: where a segmentation differs from a hand-labelled one, and by how much."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import napari.viewer
+import numpy as np
+import pandas as pd
+from magicgui.widgets import ComboBox, Label, Table
+from napari.layers import Image, Labels
+from numpy.typing import NDArray
+
+from ..classes import PhaseClass
+from ..errors import InputError
+from ..evaluation.segmentation import ImageScore, score_image, summary
+from ..events import Events, Progress
+from ..io.overlays import (
+    FALSE_NEGATIVE,
+    FALSE_POSITIVE,
+    NOT_JUDGED,
+    TRUE_NEGATIVE,
+    TRUE_POSITIVE,
+    WRONG_PHASE,
+    error_map,
+)
+from .form import Form, as_result, chosen, fill, layer_choice, wrap
+from .layers import labels_as_indices, layer_calibration, plane_placement
+from .quantify import class_names
+from .results import mark_computed, remove_untouched
+
+ALL_PHASES = -1
+"""Choice of the error map of all phases but the matrix."""
+
+_LEGEND = {
+    "right": TRUE_POSITIVE,
+    "right, other phase": TRUE_NEGATIVE,
+    "wrongly found": FALSE_POSITIVE,
+    "missed": FALSE_NEGATIVE,
+    "found as another phase": WRONG_PHASE,
+    "not compared": NOT_JUDGED,
+}
+
+_PREDICTED = "a Labels layer of phases, such as a result of Segment"
+_TRUTH = (
+    "a Labels layer of the same phases, labelled by hand; what it leaves unlabelled is left out"
+)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A prediction against the truth.
+
+    Attributes
+    ----------
+    errors
+        (…, Y, X, 3) uint8, error maps as `io.overlays.error_map` draws them.
+    scores
+        As `evaluation.segmentation.summary`, over all planes.
+    shown
+        Name of the class the error map is of, or "all phases".
+    """
+
+    errors: NDArray[np.uint8]
+    scores: dict[str, Any]
+    shown: str
+
+
+class CompareWidget(Form):
+    """The dock *Compare with truth*."""
+
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
+        self.predicted = layer_choice(viewer, Labels, "Prediction", tooltip=_PREDICTED)
+        self.truth = layer_choice(viewer, Labels, "Truth", tooltip=_TRUTH)
+        self.phase = ComboBox(
+            choices=self._phases,
+            label="Error map of",
+            tooltip="where this phase is right, wrongly found or missed",
+        )
+        self.scores = Table(value=None, label="", visible=False)
+        self.summary = Label(value="", label="", visible=False)
+        self.legend = Label(value=legend_html(), label="", visible=False)
+        super().__init__(
+            viewer,
+            "compare",
+            [self.predicted, self.truth, self.phase, self.scores, self.summary, self.legend],
+            {},
+            "Compare",
+            "compare-with-truth",
+        )
+        wrap(self.summary)
+        wrap(self.legend)
+        as_result(self.scores)
+        self.predicted.changed.connect(self.phase.reset_choices)
+
+    def compute(self) -> None:
+        """Compare the chosen layers."""
+        predicted: Labels = chosen(self.predicted, "the Labels layer of a segmentation")
+        truth: Labels = chosen(self.truth, "the Labels layer of the truth")
+        if predicted is truth:
+            raise InputError("prediction and truth are the same layer; choose two")
+        prediction, classes = labels_as_indices(predicted)
+        known, true_classes = labels_as_indices(truth)
+        calibration = layer_calibration(predicted)
+        events = compare(
+            prediction,
+            known,
+            max(classes, true_classes, key=len),
+            int(self.phase.value),
+            calibration.mean_um if calibration else None,
+            predicted.name,
+        )
+        self.controls.start(
+            events, f"Compare {predicted.name}", partial(self._show, predicted, truth)
+        )
+
+    def _show(self, predicted: Labels, truth: Labels, result: Comparison) -> None:
+        name = f"{predicted.name} errors ({result.shown})"
+        remove_untouched(self.viewer, name)
+        layer = Image(
+            result.errors,
+            rgb=True,
+            name=name,
+            metadata={"scores": result.scores, "truth": truth.name},
+            **plane_placement(predicted, predicted.ndim),
+        )
+        mark_computed(layer)
+        self.viewer.add_layer(layer)
+        fill(self.scores, score_table(result.scores))
+        self.summary.value = summary_text(result.scores)
+        self.controls.say(f"mean IoU {result.scores['miou']:.3f}")
+        for widget in (self.scores, self.summary, self.legend):
+            widget.visible = True
+
+    def _phases(self, _: object) -> list[tuple[str, int]]:
+        names = class_names(self.predicted.value)
+        return [("all phases", ALL_PHASES), *((name, index) for index, name in enumerate(names))]
+
+
+def compare(
+    prediction: NDArray[np.uint8],
+    truth: NDArray[np.uint8],
+    classes: tuple[PhaseClass, ...],
+    class_index: int,
+    pixel_size_um: float | None,
+    name: str,
+) -> Events[Comparison]:
+    """Compare class indices (…, Y, X), plane by plane; `class_index` is drawn (or `ALL_PHASES`).
+
+    Raises
+    ------
+    InputError
+        When the shapes differ or no pixel is labelled in both.
+    """
+    if prediction.shape != truth.shape:
+        raise InputError(
+            f"{name}: has shape {prediction.shape}, the truth {truth.shape}; "
+            "choose labels of the same image"
+        )
+    planes = list(np.ndindex(prediction.shape[:-2]))
+    scores: list[ImageScore] = []
+    for done, plane in enumerate(planes):
+        yield Progress(done, len(planes), "planes")
+        scores.append(
+            score_image(name, truth[plane], prediction[plane], len(classes), pixel_size_um)
+        )
+    if not any(score.confusion.any() for score in scores):
+        raise InputError(f"{name}: no pixel is labelled in both layers")
+    yield Progress(len(planes), len(planes), "planes")
+    index = None if class_index == ALL_PHASES else class_index
+    maps = [error_map(truth[plane], prediction[plane], index) for plane in planes]
+    errors = np.stack(maps).reshape(*prediction.shape, 3)
+    return Comparison(
+        errors, summary(scores, classes), "all phases" if index is None else classes[index].name
+    )
+
+
+def score_table(scores: dict[str, Any]) -> pd.DataFrame:
+    """A row a class: IoU, and precision and recall of its particles."""
+    particles = scores["particles"]
+    rows = [
+        {
+            "phase": name,
+            "IoU": _shown(iou),
+            "precision": _shown(particles.get(name, {}).get("precision")),
+            "recall": _shown(particles.get(name, {}).get("recall")),
+            "n found / true": _counts(particles.get(name)),
+        }
+        for name, iou in scores["iou"].items()
+    ]
+    return pd.DataFrame(rows)
+
+
+def summary_text(scores: dict[str, Any]) -> str:
+    """The scores over all classes, and what precision and recall count."""
+    return (
+        f"Mean IoU {scores['miou']:.3f}, accuracy {scores['accuracy']:.3f}.\n"
+        "Precision and recall count particles, matched at IoU ≥ 0.5."
+    )
+
+
+def legend_html() -> str:
+    """What the colours of an error map mean."""
+    entries = [
+        f'<span style="color:rgb{colour};background:#606060">■</span> {meaning}'
+        for meaning, colour in _LEGEND.items()
+    ]
+    return "<br>".join(entries)
+
+
+def _shown(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _counts(particles: dict[str, Any] | None) -> str:
+    if particles is None:
+        return "–"
+    return f"{particles['n_predicted']:,} / {particles['n_true']:,}"

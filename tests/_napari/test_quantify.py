@@ -1,0 +1,261 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from napari.components import ViewerModel
+from napari.utils.notifications import notification_manager
+
+from napari_metallography._napari import quantify as quantify_module
+from napari_metallography._napari.layers import add_labels_layer, calibrate_layer
+from napari_metallography._napari.quantify import QuantifyWidget, features_of, phase_table
+from napari_metallography.calibration import Calibration
+from napari_metallography.classes import named_classes
+from napari_metallography.regions import Box, Field
+
+NAMES = ["ferrite", "carbide", "inclusion"]
+
+
+def phases() -> np.ndarray:
+    """Two carbides of 4×4 and 2×8 pixels, one inclusion of 3×3 at the border."""
+    indices = np.zeros((40, 50), np.uint8)
+    indices[5:9, 5:9] = 1
+    indices[20:22, 10:18] = 1
+    indices[0:3, 30:33] = 2
+    return indices
+
+
+def opened(viewer: Any, indices: np.ndarray, calibrated: bool = True) -> QuantifyWidget:
+    image = viewer.add_image(100 + 50 * (indices == 1).astype(np.uint8), name="steel")
+    if calibrated:
+        calibrate_layer(image, Calibration.square(0.5, "test"))
+    add_labels_layer(
+        viewer,
+        image,
+        indices,
+        named_classes(NAMES),
+        "steel phases",
+        {"provenance": {"method": "by hand"}, "field": Field(indices.shape[-2:]).to_dict()},
+    )
+    return QuantifyWidget(viewer)
+
+
+@pytest.fixture
+def widget(qtbot) -> QuantifyWidget:
+    notification_manager.records.clear()
+    widget = opened(ViewerModel(), phases())
+    qtbot.addWidget(widget.native)
+    return widget
+
+
+def finished(widget: QuantifyWidget) -> Callable[[], bool]:
+    return lambda: not widget.controls.is_running
+
+
+def run(widget: QuantifyWidget, qtbot: Any) -> Any:
+    """The layer of particles."""
+    widget.controls.run_button.native.click()
+    qtbot.waitUntil(finished(widget), timeout=30_000)
+    return widget.viewer.layers["steel phases particles"]
+
+
+def centre(widget: QuantifyWidget) -> tuple[float, ...]:
+    return tuple(getattr(widget.viewer, "scene", widget.viewer).camera.center[-2:])
+
+
+def column(widget: QuantifyWidget, name: str) -> list[str]:
+    return list(widget.results.phases.to_dataframe()[name])
+
+
+def test_features_row_i_belongs_to_label_i(widget, qtbot) -> None:
+    layer = run(widget, qtbot)
+    assert list(layer.features["phase"]) == ["", "inclusion", "carbide", "carbide"]
+    assert list(layer.features["area_px"]) == [0, 9, 16, 16]
+    for label in (1, 2, 3):
+        assert (layer.data == label).sum() == layer.features["area_px"][label]
+    radius = layer.features["equivalent_radius_um"]
+    assert math.isnan(radius[0])
+    assert radius[2] == pytest.approx(0.5 * math.sqrt(16 / math.pi))
+
+
+def test_the_layer_lies_on_its_labels(widget, qtbot) -> None:
+    layer, labels = run(widget, qtbot), widget.viewer.layers["steel phases"]
+    np.testing.assert_array_equal(layer.scale, labels.scale)
+    assert layer.units == labels.units
+    assert layer not in widget.phase_layer.choices
+
+
+def test_the_form_shows_area_count_radius_and_that_one_field_is_too_few(widget, qtbot) -> None:
+    run(widget, qtbot)
+    assert column(widget, "phase") == NAMES
+    assert column(widget, "area (%)") == [f"{100 * n / 2000:.2f}" for n in (1959, 32, 9)]
+    assert column(widget, "n") == ["–", "2", "1"]
+    radius = 0.5 * math.sqrt(16 / math.pi)
+    assert column(widget, "mean radius (µm)")[:2] == ["–", f"{radius:.4g}"]
+    assert "One field alone gives no confidence interval" in widget.results.summary.value
+
+
+def test_planes_are_fields_with_a_confidence_interval(qtbot) -> None:
+    widget = opened(ViewerModel(), np.stack([phases(), np.roll(phases(), 3, 1)]))
+    qtbot.addWidget(widget.native)
+    layer = run(widget, qtbot)
+    assert layer.data.shape == (2, 40, 50)
+    assert len(layer.features) == 7
+    assert "2 fields" in widget.results.summary.value
+    assert "95 % confidence" in widget.results.summary.value
+    assert column(widget, "plane") == [0, 0, 0, 1, 1, 1]
+
+
+def test_uncalibrated_layers_are_refused_with_what_to_do(qtbot) -> None:
+    widget = opened(ViewerModel(), phases(), calibrated=False)
+    qtbot.addWidget(widget.native)
+    widget.controls.run_button.native.click()
+    assert "Calibrate" in widget.controls.status.value
+    assert "\n" not in widget.controls.status.value
+    assert len(widget.viewer.layers) == 2
+
+
+def test_labels_take_the_calibration_of_the_chosen_image(qtbot) -> None:
+    widget = opened(ViewerModel(), phases(), calibrated=False)
+    qtbot.addWidget(widget.native)
+    image = widget.viewer.layers["steel"]
+    calibrate_layer(image, Calibration.square(0.5, "objective 50×"))
+    widget.image.value = image
+    layer = run(widget, qtbot)
+    assert layer.features["area_um2"][1] == pytest.approx(9 * 0.25)
+    np.testing.assert_array_equal(widget.viewer.layers["steel phases"].scale, image.scale)
+
+
+def test_matrix_is_left_out_unless_chosen(widget, qtbot) -> None:
+    assert widget.classes.value == [1, 2]
+    widget.classes.value = [2]
+    assert list(run(widget, qtbot).features["phase"][1:]) == ["inclusion"]
+    widget.classes.value = [0]
+    assert list(run(widget, qtbot).features["phase"][1:]) == ["ferrite"]
+
+
+def test_no_class_chosen_is_refused(widget) -> None:
+    widget.classes.value = []
+    widget.controls.run_button.native.click()
+    assert "choose at least one phase" in widget.controls.status.value
+
+
+def test_edge_rule_and_smallest_area(widget, qtbot) -> None:
+    widget.parameters["edge_rule"].value = "exclude-border"
+    assert list(run(widget, qtbot).features["phase"][1:]) == ["carbide", "carbide"]
+    widget.parameters["smallest_area_px"].value = 17
+    assert len(run(widget, qtbot).features) == 1
+
+
+def test_grey_values_come_from_the_image(widget, qtbot) -> None:
+    widget.image.value = widget.viewer.layers["steel"]
+    assert list(run(widget, qtbot).features["mean_grey"][1:]) == [100, 150, 150]
+
+
+def test_the_segmented_field_stays_the_measured_one(widget, qtbot) -> None:
+    labels = widget.viewer.layers["steel phases"]
+    field = Field((40, 50), data_bar=Box(30, 0, 40, 50))
+    labels.metadata = {**labels.metadata, "field": field.to_dict()}
+    layer = run(widget, qtbot)
+    assert layer.metadata["statistics"]["provenance"]["field"]["data_bar"] == [30, 0, 40, 50]
+    assert column(widget, "area (%)")[1] == f"{100 * 32 / 1500:.2f}"
+
+
+def test_selecting_a_particle_centres_the_view(widget, qtbot) -> None:
+    layer = run(widget, qtbot)
+    layer.selected_label = 3
+    assert centre(widget) == pytest.approx((20.5 * 0.5, 13.5 * 0.5))
+    layer.selected_label = 99
+    assert centre(widget) == pytest.approx((20.5 * 0.5, 13.5 * 0.5))
+
+
+def test_selecting_a_particle_of_another_plane_shows_that_plane(qtbot) -> None:
+    widget = opened(ViewerModel(), np.stack([phases(), phases()]))
+    qtbot.addWidget(widget.native)
+    layer = run(widget, qtbot)
+    widget.viewer.dims.set_current_step(0, 0)
+    layer.selected_label = 5
+    assert widget.viewer.dims.current_step[0] == 1
+
+
+def test_files_hold_what_the_form_shows(widget, qtbot, tmp_path: Path) -> None:
+    widget.image.value = widget.viewer.layers["steel"]
+    run(widget, qtbot)
+    results = widget.results
+    results.decimal_comma.value = False
+    results.specimen.value = "plate <7>"
+    for write, name in (
+        (results.write_csv, "particles.csv"),
+        (results.write_xlsx, "study.xlsx"),
+        (results.write_report, "report.html"),
+    ):
+        write(tmp_path / name)
+        qtbot.waitUntil(finished(widget), timeout=30_000)
+        assert widget.controls.status.value.startswith(f"wrote {name}")
+    assert list(pd.read_csv(tmp_path / "particles.csv")["area_px"]) == [9, 16, 16]
+    assert list(pd.read_csv(tmp_path / "particles_phases.csv")["phase"]) == NAMES
+    assert len(pd.read_excel(tmp_path / "study.xlsx", sheet_name="particles")) == 3
+    html = (tmp_path / "report.html").read_text("utf-8")
+    assert "plate &lt;7&gt;" in html
+    assert "data:image/png" in html
+
+
+def test_a_file_that_cannot_be_written_is_one_line(widget, qtbot, tmp_path: Path) -> None:
+    run(widget, qtbot)
+    (tmp_path / "study.xlsx").mkdir()
+    widget.results.write_xlsx(tmp_path / "study.xlsx")
+    qtbot.waitUntil(finished(widget))
+    assert "cannot be written" in widget.controls.status.value
+
+
+def test_many_particles_are_shown_by_pages(widget, qtbot, monkeypatch) -> None:
+    monkeypatch.setattr(quantify_module, "MOST_FEATURE_ROWS", 2)
+    monkeypatch.setattr(quantify_module, "_ROWS_PER_PAGE", 2)
+    layer = run(widget, qtbot)
+    assert len(layer.features.columns) == 0
+    pages = widget.results
+    assert pages.page.max == 2
+    assert list(pages.particles.to_dataframe()["particle"]) == [1, 2]
+    pages.page.value = 2
+    assert list(pages.particles.to_dataframe()["particle"]) == [3]
+
+
+def test_foreign_labels_are_named_by_number(qtbot) -> None:
+    viewer = ViewerModel()
+    labels = viewer.add_labels(phases() + 1, name="steel phases")
+    calibrate_layer(labels, Calibration.square(0.5, "test"))
+    widget = QuantifyWidget(viewer)
+    qtbot.addWidget(widget.native)
+    run(widget, qtbot)
+    assert column(widget, "phase") == ["class 1", "class 2", "class 3"]
+
+
+def test_missing_numbers_are_dashes() -> None:
+    phases = pd.DataFrame(
+        {
+            "plane": [0],
+            "phase": ["matrix"],
+            "area_fraction": [np.nan],
+            "n_particles": pd.array([pd.NA], "Int64"),
+            "mean_radius_um": [np.nan],
+        }
+    )
+    assert phase_table(phases).iloc[0].tolist() == ["matrix", "–", "–", "–"]
+
+
+def test_features_without_a_particle_have_the_background_row() -> None:
+    table = pd.DataFrame({"particle": np.arange(0), "area_px": np.arange(0)})
+    assert features_of(table)["area_px"].tolist() == [0]
+
+
+def test_the_particle_table_opens_in_a_real_window(viewer, qtbot) -> None:
+    widget = opened(viewer, phases())
+    viewer.window.add_dock_widget(widget)
+    run(widget, qtbot)
+    widget.results.features.native.click()
+    assert any("Features table" in name for name in viewer.window.dock_widgets)
