@@ -145,8 +145,9 @@ def test_scale_bar_states_the_uncertainty_of_its_ends(form, model) -> None:
     assert calibration is not None
     assert calibration.relative_uncertainty == pytest.approx(np.sqrt(2 / 12) / 20)
     assert "± 2 %" in form.present.value
-    # The marks stay on the ends of the bar.
+    # The marks stay on the ends of the bar, and a click no longer adds one.
     bar, steel = model.layers["steel scale bar"], model.layers["steel"]
+    assert bar.mode == "pan_zoom"
     assert np.allclose(steel.world_to_data(bar.data_to_world(bar.data[1])), (5, 30))
 
 

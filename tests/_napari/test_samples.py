@@ -110,7 +110,7 @@ def test_every_contribution_has_a_command_and_every_command_a_contribution(manif
     assert used == {command.id for command in contributions.commands}
 
 
-@pytest.mark.parametrize("kind", ["readers", "sample_data"])
+@pytest.mark.parametrize("kind", ["readers", "sample_data", "widgets"])
 def test_commands_lead_to_something_callable(manifest, kind: str) -> None:
     named = {command.id: command for command in manifest.contributions.commands}
     for item in getattr(manifest.contributions, kind):

@@ -22,6 +22,7 @@ from .layers import (
     layers_in_pixels_beside_others,
     pixel_positions,
     plane_placement,
+    plane_shape,
     same_size_images,
 )
 from .objectives import add_objective, delete_objective, objective_calibration, objectives
@@ -34,6 +35,7 @@ _WAYS = [
     ("a saved objective", _OBJECTIVE),
     ("the file's metadata", _FILE),
 ]
+_MARKS_A_SIDE = 40
 _SAME_SIZE = "tick only when all of them were taken at the same magnification"
 _ONE_CAMERA = "a pixel size holds for one camera at one resolution: name both if you have several"
 
@@ -89,6 +91,9 @@ class CalibrateWidget(Container[Widget]):
             calibrate_with_companions(self.viewer, one, calibration)
         # The world has changed its size: what was in view no longer is.
         self.viewer.reset_view()
+        bar = self._bar_layer()
+        if bar is not None:
+            bar.mode = "pan_zoom"
         names = ", ".join(one.name for one in (image, *others))
         self.status.value = f"{names}: {describe(calibration)}"
         self._show_present()
@@ -135,6 +140,7 @@ class CalibrateWidget(Container[Widget]):
 
     def _show_way(self) -> None:
         way = self.way.value
+        self.status.value = ""
         show_all([self.known], way == _KNOWN)
         show_all(self.bar.widgets, way == _BAR)
         show_all(self.objective.widgets, way == _OBJECTIVE)
@@ -177,7 +183,7 @@ class CalibrateWidget(Container[Widget]):
                 ndim=2,
                 name=_bar_name(image),
                 symbol="cross",
-                size=9,
+                size=max(plane_shape(image)) / _MARKS_A_SIDE,
                 face_color="#d55e00",
                 border_color="#d55e00",
                 **plane_placement(image, 2),
