@@ -86,7 +86,7 @@ def test_the_form_shows_iou_and_particle_scores(widget, qtbot) -> None:
     assert list(rows["IoU"]) == [f"{matrix:.3f}", f"{carbide:.3f}"]
     assert list(rows["precision"]) == ["–", "1.000"]
     assert list(rows["recall"]) == ["–", "0.500"]
-    assert list(rows["n found / true"]) == ["–", "1 / 2"]
+    assert list(rows["n (true)"]) == ["–", "1 (2)"]
     assert f"{(carbide + matrix) / 2:.3f}" in widget.summary.value
 
 

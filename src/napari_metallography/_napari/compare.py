@@ -186,7 +186,7 @@ def score_table(scores: dict[str, Any]) -> pd.DataFrame:
             "IoU": _shown(iou),
             "precision": _shown(particles.get(name, {}).get("precision")),
             "recall": _shown(particles.get(name, {}).get("recall")),
-            "n found / true": _counts(particles.get(name)),
+            "n (true)": _counts(particles.get(name)),
         }
         for name, iou in scores["iou"].items()
     ]
@@ -217,4 +217,4 @@ def _shown(value: float | None) -> str:
 def _counts(particles: dict[str, Any] | None) -> str:
     if particles is None:
         return "–"
-    return f"{particles['n_predicted']:,} / {particles['n_true']:,}"
+    return f"{particles['n_predicted']:,} ({particles['n_true']:,})"

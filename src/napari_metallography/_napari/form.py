@@ -32,7 +32,15 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from qtpy.compat import isalive
 from qtpy.QtCore import QEvent, QObject, Qt
-from qtpy.QtWidgets import QComboBox, QFrame, QHeaderView, QLabel, QScrollArea, QSizePolicy
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFrame,
+    QHeaderView,
+    QLabel,
+    QScrollArea,
+    QSizePolicy,
+    QStyledItemDelegate,
+)
 
 from ..errors import InputError
 from ..events import Event, Events, Progress
@@ -437,6 +445,8 @@ def as_result(table: Table) -> None:
     """Make a table one to read: no editing, columns as wide as their content."""
     table.read_only = True
     native = table.native
+    # magicgui's own delegate shows every number with four decimals.
+    native.setItemDelegate(QStyledItemDelegate(native))
     native.verticalHeader().setVisible(False)
     native.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
     native.setMinimumHeight(130)
