@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from .calibration import Calibration
 from .databar import find_data_bar
 from .errors import InputError
-from .io.images import IMAGE_SUFFIXES, Micrograph, read_micrograph
+from .io.images import IMAGE_SUFFIXES, Micrograph, is_image_file, read_micrograph
 from .io.index import ImageIndex, find_index
 from .io.labels import LabelImage
 from .regions import Box, Field
@@ -45,9 +45,8 @@ class PixelSizes:
         """Calibration of a label file: stated, else from the index, else from the file."""
         index = self.index or find_index(path)
         entry = index.lookup(image_of_labels(path)) if index else None
-        if entry is None or entry.pixel_size_um is None:
-            return self.override(labels.calibration)
-        return self.override(Calibration.square(entry.pixel_size_um, "index.csv"))
+        known = entry.calibration if entry else None
+        return self.override(known or labels.calibration)
 
 
 def image_files(paths: Iterable[Path]) -> list[Path]:
@@ -113,7 +112,9 @@ def label_files(paths: Iterable[Path]) -> list[Path]:
 def _files_in(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
-    inside = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+    inside = sorted(p for p in path.iterdir() if is_image_file(p))
+    # A folder may hold both: then its labels are no images.
+    inside = [p for p in inside if not p.stem.endswith(_LABELS_ENDING)] or inside
     if not inside:
         raise InputError(f"{path}: holds no image ({', '.join(IMAGE_SUFFIXES)})")
     return inside

@@ -44,11 +44,11 @@ Index = Annotated[
 def pixel_sizes(stated_um: float | None, index: Path | None) -> PixelSizes:
     """Pixel sizes from the two options."""
     from ..inputs import PixelSizes
-    from ..io.index import read_index
+    from ..io.index import ImageIndex
 
     if stated_um is not None and not stated_um > 0:
         raise InputError(f"--pixel-size {stated_um}: a pixel size is larger than zero")
-    return PixelSizes(stated_um, read_index(index) if index else None)
+    return PixelSizes(stated_um, ImageIndex.read(index) if index else None)
 
 
 def box(text: str | None) -> Box | None:

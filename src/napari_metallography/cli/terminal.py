@@ -32,7 +32,9 @@ def follow(running: events.Events[T], description: str) -> T:
         TextColumn("{task.fields[what]}"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, transient=True) as bar:
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
         task = bar.add_task(description, total=None, what="")
 
         def show(event: events.Event) -> None:
@@ -41,7 +43,7 @@ def follow(running: events.Events[T], description: str) -> T:
             elif isinstance(event, events.Notice):
                 notice(event.message)
             elif event.metrics:
-                bar.console.print(_training_line(event), markup=False)
+                console.print(_training_line(event), markup=False)
 
         return events.drain(running, show)
 

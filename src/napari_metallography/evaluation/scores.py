@@ -115,6 +115,22 @@ def match_particles(
     )
 
 
+def best_ious(
+    truth: NDArray[np.uint8], prediction: NDArray[np.uint8], class_index: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Area in pixels of each true particle, and its IoU with the predicted one it meets best.
+
+    0 where it meets none. Shows from which size on a network finds particles.
+    """
+    known = truth != UNLABELLED
+    true_ids, true_areas = _particles((truth == class_index) & known)
+    predicted_ids, predicted_areas = _particles((prediction == class_index) & known)
+    best = np.zeros(len(true_areas))
+    for (t, _), iou in pair_ious(true_ids, true_areas, predicted_ids, predicted_areas).items():
+        best[t] = max(best[t], iou)
+    return true_areas[1:], best[1:]
+
+
 def pair_ious(
     true_ids: NDArray[np.int32],
     true_areas: NDArray[np.int64],

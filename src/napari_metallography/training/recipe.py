@@ -23,23 +23,25 @@ class SegmentationRecipe(BaseModel):
         "poly": to zero with power 0.9. "one-cycle": warm-up over a tenth, then cosine to zero.
     augmentation
         "weak": crops only. "strong": flips, quarter turns, cutout, brightness, contrast.
+        "any-angle": as strong, but mirrored and turned by any angle, and stretched; a
+        micrograph's structure has no preferred direction.
     zoom
         Crops are taken at a random scale between 1/zoom and zoom (log-uniform) and resized.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    iterations: int = Field(default=800, ge=1)
-    batch_size: int = Field(default=8, ge=2)
-    crop: int = Field(default=256, ge=32, multiple_of=32)
+    iterations: int = Field(default=600, ge=1)
+    batch_size: int = Field(default=4, ge=2)
+    crop: int = Field(default=384, ge=32, multiple_of=32)
     largest_share: float = Field(default=0.75, gt=0, le=1)
     loss: Literal["focal", "cross-entropy+dice"] = "cross-entropy+dice"
     optimiser: Literal["sgd", "adamw"] = "adamw"
     schedule: Literal["poly", "one-cycle"] = "one-cycle"
     learning_rate: float = Field(default=2e-3, gt=0)
     weight_decay: float = Field(default=1e-2, ge=0)
-    augmentation: Literal["weak", "strong"] = "strong"
-    zoom: float = Field(default=1.4, ge=1)
+    augmentation: Literal["weak", "strong", "any-angle"] = "any-angle"
+    zoom: float = Field(default=1.5, ge=1)
     validate_every: int = Field(default=100, ge=1)
     seed: int = 0
 
@@ -56,6 +58,8 @@ class SegmentationRecipe(BaseModel):
 
 PAPER = SegmentationRecipe(
     iterations=8000,
+    batch_size=8,
+    crop=256,
     loss="focal",
     optimiser="sgd",
     schedule="poly",

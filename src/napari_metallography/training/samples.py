@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import interpolate, pad
+from torch.nn.functional import grid_sample, pad
 
 from ..classes import UNLABELLED
 from ..errors import InputError
@@ -73,21 +73,39 @@ def digest(images: Sequence[LabelledImage]) -> str:
     return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
+@dataclass(frozen=True)
+class Geometry:
+    """How crops are taken from images.
+
+    Attributes
+    ----------
+    crop
+        Side of a crop in pixels.
+    zoom
+        Crops show the image enlarged or reduced by up to this factor (log-uniform).
+    stretch
+        And stretched along a random direction by up to this factor.
+    rotate
+        At any angle; mirrored half the time.
+    largest_share
+        A crop in which one class takes more than this share is drawn again, up to ten times.
+    """
+
+    crop: int
+    zoom: float = 1.0
+    stretch: float = 1.0
+    rotate: bool = False
+    largest_share: float = 0.75
+
+
 class CropSampler:
     """Draws batches of crops from images that lie on the device."""
 
     def __init__(
-        self,
-        images: Sequence[LabelledImage],
-        crop: int,
-        zoom: float,
-        largest_share: float,
-        device: torch.device,
+        self, images: Sequence[LabelledImage], geometry: Geometry, device: torch.device
     ) -> None:
-        self._crop = crop
-        self._zoom = zoom
-        self._largest_share = largest_share
-        shortest = math.ceil(crop * zoom)
+        self._geometry = geometry
+        shortest = math.ceil(geometry.crop * geometry.zoom)
         self._pairs = [_on_device(image, shortest, device) for image in images]
         self._areas = torch.tensor([float(i.labels.size) for i in images])
 
@@ -102,44 +120,74 @@ class CropSampler:
         return images, torch.stack([label for _, label in crops])
 
     def _balanced_crop(self, index: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
-        image, labels = self._pairs[index]
-        side = self._random_side(random)
+        image, shifted_labels = self._pairs[index]
         for _ in range(_TRIES):
-            rows, columns = (_random_span(length, side, random) for length in labels.shape)
-            crop = labels[rows, columns]
-            if _largest_share(crop) <= self._largest_share:
+            grid = _grid(shifted_labels.shape, self._geometry, random).to(image.device)
+            # Labels are shifted by one, so that what lies outside the image becomes unlabelled.
+            labels = _sampled(shifted_labels[None], grid, "nearest")[0].long()
+            labels = torch.where(labels == 0, UNLABELLED, labels - 1)
+            if _largest_share(labels) <= self._geometry.largest_share:
                 break
-        return self._resized(image[:, rows, columns], crop)
-
-    def _random_side(self, random: torch.Generator) -> int:
-        exponent = float(torch.rand(1, generator=random)) * 2 - 1
-        side: int = round(self._crop * self._zoom**exponent)
-        return side
-
-    def _resized(self, image: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        size = (self._crop, self._crop)
-        pixels = image[None].float()
-        if labels.shape != size:
-            pixels = interpolate(pixels, size, mode="bilinear", antialias=True)
-            labels = interpolate(labels[None, None].float(), size, mode="nearest-exact")[0, 0]
-        return pixels[0], labels.long()
+        return _sampled(image, grid, "bilinear"), labels
 
 
 def _on_device(image: LabelledImage, shortest: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Pixels (3, Y, X) and labels (Y, X) plus one, both uint8; 0 = unlabelled."""
     pixels = torch.from_numpy(image.pixels.copy()).permute(2, 0, 1)
-    labels = torch.from_numpy(image.labels.copy())
+    labels = torch.from_numpy(image.labels + np.uint8(1))
     bottom, right = (max(0, shortest - length) for length in labels.shape)
     padded = reflect_pad(pixels[None].float(), bottom, right)[0].byte()
     # What reflection adds is seen but neither learnt nor scored.
-    return padded.to(device), pad(labels, (0, right, 0, bottom), value=UNLABELLED).to(device)
+    return padded.to(device), pad(labels, (0, right, 0, bottom)).to(device)
 
 
-def _random_span(length: int, side: int, random: torch.Generator) -> slice:
-    start = int(torch.randint(0, length - side + 1, (1,), generator=random))
-    return slice(start, start + side)
+def _grid(shape: torch.Size, geometry: Geometry, random: torch.Generator) -> Tensor:
+    """Positions (S, S, 2) of a random crop as x and y in pixels of the image."""
+    draws = torch.rand(6, generator=random).tolist()
+    scale = geometry.zoom ** (2 * draws[0] - 1)
+    reach = _reach(geometry, scale)
+    centre = [
+        _between(reach, length - reach, draw)
+        for length, draw in zip(shape, draws[1:3], strict=True)
+    ]
+    axis = torch.arange(geometry.crop) - (geometry.crop - 1) / 2
+    y, x = torch.meshgrid(axis, axis, indexing="ij")
+    offsets = torch.stack([x, y], -1) @ _transform(geometry, scale, draws[3:]).T
+    return offsets + torch.tensor([centre[1], centre[0]])
+
+
+def _reach(geometry: Geometry, scale: float) -> float:
+    # Rotated crops may show a little of the outside: keeping them in would starve the corners.
+    reach = geometry.crop * scale / 2
+    return reach if geometry.rotate else math.ceil(reach)
+
+
+def _between(low: float, high: float, draw: float) -> float:
+    """A whole pixel between the two, or half a pixel, as an unrotated crop of even side needs."""
+    return math.floor(low + draw * max(0.0, high - low)) - 0.5
+
+
+def _transform(geometry: Geometry, scale: float, draws: list[float]) -> Tensor:
+    if not geometry.rotate:
+        return torch.eye(2) * scale
+    angle = 2 * math.pi * draws[0]
+    stretch = geometry.stretch ** (2 * draws[1] - 1)
+    mirror = -1.0 if draws[2] < 0.5 else 1.0
+    sine, cosine = math.sin(angle), math.cos(angle)
+    turn = torch.tensor([[cosine, -sine], [sine, cosine]])
+    return turn @ torch.diag(torch.tensor([mirror * stretch, 1 / stretch])) * scale
+
+
+def _sampled(image: Tensor, grid: Tensor, mode: str) -> Tensor:
+    """Values of (C, Y, X) at a grid of pixel positions; reflected pixels, labels 0 outside."""
+    height, width = image.shape[-2:]
+    size = torch.tensor([width, height], device=grid.device)
+    normalised = (2 * grid + 1) / size - 1
+    padding = "zeros" if mode == "nearest" else "reflection"
+    return grid_sample(image[None].float(), normalised[None], mode, padding, align_corners=False)[0]
 
 
 def _largest_share(labels: Tensor) -> float:
-    counts = torch.bincount(labels.flatten().int(), minlength=UNLABELLED + 1)[:UNLABELLED]
+    counts = torch.bincount(labels.flatten(), minlength=UNLABELLED + 1)[:UNLABELLED]
     total = int(counts.sum())
     return float(counts.max()) / total if total else 1.0

@@ -27,9 +27,10 @@ from . import augmentation
 from .checkpoint import TrainingState, fingerprint, restore_checkpoint, write_checkpoint
 from .losses import LOSSES
 from .recipe import SegmentationRecipe
-from .samples import CropSampler, LabelledImage, check_labels, digest
+from .samples import CropSampler, Geometry, LabelledImage, check_labels, digest
 
 _CHECKPOINT_EVERY = 25
+_STRETCH = 1.25
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,14 @@ def train(job: TrainingJob, *, resume: bool = False) -> Events[TrainedNetwork]:
         restore_checkpoint(job.checkpoint, state, settings)
     wrapped, optimiser = fabric.setup(state.network, state.optimiser)
     recipe = job.recipe
-    sampler = CropSampler(job.images, recipe.crop, recipe.zoom, recipe.largest_share, job.device)
+    geometry = Geometry(
+        crop=recipe.crop,
+        zoom=recipe.zoom,
+        stretch=_STRETCH,
+        rotate=recipe.augmentation == "any-angle",
+        largest_share=recipe.largest_share,
+    )
+    sampler = CropSampler(job.images, geometry, job.device)
     step = _Step(fabric, wrapped, optimiser, sampler, job)
     try:
         yield from _run(state, step, job, settings)
@@ -184,7 +192,11 @@ class _Step:
             group["lr"] = rate
         images, labels = self._sampler.batch(self._recipe.batch_size, state.random)
         if self._recipe.augmentation == "strong":
-            images, labels = augmentation.strong(images, labels, state.random)
+            images, labels = augmentation.turned(images, labels, state.random)
+        if self._recipe.augmentation != "weak":
+            images = augmentation.cutout(
+                augmentation.photometric(images, state.random), state.random
+            )
         normalised = (images - self._mean) / self._std
         self._network.train()
         self._optimiser.zero_grad()

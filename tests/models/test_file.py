@@ -1,0 +1,116 @@
+import pickle
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+from napari_metallography.classes import named_classes
+from napari_metallography.errors import InputError
+from napari_metallography.models import registry
+from napari_metallography.models.card import DataSource, ModelCard, Network
+from napari_metallography.models.file import read_card, read_model, write_model
+
+STATE = {
+    "weight": torch.linspace(-1, 1, 24).reshape(2, 3, 4),
+    "count": torch.tensor(7, dtype=torch.int64),
+}
+
+
+@pytest.fixture
+def card() -> ModelCard:
+    return ModelCard(
+        name="carbides",
+        task="segmentation",
+        network=Network(architecture="unet", encoder="efficientnet-lite0"),
+        classes=named_classes(["matrix", "carbide"]),
+        pixel_size_um=(0.04, 0.4),
+        data=DataSource(name="test", digest="0" * 64),
+    )
+
+
+@pytest.mark.parametrize(("storage", "tolerance"), [("float32", 0.0), ("float16", 1e-3)])
+def test_a_model_comes_back_as_it_was_written(tmp_path, card, storage, tolerance) -> None:
+    card = card.model_copy(update={"storage": storage})
+    path = tmp_path / "models" / "größe µ.safetensors"
+    write_model(path, card, STATE)
+    read = read_model(path, "segmentation")
+    assert read.card == card
+    assert read.state["weight"].dtype == torch.float32
+    torch.testing.assert_close(read.state["weight"], STATE["weight"], atol=tolerance, rtol=0)
+    assert read.state["count"] == 7
+    assert len(read.digest) == 64
+
+
+def test_a_model_of_another_task_is_refused(tmp_path, card) -> None:
+    path = tmp_path / "m.safetensors"
+    write_model(path, card, STATE)
+    with pytest.raises(InputError, match="a model for segmentation, not for defects"):
+        read_model(path, "defects")
+
+
+def _pickled(path: Path) -> None:
+    path.write_bytes(pickle.dumps({"weight": 1}))
+
+
+def _torch_zip(path: Path) -> None:
+    torch.save(STATE, path)
+
+
+def _without_card(path: Path) -> None:
+    path.write_bytes(safetensors.torch.save(STATE))
+
+
+def _empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def _noise(path: Path) -> None:
+    path.write_bytes(bytes(range(256)) * 20)
+
+
+def _missing(path: Path) -> None:
+    path.unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (_pickled, "a pickle"),
+        (_torch_zip, "a pickle"),
+        (_without_card, "no model card"),
+        (_empty, "is empty"),
+        (_noise, "not a model file"),
+        (_missing, "no such file"),
+    ],
+)
+def test_what_is_no_model_is_refused_in_one_line(tmp_path, make, says) -> None:
+    path = tmp_path / "m.safetensors"
+    make(path)
+    with pytest.raises(InputError, match=says) as caught:
+        read_model(path, "segmentation")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("part", [0.01, 0.5, 0.99])
+def test_a_truncated_model_is_refused(tmp_path, card, part) -> None:
+    path = tmp_path / "m.safetensors"
+    write_model(path, card, STATE)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * part)])
+    with pytest.raises(InputError, match="not a model file"):
+        read_card(path)
+
+
+def test_own_models_are_found_by_name(tmp_path, card, monkeypatch) -> None:
+    monkeypatch.setenv("NAPARI_METALLOGRAPHY_MODELS", str(tmp_path))
+    write_model(tmp_path / "mine.safetensors", card, STATE)
+    (tmp_path / "broken.safetensors").write_bytes(b"no model")
+    assert registry.cards("segmentation")["mine"] == card
+    assert "broken" not in registry.cards()
+    assert registry.load("mine", "segmentation").card == card
+
+
+def test_an_unknown_model_lists_those_there_are() -> None:
+    with pytest.raises(InputError, match="no model 'carbids'; there are"):
+        registry.model_path("carbids")
