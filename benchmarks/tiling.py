@@ -59,7 +59,7 @@ def ours(image: NDArray[np.uint8], network: Predictor, mode: str) -> NDArray[np.
 
 
 def monai(image: NDArray[np.uint8], network: Predictor) -> NDArray[np.uint8]:
-    from monai.inferers import sliding_window_inference
+    from monai.inferers.utils import sliding_window_inference
 
     plane = as_plane(image)
     pixels = plane.rgb8(slice(None), slice(None))

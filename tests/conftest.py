@@ -8,8 +8,8 @@ from pathlib import Path
 # Small networks are fastest on one thread, and tests then do not fight over cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import pytest  # noqa: E402
-from hypothesis import settings  # noqa: E402
+import pytest
+from hypothesis import settings
 
 # No deadline: the machines that run this differ tenfold in speed.
 settings.register_profile("project", deadline=None, max_examples=40)

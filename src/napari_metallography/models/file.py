@@ -70,7 +70,8 @@ def _content(path: Path) -> bytes:
     # Bytes, not a memory map: Windows locks mapped files.
     require_file(path)
     content = path.read_bytes()
-    if content.startswith(_PICKLE_STARTS):
+    # The first bytes are a length, which may look like a pickle's; the header after it does not.
+    if content.startswith(_PICKLE_STARTS) and content[8:9] != b"{":
         raise InputError(
             f"{path}: a pickle; only .safetensors models are loaded, pickles can run code"
         )

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import ModuleType
 
 import torch
 
 from ..errors import InputError
-from ..io.files import replacing
+from ..io.files import write_bytes
 from .model import SegmentationModel
+
+_FREE_AXES = {0: "batch", 2: "height", 3: "width"}
 
 
 def write_onnx(path: Path, model: SegmentationModel) -> None:
@@ -22,37 +25,45 @@ def write_onnx(path: Path, model: SegmentationModel) -> None:
     Raises
     ------
     InputError
-        When the ONNX packages are not installed or the file cannot be written.
+        When the ONNX package is not installed, the network has no ONNX form, or the file cannot
+        be written.
     """
     onnx = _onnx()
-    sizes = dict.fromkeys((0, 2, 3), torch.export.Dim.DYNAMIC)
-    with replacing(path) as beside, warnings.catch_warnings():
-        # The exporter warns about its own internals.
+    with TemporaryDirectory() as folder:
+        exported = Path(folder) / "network.onnx"
+        _export(model, exported)
+        proto = onnx.load(exported)
+    entry = proto.metadata_props.add()
+    entry.key, entry.value = "card", model.card.model_dump_json()
+    write_bytes(path, proto.SerializeToString())
+
+
+def _export(model: SegmentationModel, path: Path) -> None:
+    # The newer exporter takes minutes for free axes, this one seconds; both give the same logits.
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            model.network.core.eval(),
-            (torch.zeros(2, 3, 256, 288),),
-            input_names=["images"],
-            output_names=["logits"],
-            dynamic_shapes=(sizes,),
-            dynamo=True,
-            verbose=False,
-        )
-        if program is None:
-            raise InputError("this version of torch cannot export the network")
-        proto = program.model_proto
-        entry = proto.metadata_props.add()
-        entry.key, entry.value = "card", model.card.model_dump_json()
-        onnx.save(proto, beside)
+        try:
+            torch.onnx.export(
+                model.network.core.eval(),
+                (torch.zeros(2, 3, 256, 288),),
+                path,
+                input_names=["images"],
+                output_names=["logits"],
+                dynamic_axes={"images": _FREE_AXES, "logits": _FREE_AXES},
+                dynamo=False,
+            )
+        except (RuntimeError, torch.onnx.errors.OnnxExporterError) as error:
+            raise InputError(
+                f"{model.card.network.architecture} has no ONNX form for images of any size"
+            ) from error
 
 
 def _onnx() -> ModuleType:
     try:
         import onnx
-        import onnxscript  # noqa: F401
     except ModuleNotFoundError:
         raise InputError(
-            "ONNX export needs two more packages: pip install 'napari-metallography[onnx]'"
+            "ONNX export needs another package: pip install 'napari-metallography[onnx]'"
         ) from None
     module: ModuleType = onnx
     return module

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -270,7 +270,7 @@ class _Canvas:
             self._counts = np.pad(self._counts, ((0, missing), (0, 0)))
 
 
-def _entropy(logits: NDArray[np.float32]) -> NDArray[np.uint8]:
+def _entropy(logits: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
     """Entropy over axis 0 of the softmax, 0 to 255 = certain to even."""
     log_probabilities = torch.from_numpy(logits).log_softmax(0)
     entropy = -(log_probabilities.exp() * log_probabilities).sum(0) / math.log(len(logits))
