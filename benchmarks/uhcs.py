@@ -15,7 +15,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterable
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +22,10 @@ import numpy as np
 
 from hardware import hardware
 from napari_metallography.evaluation.scores import (
-    best_ious,
     intersection_over_union,
     mean_iou,
 )
-from napari_metallography.evaluation.segmentation import ImageScore, evaluate
+from napari_metallography.evaluation.segmentation import evaluate
 from napari_metallography.events import drain
 from napari_metallography.inputs import PixelSizes
 from napari_metallography.segmentation.model import load_model
@@ -36,7 +34,6 @@ from napari_metallography.segmentation.segment import SegmentParameters
 from napari_metallography.training.folders import read_labelled_folder
 from napari_metallography.training.samples import LabelledImage
 
-PARTICLES = 2
 CLASSES = "matrix,carbide network,carbide particles,Widmanstätten carbide"
 LICENCE = "images CC BY 3.0 US (UHCSDB), labels MIT (Bo Lei, MatSeg)"
 ATTRIBUTION = "UHCSDB: DeCost, Hecht, Francis, Webler, Picard, Holm 2017; labels: Bo Lei"
@@ -54,9 +51,6 @@ NETWORKS = {
 # Specimens, so that no specimen lies on both sides; 6, 5, 5 and 4 images.
 FOLDS = [{"37"}, {"40", "33", "23"}, {"16", "29", "25", "4"}, {"14", "38", "47"}]
 FOLD_OPTIONS = ["--architecture", "unet", "--iterations", "400"]
-
-# Equivalent diameters in pixels.
-SIZE_EDGES = [0, 4, 6, 8, 12, 16, 24, 1e9]
 
 
 def folds(data: Path) -> list[tuple[list[str], list[str]]]:
@@ -100,40 +94,14 @@ def images(data: Path, stems: list[str]) -> list[LabelledImage]:
 
 
 def scores(model: Path, data: Path, stems: list[str], mode: str, *, flips: bool) -> dict[str, Any]:
-    """Summary of a model on some images, with IoU by particle size."""
+    """Summary of a model on some images, with the particles found by size."""
     loaded = load_model(str(model))
     parameters = SegmentParameters(
         prediction=PredictionParameters.model_validate({"mode": mode, "flips": flips})
     )
-    sizes: list[tuple[float, float]] = []
-
-    def keep(image: LabelledImage, score: ImageScore) -> None:
-        areas, ious = best_ious(image.labels, score.prediction, PARTICLES)
-        sizes.extend(zip(np.sqrt(4 * areas / np.pi).tolist(), ious.tolist(), strict=True))
-
-    result = drain(evaluate(loaded, images(data, stems), parameters, keep))
-    result["iou_by_particle_diameter_px"] = by_size(sizes)
+    result = drain(evaluate(loaded, images(data, stems), parameters))
     result["training"] = loaded.card.training
     return result
-
-
-def by_size(sizes: list[tuple[float, float]]) -> list[dict[str, Any]]:
-    """Mean IoU and fraction found (IoU ≥ 0.5) of the true particles, by equivalent diameter."""
-    diameters, ious = np.array(sizes).T
-    rows = []
-    for low, high in pairwise(SIZE_EDGES):
-        inside = (diameters >= low) & (diameters < high)
-        if inside.any():
-            rows.append(
-                {
-                    "from_px": low,
-                    "to_px": high if high < 1e9 else None,
-                    "n": int(inside.sum()),
-                    "mean_iou": float(ious[inside].mean()),
-                    "found": float((ious[inside] >= 0.5).mean()),
-                }
-            )
-    return rows
 
 
 def main() -> None:

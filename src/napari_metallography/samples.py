@@ -10,6 +10,8 @@ _FOLDER = Path(__file__).parent / "sample_data"
 
 _FILES = {
     "uhcs1061": "uhcs1061.tif",
+    "uhcs0075": "uhcs0075.tif",
+    "uhcs0495": "uhcs0495.tif",
     "uhcs0596": "uhcs0596.tif",
     "grain_structures_steel": "grain_structures_steel.tif",
     "tbm10": "tbm10.png",
@@ -17,8 +19,8 @@ _FILES = {
 }
 _TRUTH = {"uhcs1061": "uhcs1061_labels.png"}
 
-CARBIDES = ("uhcs1061", "uhcs0596")
-"""Samples that the carbide model is made for."""
+CARBIDES = ("uhcs1061", "uhcs0075", "uhcs0495")
+"""Three fields of one specimen; the shipped carbide model was not trained on these images."""
 
 CARBIDE_CLASSES = ("matrix", "carbide network", "carbide particles", "Widmanstätten carbide")
 """Class names of the true labels of `CARBIDES`, by class index."""

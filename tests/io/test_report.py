@@ -28,7 +28,7 @@ from napari_metallography.quantification.study import combine
 from napari_metallography.regions import Field
 
 NASTY = '<script>alert("x")</script> & $x^2$ 炭化物'
-VOID = {"meta", "img", "br"}
+VOID = {"meta", "img", "br", "wbr"}
 
 
 class Reader(HTMLParser):

@@ -110,6 +110,7 @@ def card_html(card: ModelCard) -> str:
         "Pixel size": _pixel_sizes(card),
         "Trained on": escape(f"{card.data.name} ({len(card.data.images)} images)"),
         "Quality": "<br>".join(_metric(*item) for item in list(card.metrics.items())[:_MOST]),
+        "Finds three in four": _sizes(card),
         "Licence": escape(" · ".join(t for t in (card.data.licence, card.data.attribution) if t)),
         "Note": escape(card.notice),
     }
@@ -125,6 +126,11 @@ def _pixel_sizes(card: ModelCard) -> str:
     if card.pixel_size_um is None:
         return "any (none was known in training)"
     return "{:.3g} to {:.3g} µm in training".format(*card.pixel_size_um)
+
+
+def _sizes(card: ModelCard) -> str:
+    sizes = (f"{escape(name)} from {px:.3g} px" for name, px in card.good_from_px.items())
+    return ", ".join(sizes)
 
 
 def _metric(name: str, value: float) -> str:

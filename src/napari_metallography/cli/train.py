@@ -51,6 +51,9 @@ def train_segmentation(
     encoder_weights: Annotated[
         str, typer.Option(help="imagenet, random or a file of tensors.")
     ] = "imagenet",
+    start_from: Annotated[
+        str | None, typer.Option(help="Name or file of a model to train further.")
+    ] = None,
     recipe: Annotated[Recipe, typer.Option(help="Settings to start from.")] = Recipe.adamw,
     iterations: Annotated[int | None, typer.Option(help="Steps of gradient descent.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Crops a step, two at least.")] = None,
@@ -75,9 +78,16 @@ def train_segmentation(
     from ..devices import choose_device
     from ..models.card import Network
     from ..segmentation.encoders import encoder_state, normalisation
+    from ..segmentation.model import load_model
     from ..training.folders import classes_or_default, read_labelled_folder
     from ..training.recipe import RECIPES, SegmentationRecipe
-    from ..training.results import Description, checkpoint_path, require_free, write_results
+    from ..training.results import (
+        Description,
+        checkpoint_path,
+        finished,
+        require_free,
+        write_results,
+    )
     from ..training.samples import LabelledImage
     from ..training.segmentation import TrainingJob, train
 
@@ -96,7 +106,8 @@ def train_segmentation(
             stems=stems(val_split),
         )
     names = [name.strip() for name in classes.split(",")] if classes else []
-    phases = classes_or_default(names, found, training)
+    parent = load_model(start_from) if start_from else None
+    phases = parent.card.classes if parent else classes_or_default(names, found, training)
     changes = {
         "iterations": iterations,
         "batch_size": batch_size,
@@ -106,7 +117,11 @@ def train_segmentation(
     }
     given = {name: value for name, value in changes.items() if value is not None}
     try:
-        network = Network(architecture=architecture.value, encoder=encoder, enlargement=enlargement)
+        network = (
+            parent.card.network
+            if parent
+            else Network(architecture=architecture.value, encoder=encoder, enlargement=enlargement)
+        )
         chosen = SegmentationRecipe.model_validate(
             {**RECIPES[recipe.value].model_dump(), **given, "seed": seed}
         )
@@ -118,16 +133,19 @@ def train_segmentation(
         validation=validation,
         network=network,
         classes=len(phases),
-        normalisation=normalisation(encoder),
+        normalisation=parent.card.normalisation if parent else normalisation(encoder),
         recipe=chosen,
         device=choose_device(device.value),
-        encoder_state=encoder_state(encoder, encoder_weights),
+        encoder_state=None if parent else encoder_state(encoder, encoder_weights),
+        initial_state=parent.network.state_dict() if parent else None,
+        parent=parent.digest if parent else None,
         checkpoint=checkpoint_path(output),
     )
     trained = terminal.follow(train(job, resume=resume), "training")
     description = Description(
         phases, encoder_weights, data_name or images.name, licence, attribution, half
     )
-    write_results(output, job, trained, description)
-    scores = ", ".join(f"{name} {value:.4f}" for name, value in trained.metrics.items())
-    terminal.done(f"written to {output}" + (f"; validation {scores}" if scores else ""))
+    card = terminal.follow(finished(output.stem, job, trained, description), "validating")
+    write_results(output, job, trained, card, description)
+    scores = ", ".join(f"{name} {value:.4f}" for name, value in card.metrics.items())
+    terminal.done(f"written to {output}" + (f"; {scores}" if scores else ""))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,6 +16,11 @@ from ..classes import UNLABELLED
 
 MATCH_IOU = 0.5
 """Particles match one to one when the intersection over union is at least this."""
+
+GOOD_SHARE = 0.75
+"""A network is good for particles of a size when it finds this share of them."""
+
+_DIAMETER_EDGES_PX = (0, 4, 6, 8, 12, 16, 24, math.inf)
 
 
 def confusion_matrix(
@@ -49,17 +57,26 @@ def accuracy(confusion: NDArray[np.int64]) -> float:
 class ParticleMatch:
     """How predicted particles of one class meet the true ones, over any number of images.
 
-    `true_areas` and `predicted_areas` are in pixels.
+    Attributes
+    ----------
+    true_areas, predicted_areas
+        In pixels.
+    true_ious
+        IoU of each true particle with the predicted one it meets best; 0 where it meets none.
+    matched
+        Number of pairs.
     """
 
-    true_areas: tuple[int, ...]
-    predicted_areas: tuple[int, ...]
-    matched: int
+    true_areas: tuple[int, ...] = ()
+    predicted_areas: tuple[int, ...] = ()
+    true_ious: tuple[float, ...] = ()
+    matched: int = 0
 
     def __add__(self, other: ParticleMatch) -> ParticleMatch:
         return ParticleMatch(
             self.true_areas + other.true_areas,
             self.predicted_areas + other.predicted_areas,
+            self.true_ious + other.true_ious,
             self.matched + other.matched,
         )
 
@@ -106,29 +123,58 @@ def match_particles(
     # best first.
     matched_true: set[int] = set()
     matched_predicted: set[int] = set()
+    best = np.zeros(len(true_areas))
     for (t, p), iou in sorted(ious.items(), key=lambda item: -item[1]):
+        best[t] = max(best[t], iou)
         if iou >= MATCH_IOU and t not in matched_true and p not in matched_predicted:
             matched_true.add(t)
             matched_predicted.add(p)
     return ParticleMatch(
-        tuple(true_areas[1:].tolist()), tuple(predicted_areas[1:].tolist()), len(matched_true)
+        true_areas=tuple(true_areas[1:].tolist()),
+        predicted_areas=tuple(predicted_areas[1:].tolist()),
+        true_ious=tuple(best[1:].tolist()),
+        matched=len(matched_true),
     )
 
 
-def best_ious(
-    truth: NDArray[np.uint8], prediction: NDArray[np.uint8], class_index: int
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Area in pixels of each true particle, and its IoU with the predicted one it meets best.
+def found_by_diameter(match: ParticleMatch) -> list[dict[str, Any]]:
+    """How well true particles are met, in bins of their equivalent diameter in pixels.
 
-    0 where it meets none. Shows from which size on a network finds particles.
+    Returns
+    -------
+    list of dict
+        `from_px`, `to_px` (None for the last), `n`, `mean_iou` with the predicted particle each
+        meets best, and `found`, the fraction met at IoU ≥ 0.5; empty bins are left out.
     """
-    known = truth != UNLABELLED
-    true_ids, true_areas = _particles((truth == class_index) & known)
-    predicted_ids, predicted_areas = _particles((prediction == class_index) & known)
-    best = np.zeros(len(true_areas))
-    for (t, _), iou in pair_ious(true_ids, true_areas, predicted_ids, predicted_areas).items():
-        best[t] = max(best[t], iou)
-    return true_areas[1:], best[1:]
+    diameters = np.sqrt(4 * np.asarray(match.true_areas, float) / np.pi)
+    ious = np.asarray(match.true_ious, float)
+    rows = []
+    for low, high in pairwise(_DIAMETER_EDGES_PX):
+        inside = (diameters >= low) & (diameters < high)
+        if inside.any():
+            rows.append(
+                {
+                    "from_px": low,
+                    "to_px": high if np.isfinite(high) else None,
+                    "n": int(inside.sum()),
+                    "mean_iou": float(ious[inside].mean()),
+                    "found": float((ious[inside] >= MATCH_IOU).mean()),
+                }
+            )
+    return rows
+
+
+def good_from_px(match: ParticleMatch) -> float | None:
+    """The diameter in pixels from which on three in four particles are found in every bin.
+
+    None when even the largest are found less often.
+    """
+    good = None
+    for row in reversed(found_by_diameter(match)):
+        if row["found"] < GOOD_SHARE:
+            break
+        good = float(row["from_px"])
+    return good
 
 
 def pair_ious(

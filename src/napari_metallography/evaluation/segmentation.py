@@ -21,6 +21,8 @@ from .scores import (
     ParticleMatch,
     accuracy,
     confusion_matrix,
+    found_by_diameter,
+    good_from_px,
     intersection_over_union,
     match_particles,
     mean_iou,
@@ -105,7 +107,8 @@ def summary(scores: Sequence[ImageScore], classes: Sequence[PhaseClass]) -> dict
     """Scores over all images, from one pooled confusion matrix, as JSON.
 
     `particles` holds, for each class but the matrix, precision, recall, the error in count and
-    in mean equivalent-circle radius (in pixels, and in µm when every pixel size is known).
+    in mean equivalent-circle radius (in pixels, and in µm when every pixel size is known), and
+    how well particles of each size are found.
     """
     confusion = np.sum([score.confusion for score in scores], axis=0)
     ious = intersection_over_union(confusion)
@@ -127,7 +130,7 @@ def summary(scores: Sequence[ImageScore], classes: Sequence[PhaseClass]) -> dict
 
 
 def _particle_summary(scores: Sequence[ImageScore], index: int) -> dict[str, Any]:
-    pooled = sum((s.particles[index] for s in scores), ParticleMatch((), (), 0))
+    pooled = sum((s.particles[index] for s in scores), ParticleMatch())
     return {
         "precision": pooled.precision,
         "recall": pooled.recall,
@@ -135,6 +138,8 @@ def _particle_summary(scores: Sequence[ImageScore], index: int) -> dict[str, Any
         "n_predicted": len(pooled.predicted_areas),
         "count_error": pooled.count_error,
         "mean_radius_error_px": pooled.mean_radius_error_px,
+        "found_by_diameter": found_by_diameter(pooled),
+        "good_from_px": good_from_px(pooled),
         "mean_radius_error_um": _mean_radius_error_um(scores, index),
     }
 

@@ -47,7 +47,6 @@ figcaption, .note { color: #555; font-size: 0.87rem; }
   body { max-width: none; margin: 0; font-size: 10pt; }
   table { font-size: 8pt; }
   .wide { overflow: visible; }
-  th { overflow-wrap: anywhere; }
   h2, h3 { break-after: avoid; }
   tr, figure { break-inside: avoid; }
 }
@@ -139,7 +138,9 @@ def page(head: ReportHead, sections: Iterable[Section]) -> str:
 
 def table(frame: pd.DataFrame) -> str:
     """An HTML table; numbers to four significant digits, missing ones as a dash."""
-    titles = "".join(f"<th>{escape(str(name))}</th>" for name in frame.columns)
+    # Long names may break after an underscore, so that the table fits a page.
+    names = [escape(str(name)).replace("_", "_<wbr>") for name in frame.columns]
+    titles = "".join(f"<th>{name}</th>" for name in names)
     columns = [frame[name].tolist() for name in frame.columns]
     rows = "".join(
         f"<tr>{''.join(map(_table_cell, row))}</tr>" for row in zip(*columns, strict=True)
@@ -253,7 +254,7 @@ def _rules(statistics: Mapping[str, Any]) -> str:
         "Particles": f"{statistics['connectivity']}-connected regions of a phase",
         "Radius": "equivalent radius √(area/π)",
         "Area fraction": "of the labelled part of the field, every pixel of the phase counted",
-        "95 % confidence interval": "mean ± t·s/√n over n fields",
+        "95 % confidence interval": "mean ± t·s/√n over n fields, cut at what is possible",
     }
     return entries(lines)
 

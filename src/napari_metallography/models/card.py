@@ -63,6 +63,9 @@ class ModelCard(BaseModel):
     parent: str | None = Field(default=None, description="digest of the model it was tuned from")
     training: dict[str, str | int | float | bool | None] = {}
     metrics: dict[str, float] = {}
+    good_from_px: dict[str, float] = Field(
+        default={}, description="by class, the particle diameter from which three in four are found"
+    )
     storage: Literal["float32", "float16"] = "float32"
     notice: str = ""
     version: str = __version__

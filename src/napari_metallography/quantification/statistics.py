@@ -16,19 +16,21 @@ NO_FIELD = "no field holds a value"
 _PARTICLE_QUANTITIES = ("number_density_per_mm2", "mean_radius_um")
 
 
-def field_statistics(values: Iterable[float]) -> dict[str, Any]:
+def field_statistics(values: Iterable[float], largest: float = math.inf) -> dict[str, Any]:
     """Mean of a quantity over fields and how sure it is.
 
     Parameters
     ----------
     values
-        One number a field; NaN where the field holds none, which leaves the field out.
+        One number a field, not negative; NaN where the field holds none, which leaves it out.
+    largest
+        The largest value the quantity can have.
 
     Returns
     -------
     JSON form: `n_fields`, `mean`, `s` (standard deviation, n − 1), `ci95` ([low, high]: mean ±
-    t·s/√n), `relative_accuracy_percent` (100·t·s/(√n·mean)), and `reason`, which says why there
-    is no interval where there is none.
+    t·s/√n, cut at 0 and `largest`), `relative_accuracy_percent` (100·t·s/(√n·mean)), and
+    `reason`, which says why there is no interval where there is none.
 
     Source: ASTM E562 and E1382, statistics over fields.
     """
@@ -42,7 +44,7 @@ def field_statistics(values: Iterable[float]) -> dict[str, Any]:
     s = float(fields.std(ddof=1))
     half = float(student.ppf(0.975, n - 1)) * s / math.sqrt(n)
     accuracy = 100 * half / abs(mean) if mean else None
-    result |= {"s": s, "ci95": [mean - half, mean + half]}
+    result |= {"s": s, "ci95": [max(0.0, mean - half), min(largest, mean + half)]}
     return {**result, "relative_accuracy_percent": accuracy, "reason": None}
 
 
@@ -70,7 +72,9 @@ def number_of_fields(phases: pd.DataFrame, keys: list[Hashable]) -> int:
 
 
 def _one_phase(fields: pd.DataFrame, particles: pd.DataFrame) -> dict[str, Any]:
-    result: dict[str, Any] = {"area_fraction": field_statistics(fields["area_fraction"])}
+    result: dict[str, Any] = {
+        "area_fraction": field_statistics(fields["area_fraction"], largest=1.0)
+    }
     if fields["n_particles"].isna().all():
         return {**result, "n_particles": None}
     for quantity in _PARTICLE_QUANTITIES:

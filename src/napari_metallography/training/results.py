@@ -12,9 +12,12 @@ import torch
 
 from ..classes import PhaseClass
 from ..errors import InputError
+from ..evaluation.segmentation import evaluate
+from ..events import Events
 from ..io.tables import write_csv, write_json
 from ..models.card import DataSource, ModelCard
-from ..segmentation.model import save_model
+from ..segmentation.model import SegmentationModel, save_model
+from ..segmentation.segment import SegmentParameters
 from .samples import LabelledImage, digest
 from .segmentation import TrainedNetwork, TrainingJob
 
@@ -54,22 +57,36 @@ def require_free(model: Path, *, resume: bool) -> None:
         raise InputError(f"{checkpoint}: a stopped training; go on with --resume or delete it")
 
 
+def finished(
+    name: str, job: TrainingJob, trained: TrainedNetwork, description: Description
+) -> Events[ModelCard]:
+    """Score the trained network on the validation images, if any, and make out its card."""
+    card = model_card(name, job, description)
+    if not job.validation:
+        return card
+    parameters = SegmentParameters(device=job.device.type)
+    scores = yield from evaluate(
+        SegmentationModel(card, trained.network, ""), job.validation, parameters
+    )
+    return card.model_copy(update=_scores_for_card(scores))
+
+
 def write_results(
-    path: Path, job: TrainingJob, trained: TrainedNetwork, description: Description
-) -> ModelCard:
+    path: Path,
+    job: TrainingJob,
+    trained: TrainedNetwork,
+    card: ModelCard,
+    description: Description,
+) -> None:
     """Write the model, `history.csv` and `training.json` beside it; remove the checkpoint."""
-    card = model_card(path.stem, job, trained, description)
     write_csv(path.with_name("history.csv"), pd.DataFrame(trained.history))
     write_json(path.with_name("training.json"), _report(job, trained, description))
     save_model(path, card, trained.network)
     checkpoint_path(path).unlink(missing_ok=True)
-    return card
 
 
-def model_card(
-    name: str, job: TrainingJob, trained: TrainedNetwork, description: Description
-) -> ModelCard:
-    """The card of a trained model."""
+def model_card(name: str, job: TrainingJob, description: Description) -> ModelCard:
+    """The card of a trained model, without scores."""
     sizes = [i.pixel_size_um for i in job.images if i.pixel_size_um is not None]
     return ModelCard(
         name=name,
@@ -90,9 +107,18 @@ def model_card(
             "encoder_weights": Path(description.encoder_weights).name,
             "device": job.device.type,
         },
-        metrics={f"validation_{k}": v for k, v in trained.metrics.items()},
+        parent=job.parent,
         storage="float16" if description.half_precision else "float32",
     )
+
+
+def _scores_for_card(scores: dict[str, Any]) -> dict[str, Any]:
+    by_class = {f"IoU of {name}": iou for name, iou in scores["iou"].items() if iou is not None}
+    sizes = {name: found["good_from_px"] for name, found in scores["particles"].items()}
+    return {
+        "metrics": {"validation mIoU": scores["miou"], **by_class},
+        "good_from_px": {name: px for name, px in sizes.items() if px is not None},
+    }
 
 
 def _report(job: TrainingJob, trained: TrainedNetwork, description: Description) -> dict[str, Any]:

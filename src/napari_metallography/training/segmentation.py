@@ -43,6 +43,8 @@ class TrainingJob:
         Tensors to start the encoder from; None starts it at random.
     initial_state
         Tensors to start the whole network from, when a model is trained further.
+    parent
+        Digest of that model.
     checkpoint
         File that lets the training go on after a stop; removed by whoever keeps the result.
     """
@@ -56,6 +58,7 @@ class TrainingJob:
     device: torch.device
     encoder_state: dict[str, Tensor] | None = None
     initial_state: dict[str, Tensor] | None = None
+    parent: str | None = None
     checkpoint: Path | None = None
 
     def settings(self) -> dict[str, Any]:
@@ -65,6 +68,7 @@ class TrainingJob:
             "network": self.network.model_dump(),
             "classes": self.classes,
             "recipe": self.recipe.model_dump(),
+            "parent": self.parent,
         }
 
 

@@ -1,0 +1,85 @@
+"""Takes the README's pictures from the real window:  xvfb-run -a python docs/screenshots.py"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import napari
+from PIL import Image
+from qtpy.QtWidgets import QApplication
+
+IMAGES = Path(__file__).parent / "images"
+PLUGIN = "napari-metallography"
+
+
+def wait(until: Callable[[], bool], seconds: float = 300) -> None:
+    """Let the window live until a condition holds."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and not until():
+        QApplication.processEvents()
+        time.sleep(0.01)
+
+
+def settle() -> None:
+    """Let the window draw itself."""
+    end = time.monotonic() + 1.5
+    wait(lambda: time.monotonic() > end)
+
+
+def shoot(viewer: Any, name: str) -> None:
+    """Save the whole window, with few colours: the repository stays small."""
+    settle()
+    picture = Image.fromarray(viewer.window.screenshot(canvas_only=False)).convert("RGB")
+    picture.quantize(256).save(IMAGES / f"{name}.png", optimize=True)
+
+
+def run(form: Any) -> None:
+    """Press a form's button and wait for its result."""
+    form.controls.run_button.native.click()
+    wait(lambda: not form.controls.is_running)
+    print(form.controls.status.value)
+
+
+def main() -> None:
+    """Segment, quantify and compare the carbide sample."""
+    IMAGES.mkdir(exist_ok=True)
+    viewer = napari.Viewer()
+    viewer.window._qt_window.resize(1500, 950)
+    viewer.open_sample(PLUGIN, "carbides-truth")
+    image, truth = viewer.layers
+    truth.visible = False
+    dock, segment = viewer.window.add_plugin_dock_widget(PLUGIN, "Segment phases")
+    run(segment)
+    viewer.reset_view()
+    shoot(viewer, "segment")
+    phases = viewer.layers[f"{image.name} phases"]
+    viewer.window.remove_dock_widget(dock)
+    dock, quantify = viewer.window.add_plugin_dock_widget(PLUGIN, "Quantify")
+    quantify.labels.value = phases
+    quantify.image.value = image
+    run(quantify)
+    viewer.layers[-1].selected_label = 400
+    shoot(viewer, "quantify")
+    viewer.window.remove_dock_widget(dock)
+    for layer in viewer.layers[1:]:
+        layer.visible = False
+    dock, compare = viewer.window.add_plugin_dock_widget(PLUGIN, "Compare with truth")
+    compare.predicted.value, compare.truth.value, compare.phase.value = phases, truth, 2
+    run(compare)
+    shoot(viewer, "compare")
+    viewer.window.remove_dock_widget(dock)
+    viewer.window.add_plugin_dock_widget(PLUGIN, "Calibrate")
+    shoot(viewer, "calibrate")
+    viewer.close()
+
+
+if __name__ == "__main__":
+    import os
+
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["NAPARI_METALLOGRAPHY_CONFIG"] = folder
+        main()
