@@ -59,7 +59,7 @@ def main() -> None:
     phases = viewer.layers[f"{image.name} phases"]
     viewer.window.remove_dock_widget(dock)
     dock, quantify = viewer.window.add_plugin_dock_widget(PLUGIN, "Quantify")
-    quantify.labels.value = phases
+    quantify.phase_layer.value = phases
     quantify.image.value = image
     run(quantify)
     viewer.layers[-1].selected_label = 400
