@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from napari_metallography.databar import data_bar_from_metadata, find_data_bar
+from napari_metallography.databar import find_data_bar
 from napari_metallography.regions import Box
 
 # First row of the bar, read off the pixels by eye.
@@ -157,26 +157,3 @@ def test_micrographs_without_a_bar(shared_data: Path, folder: str) -> None:
     assert paths
     wrong = [path.name for path in paths[:: max(1, len(paths) // 100)] if find_data_bar(read(path))]
     assert wrong == []
-
-
-def test_metadata_of_fei_and_tescan() -> None:
-    fei = {"Image": {"ResolutionY": 442}, "PrivateFei": {"DatabarHeight": 29}}
-    assert data_bar_from_metadata((471, 512), fei) == Box(442, 0, 471, 512)
-    assert data_bar_from_metadata((1331, 1536), {"ImageStripSize": "179"}) == Box(
-        1152, 0, 1331, 1536
-    )
-
-
-@pytest.mark.parametrize(
-    "metadata",
-    [
-        {},
-        {"DatabarHeight": 0},
-        {"DatabarHeight": "none"},
-        {"DatabarHeight": 471},
-        {"ImageStripSize": -3},
-        {"DatabarHeight": 29, "ResolutionY": 471},
-    ],
-)
-def test_metadata_that_name_no_bar_or_contradict_the_image(metadata: dict[str, Any]) -> None:
-    assert data_bar_from_metadata((471, 512), metadata) is None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from typing import Any
 
 import cv2
@@ -67,47 +66,6 @@ def find_data_bar(pixels: NDArray[Any]) -> Box | None:
             top = height - bar if from_below else 0
             return Box(top, 0, top + bar, width)
     return None
-
-
-def data_bar_from_metadata(shape: tuple[int, int], metadata: Mapping[str, Any]) -> Box | None:
-    """The data bar by what the microscope wrote into the file.
-
-    Parameters
-    ----------
-    shape
-        Rows and columns of the image.
-    metadata
-        Names and values, nested or not; looked for are FEI's `DatabarHeight` and `ResolutionY`
-        (rows scanned) and TESCAN's `ImageStripSize`, all in pixels.
-
-    Returns
-    -------
-    Box or None
-        The band along the lower edge; None when the metadata name none or contradict the shape.
-    """
-    height, width = shape
-    entries = dict(_flattened(metadata))
-    for name in ("DatabarHeight", "ImageStripSize"):
-        bar = _whole_number(entries.get(name))
-        scanned = _whole_number(entries.get("ResolutionY"))
-        if bar is not None and 0 < bar < height and scanned in (None, height - bar):
-            return Box(height - bar, 0, height, width)
-    return None
-
-
-def _flattened(metadata: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    for name, value in metadata.items():
-        if isinstance(value, Mapping):
-            yield from _flattened(value)
-        else:
-            yield str(name), value
-
-
-def _whole_number(value: object) -> int | None:
-    try:
-        return int(str(value))
-    except ValueError:
-        return None
 
 
 def _span(pixels: NDArray[Any]) -> float:

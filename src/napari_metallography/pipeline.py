@@ -134,7 +134,7 @@ def quantify_file(
         labels.measured,
         parameters_for(labels.classes),
         intensity=grey_planes(micrograph, labels) if micrograph is not None else None,
-        name=str(path),
+        name=path.name,
         labels_provenance=labels.provenance,
     )
     picture = None

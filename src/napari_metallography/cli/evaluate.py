@@ -73,7 +73,7 @@ def evaluate_segmentation(
     provenance = {
         "model": loaded.card.name,
         "model_digest": loaded.digest,
-        "parameters": parameters.model_dump(mode="json"),
+        "parameters": parameters.prediction.model_dump(mode="json"),
     }
     write_json(output, {**result, "provenance": provenance})
     print(f"mIoU {result['miou']:.4f}, accuracy {result['accuracy']:.4f}")
