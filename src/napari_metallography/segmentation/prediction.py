@@ -26,7 +26,7 @@ PAPER_SCALES = (0.75, 1.0, 1.25)
 
 _HALO = 64
 _SMALLEST_AREA = 256 * 256
-_LARGEST_AREA = {"cpu": 1_600_000, "cuda": 4_500_000}
+_LARGEST_AREA = {"cpu": 1_700_000, "cuda": 4_500_000}
 # Peak bytes of a forward pass per pixel of input, measured with U-Net, rounded up.
 _BYTES_PER_PIXEL = 700
 _PAPER_BATCH = 8
