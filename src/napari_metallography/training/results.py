@@ -40,21 +40,24 @@ def checkpoint_path(model: Path) -> Path:
 
 
 def require_free(model: Path, *, resume: bool) -> None:
-    """Refuse to overwrite a model or a stopped training.
+    """Refuse to overwrite a model, a stopped training or the history of another one.
 
     Raises
     ------
     InputError
-        When the model exists, its name does not end in `.safetensors`, or a checkpoint lies
-        there and `resume` is False.
+        When the model exists, its name does not end in `.safetensors`, a checkpoint lies
+        there and `resume` is False, or the folder holds what another training left.
     """
     if model.suffix != ".safetensors":
         raise InputError(f"{model}: a model's name ends in .safetensors")
-    if model.exists():
-        raise InputError(f"{model}: exists already; choose another name")
+    _require_new(model)
     checkpoint = checkpoint_path(model)
     if checkpoint.exists() and not resume:
         raise InputError(f"{checkpoint}: a stopped training; go on with --resume or delete it")
+    if not checkpoint.exists() and any(path.exists() for path in _files_beside(model)):
+        raise InputError(
+            f"{model.parent}: holds the history of another training; choose another folder"
+        )
 
 
 def finished(
@@ -78,10 +81,18 @@ def write_results(
     card: ModelCard,
     description: Description,
 ) -> None:
-    """Write the model, `history.csv` and `training.json` beside it; remove the checkpoint."""
-    write_csv(path.with_name("history.csv"), pd.DataFrame(trained.history))
-    write_json(path.with_name("training.json"), _report(job, trained, description))
+    """Write the model, `history.csv` and `training.json` beside it; remove the checkpoint.
+
+    Raises
+    ------
+    InputError
+        When the model has come to exist meanwhile, or a file cannot be written.
+    """
+    history, report = _files_beside(path)
+    _require_new(path)
     save_model(path, card, trained.network)
+    write_csv(history, pd.DataFrame(trained.history))
+    write_json(report, _report(job, trained, description))
     checkpoint_path(path).unlink(missing_ok=True)
 
 
@@ -110,6 +121,16 @@ def model_card(name: str, job: TrainingJob, description: Description) -> ModelCa
         parent=job.parent,
         storage="float16" if description.half_precision else "float32",
     )
+
+
+def _require_new(model: Path) -> None:
+    if model.exists():
+        raise InputError(f"{model}: exists already; choose another name")
+
+
+def _files_beside(model: Path) -> tuple[Path, Path]:
+    """History and report of the training of a model."""
+    return model.with_name("history.csv"), model.with_name("training.json")
 
 
 def _scores_for_card(scores: dict[str, Any]) -> dict[str, Any]:
