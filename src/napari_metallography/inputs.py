@@ -55,16 +55,26 @@ def image_files(paths: Iterable[Path]) -> list[Path]:
     Raises
     ------
     InputError
-        When a folder holds no image, or two files would write results of one name.
+        When a folder holds no image or cannot be listed.
     """
-    files = [file for path in paths for file in _files_in(path)]
-    for stem in {file.stem for file in files}:
-        same = [file for file in files if file.stem == stem]
-        if len(same) > 1:
+    return [file for path in paths for file in _files_in(path)]
+
+
+def require_distinct_stems(files: Iterable[Path]) -> None:
+    """Refuse two files whose results would have one name.
+
+    Raises
+    ------
+    InputError
+        When two names differ in folder or ending only, or a file is given twice.
+    """
+    first: dict[str, Path] = {}
+    for file in files:
+        if file.stem in first:
             raise InputError(
-                f"{same[0]} and {same[1]} would write the same result; use separate folders"
+                f"{first[file.stem]} and {file} would write the same result; use separate folders"
             )
-    return files
+        first[file.stem] = file
 
 
 def image_of_labels(path: Path) -> Path:
@@ -101,18 +111,28 @@ def first_plane(micrograph: Micrograph) -> NDArray[Any]:
 
 
 def label_files(paths: Iterable[Path]) -> list[Path]:
-    """Label files as given, and those in folders: `*_labels.tif` where there are any."""
+    """Label files as given, and those in folders: `*_labels.tif` where there are any.
+
+    Raises
+    ------
+    InputError
+        When a folder holds no image or cannot be listed, or two files have one stem.
+    """
     files: list[Path] = []
     for path in paths:
         inside = sorted(path.glob(f"*{_LABELS_ENDING}.tif")) if path.is_dir() else []
         files.extend(inside or image_files([path]))
-    return image_files(files)
+    require_distinct_stems(files)
+    return files
 
 
 def _files_in(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
-    inside = sorted(p for p in path.iterdir() if is_image_file(p))
+    try:
+        inside = sorted(p for p in path.iterdir() if is_image_file(p))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be listed ({error.strerror or error})") from error
     # A folder may hold both: then its labels are no images.
     inside = [p for p in inside if not p.stem.endswith(_LABELS_ENDING)] or inside
     if not inside:

@@ -28,7 +28,7 @@ from .inputs import (
 from .io.files import replacing
 from .io.images import Micrograph
 from .io.labels import LabelImage, labels_path, read_labels, write_labels
-from .io.overlays import overlay, with_legend, with_scale_bar, write_png
+from .io.overlays import overlay, with_legend, with_scale_bar
 from .io.report import ReportField, ReportHead, write_report
 from .io.tables import write_csv, write_json, write_xlsx
 from .plane import as_plane
@@ -71,7 +71,8 @@ def segment_file(
         raise InputError(f"{path}: the result would overwrite its input; choose another folder")
     write_labels(target, labels)
     if result.uncertainty is not None:
-        _write_uncertainty(folder / f"{path.stem}_uncertainty.tif", result.uncertainty)
+        target = folder / f"{path.stem}_uncertainty.tif"
+        _write_uncertainty(target, result.uncertainty, labels.calibration)
     return labels
 
 
@@ -122,11 +123,13 @@ def quantify_file(
     parameters_for
         Called with the classes of the file.
     images
-        Folder of the images: for grey values and overlays.
+        Folder of the images, or the image: for grey values and overlays, and for the pixel size
+        where the labels have none.
     """
     labels = with_classes(read_labels(path))
-    labels = replace(labels, calibration=sizes.of_labels(path, labels))
     micrograph = read_image(_image_in(images, path), sizes) if images is not None else None
+    known = sizes.of_labels(path, labels) or (micrograph.calibration if micrograph else None)
+    labels = replace(labels, calibration=known)
     result = yield from quantify(
         labels.indices,
         labels.classes,
@@ -188,10 +191,12 @@ def _image_in(folder: Path, labels: Path) -> Path:
     stem = image_of_labels(labels).stem
     if folder.is_file():
         return folder
-    for path in image_files([folder]):
-        if path.stem == stem:
-            return path
-    raise InputError(f"{folder}: holds no image '{stem}' for {labels}")
+    found = [path for path in image_files([folder]) if path.stem == stem]
+    if not found:
+        raise InputError(f"{folder}: holds no image '{stem}' for {labels}")
+    if len(found) > 1:
+        raise InputError(f"{found[0]} or {found[1]} for {labels}? Name one with --images")
+    return found[0]
 
 
 def with_classes(labels: LabelImage) -> LabelImage:
@@ -231,15 +236,14 @@ def overlay_picture(
     return with_legend(picture, classes)
 
 
-def write_overlay(path: Path, micrograph: Micrograph, labels: LabelImage) -> NDArray[np.uint8]:
-    """Write the overlay of the first plane as PNG and return it."""
-    picture = overlay_picture(
-        first_plane(micrograph), labels.planes[0], labels.classes, labels.calibration
-    )
-    write_png(path, picture, labels.calibration)
-    return picture
-
-
-def _write_uncertainty(path: Path, uncertainty: NDArray[np.uint8]) -> None:
+def _write_uncertainty(
+    path: Path, uncertainty: NDArray[np.uint8], calibration: Calibration | None
+) -> None:
+    resolution: dict[str, Any] = {}
+    if calibration is not None:
+        per_cm = (1e4 / calibration.x_um, 1e4 / calibration.y_um)
+        resolution = {"resolution": per_cm, "resolutionunit": "CENTIMETER"}
     with replacing(path) as beside:
-        tifffile.imwrite(beside, uncertainty, compression="zlib", photometric="minisblack")
+        tifffile.imwrite(
+            beside, uncertainty, compression="zlib", photometric="minisblack", **resolution
+        )

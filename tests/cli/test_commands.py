@@ -10,6 +10,8 @@ import tifffile
 
 from napari_metallography.calibration import Calibration
 from napari_metallography.classes import named_classes
+from napari_metallography.cli.options import stems
+from napari_metallography.errors import InputError
 from napari_metallography.io.labels import LabelImage, read_labels, write_labels
 from napari_metallography.models.card import DataSource, ModelCard, Network
 from napari_metallography.regions import Field
@@ -110,7 +112,12 @@ def test_a_model_segments_and_says_what_it_did(run, data, model, tmp_path) -> No
     assert read.classes == CLASSES
     assert read.provenance["model"] == "random"
     assert len(read.provenance["model_digest"]) == 64
-    assert tifffile.imread(out / "steel0_uncertainty.tif").shape == (120, 160)
+    with tifffile.TiffFile(out / "steel0_uncertainty.tif") as tiff:
+        page = tiff.pages.first
+        assert page.shape == (120, 160)
+        pixels, centimetres = page.tags["XResolution"].value
+        assert page.tags["ResolutionUnit"].value.name == "CENTIMETER"
+        assert 1e4 * centimetres / pixels == pytest.approx(0.5)
 
 
 def test_a_pixel_size_far_from_the_trained_ones_is_noted(run, data, model, tmp_path) -> None:
@@ -308,3 +315,149 @@ def test_two_inputs_of_one_name_are_refused(run, data, tmp_path) -> None:
     )
     assert done.code == 2
     assert "would write the same result" in done.errors[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["segment"], "Missing argument"),
+        (["segment", "a.tif", "-o", "out", "--bogus"], "No such option: --bogus"),
+        (["segment", "a.tif", "-o", "out", "--method", "magic"], "--method"),
+        (["frobnicate"], "No such command"),
+        (["train", "segmentation", "--iterations", "many"], "--iterations"),
+    ],
+)
+def test_usage_errors_are_one_line(run, arguments, said) -> None:
+    done = run(*arguments)
+    assert done.code == 2
+    assert len(done.err.splitlines()) == len(done.errors) == 1, done.err
+    assert said in done.errors[0]
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["train"], ["models", "--help"]])
+def test_help_is_shown(run, arguments) -> None:
+    done = run(*arguments)
+    assert (done.code, done.err) == (0, "")
+    assert "Usage:" in done.out
+    assert "Commands:" in done.out
+
+
+def test_stopping_is_said_in_one_line(run, data, monkeypatch) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("napari_metallography.inputs.read_image", stop)
+    done = run("info", data / "images")
+    assert done.code == 130
+    assert done.errors == ["error: stopped"]
+
+
+def test_a_file_that_may_not_be_read_does_not_stop_the_others(run, data, monkeypatch) -> None:
+    from napari_metallography import inputs
+
+    read = inputs.read_image
+
+    def refuse(path: Path, sizes: inputs.PixelSizes) -> object:
+        if path.stem == "steel0":
+            raise PermissionError(13, "Permission denied", str(path))
+        return read(path, sizes)
+
+    monkeypatch.setattr(inputs, "read_image", refuse)
+    done = run("info", data / "images")
+    assert done.code == 2
+    assert len(done.errors) == 1
+    assert "steel0.tif: Permission denied" in done.errors[0]
+    assert len(done.out.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "signs",
+    [("--decimal", ","), ("--separator", ""), ("--separator", ";;"), ("--decimal", "x")],
+)
+def test_signs_that_make_no_table_are_refused_before_measuring(run, tmp_path, signs) -> None:
+    done = run("quantify", tmp_path / "missing.tif", "-o", tmp_path / "o", *signs)
+    assert done.code == 2
+    assert len(done.errors) == 1
+    assert signs[0] in done.errors[0]
+    assert not (tmp_path / "o").exists()
+
+
+def test_decimal_commas(run, data, tmp_path) -> None:
+    labels = data / "labels/steel0.tif"
+    signs = ("--decimal", ",", "--separator", ";")
+    assert run("quantify", labels, "-o", tmp_path / "o", "--pixel-size", 0.5, *signs).code == 0
+    phases = pd.read_csv(tmp_path / "o/phases.csv", sep=";", decimal=",")
+    assert phases["field_area_um2"].tolist() == pytest.approx([120 * 160 * 0.25] * 2)
+
+
+def test_a_bad_region_is_refused_before_the_model_is_sought(run, data, tmp_path) -> None:
+    image = data / "images/steel0.tif"
+    done = run("segment", image, "-o", tmp_path / "o", "--model", "none", "--region", "5,5,1,1")
+    assert done.code == 2
+    assert "region" in done.errors[0]
+
+
+def test_info_takes_two_images_of_one_name(run, data, tmp_path) -> None:
+    twin = tmp_path / "steel0.tif"
+    twin.write_bytes((data / "images/steel0.tif").read_bytes())
+    assert len(run("info", data / "images", twin).out.splitlines()) == 3
+
+
+def test_names_in_a_list_may_hold_spaces(tmp_path) -> None:
+    listed = tmp_path / "list.txt"
+    listed.write_text("\ufeffsteel 1\r\n\n  steel 2 \n", encoding="utf-8")
+    assert stems(listed) == ["steel 1", "steel 2"]
+    listed.write_bytes(b"\xff\xfe\x00\xd8")
+    with pytest.raises(InputError, match="one name a line"):
+        stems(listed)
+
+
+def test_labels_without_a_pixel_size_take_their_images(run, data, tmp_path) -> None:
+    folders = ("-o", tmp_path / "o", "--images", data / "images")
+    assert run("quantify", data / "labels", *folders).code == 0
+    phases = pd.read_csv(tmp_path / "o/phases.csv").groupby("image")["field_area_um2"].first()
+    assert phases.to_dict() == pytest.approx(
+        {"steel0": 120 * 160 * 0.5**2, "steel1": 120 * 160 * 0.25**2}
+    )
+
+
+def test_one_image_cannot_serve_several_labels(run, data, tmp_path) -> None:
+    image = data / "images/steel0.tif"
+    done = run("quantify", data / "labels", "-o", tmp_path / "o", "--images", image)
+    assert done.code == 2
+    assert len(done.errors) == 1
+    assert "one image for 2 labels" in done.errors[0]
+
+
+def test_an_exported_model_replaces_nothing(run, model, tmp_path) -> None:
+    assert "ends in .onnx" in run("models", "export", model, "-o", model).errors[0]
+    kept = tmp_path / "kept.onnx"
+    kept.write_bytes(b"kept")
+    done = run("models", "export", model, "-o", kept)
+    assert done.code == 2
+    assert "exists already" in done.errors[0]
+    assert kept.read_bytes() == b"kept"
+
+
+def test_class_names_of_a_card_do_not_lead_out_of_the_folder(run, data, tmp_path) -> None:
+    network = Network(architecture="unet", encoder="efficientnet-lite0")
+    card = ModelCard(
+        name="foreign",
+        task="segmentation",
+        network=network,
+        classes=named_classes(["matrix", "x/../../../escaped"]),
+        data=DataSource(name="none", digest="0"),
+    )
+    foreign = tmp_path / "foreign.safetensors"
+    save_model(foreign, card, SegmentationNetwork(network, 2))
+    maps = tmp_path / "deep/maps"
+    folders = ("--images", data / "images", "--labels", data / "labels")
+    run(
+        *("evaluate", "segmentation", "--model", foreign, *folders),
+        *("-o", tmp_path / "scores.json", "--error-maps", maps),
+    )
+    assert sorted(p.name for p in tmp_path.rglob("*.png")) == [
+        "steel0_class1.png",
+        "steel1_class1.png",
+    ]
+    assert len(list(maps.iterdir())) == 2

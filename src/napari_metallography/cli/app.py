@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import typer
 
@@ -23,13 +24,13 @@ INTERRUPTED = 130
 app = typer.Typer(
     name="napari-metallography",
     help="Turn steel micrographs into calibrated numbers.",
-    no_args_is_help=True,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-train = typer.Typer(help="Train a model.", no_args_is_help=True)
-evaluate = typer.Typer(help="Score a model against truth.", no_args_is_help=True)
-models = typer.Typer(help="Shipped and own models.", no_args_is_help=True)
+train = typer.Typer(help="Train a model.", rich_markup_mode=None)
+evaluate = typer.Typer(help="Score a model against truth.", rich_markup_mode=None)
+models = typer.Typer(help="Shipped and own models.", rich_markup_mode=None)
 
 app.command()(demo)
 app.command()(info)
@@ -45,31 +46,42 @@ models.command("info")(model_info)
 models.command("export")(export)
 
 
-@app.callback()
-def _commands() -> None:
-    """Turn steel micrographs into calibrated numbers."""
+def _show_help(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        print(context.get_help())
 
 
-@train.callback()
-def _train() -> None:
-    """Train a model."""
+for group in (app, train, evaluate, models):
+    group.callback(invoke_without_command=True)(_show_help)
 
-
-@evaluate.callback()
-def _evaluate() -> None:
-    """Score a model against truth."""
+# Typer brings its own Click from some version on; both have these ancestors.
+_CLICK_ERROR: type[Any] = typer.BadParameter.__mro__[2]
 
 
 def main() -> None:
     """Run the command line and exit."""
+    sys.exit(_exit_code())
+
+
+def _exit_code() -> int:
     try:
-        app()
+        # Without its own mode Typer leaves errors and the exit code to the caller.
+        code = app(standalone_mode=False) or 0
+    except typer.Exit as ended:
+        code = ended.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
     except InputError as error:
-        terminal.error(str(error))
-        sys.exit(BAD_INPUT)
+        return _failed(str(error), BAD_INPUT)
+    except PermissionError as error:
+        return _failed(terminal.refused(error), BAD_INPUT)
     except DeviceError as error:
-        terminal.error(str(error))
-        sys.exit(DEVICE_FAILED)
-    except KeyboardInterrupt:
-        terminal.error("stopped")
-        sys.exit(INTERRUPTED)
+        return _failed(str(error), DEVICE_FAILED)
+    except _CLICK_ERROR as error:
+        return _failed(error.format_message(), BAD_INPUT)
+    return _failed("stopped", INTERRUPTED) if code == INTERRUPTED else int(code)
+
+
+def _failed(message: str, code: int) -> int:
+    terminal.error(message)
+    return code

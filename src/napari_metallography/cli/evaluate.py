@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -11,13 +10,6 @@ import typer
 from . import terminal
 from .options import Device, DeviceName, Index, PixelSize, pixel_sizes, stems
 from .segment import Mode
-
-
-class Maps(StrEnum):
-    """Which pictures of errors are written."""
-
-    none = "none"
-    all = "all"
 
 
 def evaluate_segmentation(
@@ -64,10 +56,12 @@ def evaluate_segmentation(
     )
 
     def keep(image: LabelledImage, score: ImageScore) -> None:
-        for number, phase in enumerate(loaded.card.classes):
-            if error_maps is not None and number:
-                picture = error_map(image.labels, score.prediction, number)
-                write_png(error_maps / f"{image.name}_{phase.name.replace(' ', '-')}.png", picture)
+        if error_maps is None:
+            return
+        # Numbers, not names: a name from a foreign card could lead out of the folder.
+        for number in range(1, len(loaded.card.classes)):
+            picture = error_map(image.labels, score.prediction, number)
+            write_png(error_maps / f"{image.name}_class{number}.png", picture)
 
     result = terminal.follow(evaluate(loaded, pairs, parameters, keep), "evaluating")
     provenance = {

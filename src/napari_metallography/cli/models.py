@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from ..errors import InputError
 from . import terminal
 from .options import Device, DeviceName
 
@@ -55,5 +56,9 @@ def export(
     from ..segmentation.export import write_onnx
     from ..segmentation.model import load_model
 
+    if output.suffix != ".onnx":
+        raise InputError(f"{output}: the name of an ONNX file ends in .onnx")
+    if output.exists():
+        raise InputError(f"{output}: exists already; choose another name")
     write_onnx(output, load_model(model))
     terminal.done(f"written to {output}")

@@ -72,7 +72,22 @@ def stems(path: Path | None) -> list[str] | None:
         return None
     if not path.is_file():
         raise InputError(f"{path}: no such file")
-    return path.read_text(encoding="utf-8").split()
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 text; list one name a line") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+    return [name for line in lines if (name := line.strip())]
+
+
+def require_csv_signs(decimal: str, separator: str) -> None:
+    """Refuse signs that no CSV file can be written with."""
+    for option, sign in (("--decimal", decimal), ("--separator", separator)):
+        if len(sign) != 1 or not sign.isascii() or sign.isalnum() or sign in '"\r\n-':
+            raise InputError(f"{option} '{sign}': give one sign, such as , or ;")
+    if decimal == separator:
+        raise InputError(f"--decimal and --separator are both '{decimal}'; choose two signs")
 
 
 def each(paths: Sequence[Path], work: Callable[[Path], T]) -> tuple[list[T], int]:
@@ -86,6 +101,9 @@ def each(paths: Sequence[Path], work: Callable[[Path], T]) -> tuple[list[T], int
             results.append(work(path))
         except InputError as error:
             terminal.error(str(error))
+            failed += 1
+        except PermissionError as error:
+            terminal.error(terminal.refused(error))
             failed += 1
     return results, failed
 

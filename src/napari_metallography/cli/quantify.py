@@ -19,6 +19,7 @@ from .options import (
     each,
     fail_if,
     pixel_sizes,
+    require_csv_signs,
 )
 
 if TYPE_CHECKING:
@@ -58,6 +59,10 @@ def quantify(
 
     if smallest_area < 1:
         raise InputError(f"--smallest-area {smallest_area}: a particle has one pixel at least")
+    require_csv_signs(decimal, separator)
+    files = label_files(labels)
+    if images is not None and images.is_file() and len(files) > 1:
+        raise InputError(f"--images {images}: one image for {len(files)} labels; name its folder")
     sizes = pixel_sizes(pixel_size, index)
 
     def work(path: Path) -> MeasuredImage:
@@ -75,7 +80,7 @@ def quantify(
             path.name,
         )
 
-    fields, failed = each(label_files(labels), work)
+    fields, failed = each(files, work)
     if fields:
         write_study(output, fields, decimal=decimal, separator=separator)
         terminal.done(f"{len(fields)} measured; tables and report.html in {output}")

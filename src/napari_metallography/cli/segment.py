@@ -85,7 +85,7 @@ def segment(
     import pandas as pd
     from pydantic import ValidationError
 
-    from ..inputs import image_files
+    from ..inputs import image_files, require_distinct_stems
     from ..io.tables import write_csv
     from ..pipeline import phase_rows, segment_file
     from ..segmentation.model import load_model
@@ -94,6 +94,8 @@ def segment(
     from ..segmentation.thresholding import ThresholdParameters
 
     files = image_files(images)
+    require_distinct_stems(files)
+    only = box(region)
     sizes = pixel_sizes(pixel_size, index)
     try:
         parameters = SegmentParameters(
@@ -127,7 +129,7 @@ def segment(
                 parameters,
                 sizes=sizes,
                 keep_data_bar=keep_data_bar,
-                region=box(region),
+                region=only,
                 model=loaded,
             ),
             path.name,

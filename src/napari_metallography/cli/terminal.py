@@ -58,6 +58,11 @@ def error(message: str) -> None:
     console.print(f"error: {' '.join(message.split())}", markup=False, style="red")
 
 
+def refused(denied: PermissionError) -> str:
+    """What the system refused, and for which file."""
+    return f"{denied.filename or 'a file'}: {denied.strerror or denied}; check its permissions"
+
+
 def done(message: str) -> None:
     """Tell the user what was written."""
     console.print(message, markup=False)

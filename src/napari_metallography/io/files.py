@@ -42,6 +42,21 @@ def write_text(path: Path, content: str) -> None:
     write_bytes(path, content.encode())
 
 
+def read_bytes(path: Path) -> bytes:
+    """Content of a non-empty file.
+
+    Raises
+    ------
+    InputError
+        When `path` is no file, is empty or cannot be read.
+    """
+    require_file(path)
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
 def require_file(path: Path) -> None:
     """Raise `InputError` unless `path` is a non-empty file."""
     if path.is_dir():

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from ..errors import InputError
-from ..io.files import require_file, write_bytes
+from ..io.files import read_bytes, write_bytes
 from .card import ModelCard, Task
 
 _CARD_KEY = "napari_metallography"
@@ -68,8 +68,7 @@ def read_card(path: Path) -> ModelCard:
 
 def _content(path: Path) -> bytes:
     # Bytes, not a memory map: Windows locks mapped files.
-    require_file(path)
-    content = path.read_bytes()
+    content = read_bytes(path)
     # The first bytes are a length, which may look like a pickle's; the header after it does not.
     if content.startswith(_PICKLE_STARTS) and content[8:9] != b"{":
         raise InputError(

@@ -1,0 +1,111 @@
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from napari_metallography.calibration import Calibration
+from napari_metallography.errors import InputError
+from napari_metallography.inputs import (
+    PixelSizes,
+    first_plane,
+    image_files,
+    image_of_labels,
+    label_files,
+    measured_field,
+    read_image,
+    require_distinct_stems,
+)
+from napari_metallography.io.labels import LabelImage
+from napari_metallography.regions import Box, Field
+
+
+def _touch(folder: Path, *names: str) -> list[Path]:
+    paths = [folder / name for name in names]
+    for path in paths:
+        path.write_bytes(b"x")
+    return paths
+
+
+def test_folders_give_their_images_by_name_and_files_stay_as_given(tmp_path) -> None:
+    b, a, _ = _touch(tmp_path, "b.tif", "a.png", "notes.txt")
+    assert image_files([tmp_path]) == [a, b]
+    assert image_files([b, a]) == [b, a]
+    assert image_files([tmp_path / "missing.tif"]) == [tmp_path / "missing.tif"]
+
+
+def test_labels_are_no_images_beside_images(tmp_path) -> None:
+    image, labels = _touch(tmp_path, "a.tif", "a_labels.tif")
+    assert image_files([tmp_path]) == [image]
+    assert label_files([tmp_path]) == [labels]
+    image.unlink()
+    assert image_files([tmp_path]) == [labels]
+
+
+def test_a_folder_without_images_is_refused(tmp_path) -> None:
+    with pytest.raises(InputError, match="holds no image"):
+        image_files([tmp_path])
+
+
+def test_a_folder_that_cannot_be_listed_is_refused(tmp_path, monkeypatch) -> None:
+    def refuse(self: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(InputError, match=r"cannot be listed \(Permission denied\)"):
+        image_files([tmp_path])
+
+
+def test_one_stem_twice_matters_only_where_results_are_written(tmp_path) -> None:
+    files = _touch(tmp_path, "a.png", "a.tif")
+    assert image_files([tmp_path]) == files
+    with pytest.raises(InputError, match=r"a\.png and .*a\.tif would write the same result"):
+        require_distinct_stems(files)
+    with pytest.raises(InputError, match="same result"):
+        require_distinct_stems([files[0], files[0]])
+    with pytest.raises(InputError, match="same result"):
+        label_files([tmp_path])
+    require_distinct_stems([tmp_path / "a.tif", tmp_path / "b.tif"])
+
+
+def test_many_files_take_one_pass() -> None:
+    files = [Path(f"{number}.tif") for number in range(20_000)]
+    start = time.process_time()
+    require_distinct_stems(files)
+    assert time.process_time() - start < 2
+
+
+@pytest.mark.parametrize(
+    ("labels", "image"), [("a_labels.tif", "a.tif"), ("a.png", "a.png"), ("_labels.tif", ".tif")]
+)
+def test_labels_name_their_image(labels, image) -> None:
+    assert image_of_labels(Path("x") / labels) == Path("x") / image
+
+
+def test_a_stated_size_goes_before_the_index_and_the_file(tmp_path) -> None:
+    path = tmp_path / "a_labels.tif"
+    labels = LabelImage(
+        np.zeros((4, 4), np.uint8), (), Calibration.square(3, "file"), Field((4, 4))
+    )
+
+    def size(sizes: PixelSizes) -> float:
+        found = sizes.of_labels(path, labels)
+        assert found is not None
+        return found.mean_um
+
+    assert size(PixelSizes()) == 3
+    (tmp_path / "index.csv").write_text("image,pixel_size_um\na.tif,2\n", encoding="utf-8")
+    assert size(PixelSizes()) == 2
+    assert size(PixelSizes(1)) == 1
+
+
+def test_a_region_and_the_first_plane_of_a_stack(tmp_path) -> None:
+    stack = np.random.default_rng(0).integers(0, 255, (3, 40, 50), dtype=np.uint8)
+    tifffile.imwrite(tmp_path / "stack.tif", stack, photometric="minisblack")
+    micrograph = read_image(tmp_path / "stack.tif", PixelSizes(0.5))
+    assert micrograph.calibration is not None
+    assert micrograph.calibration.mean_um == 0.5
+    np.testing.assert_array_equal(first_plane(micrograph), stack[0])
+    measured = measured_field(micrograph, keep_data_bar=True, region=Box(2, 3, 12, 23))
+    assert measured.mask().sum() == 10 * 20
