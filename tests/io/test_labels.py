@@ -1,4 +1,6 @@
+import struct
 from pathlib import Path
+from zlib import compress, crc32
 
 import cv2
 import numpy as np
@@ -7,6 +9,7 @@ import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from PIL import Image
 
 from napari_metallography.calibration import Calibration
 from napari_metallography.classes import (
@@ -64,6 +67,62 @@ def test_a_foreign_image_is_taken_as_class_indices(tmp_path: Path) -> None:
     assert (read.indices == expected).all()
     assert read.classes == ()
     assert read.calibration is None
+
+
+def test_one_bit_masks_are_alike_in_every_format(tmp_path: Path) -> None:
+    expected = np.random.default_rng(0).random((9, 13)) > 0.5
+    for name in ("x.tif", "x.png", "x.bmp"):
+        Image.fromarray(expected).save(tmp_path / name)
+        assert (read_labels(tmp_path / name).indices == expected).all()
+
+
+@pytest.mark.parametrize("name", ["x.png", "x.bmp"])
+def test_a_palette_image_keeps_its_indices(tmp_path: Path, name: str) -> None:
+    expected = np.array([[0, 1, 2], [3, 2, 255]], np.uint8)
+    image = Image.fromarray(expected, "L").convert("P")
+    image.putpalette([200, 0, 0, 0, 200, 0, 0, 0, 200, 9, 9, 9] + [7, 8, 9] * 252)
+    image.putdata(expected.ravel().tolist())
+    image.save(tmp_path / name)
+    assert (read_labels(tmp_path / name).indices == expected).all()
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+def test_a_grey_png_of_few_bits_keeps_its_indices(tmp_path: Path, bits: int) -> None:
+    rows = [[0, 1, 2, 3], [3, 2, 1, 0]]
+    (tmp_path / "x.png").write_bytes(_grey_png(rows, bits))
+    assert read_labels(tmp_path / "x.png").indices.tolist() == rows
+
+
+def _grey_png(rows: list[list[int]], bits: int) -> bytes:
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", crc32(kind + body))
+
+    packed = ["0" * 8 + "".join(f"{value:0{bits}b}" for value in row) for row in rows]
+    lines = b"".join(int(row, 2).to_bytes(len(row) // 8, "big") for row in packed)
+    header = struct.pack(">IIBBBBB", len(rows[0]), len(rows), bits, 0, 0, 0, 0)
+    parts = [chunk(b"IHDR", header), chunk(b"IDAT", compress(lines)), chunk(b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA"])
+def test_grey_in_all_channels_is_one_number_a_pixel(tmp_path: Path, mode: str) -> None:
+    expected = np.array([[0, 1], [2, 1]], np.uint8)
+    Image.fromarray(expected).convert(mode).save(tmp_path / "x.png")
+    assert (read_labels(tmp_path / "x.png").indices == expected).all()
+
+
+def test_a_colour_image_is_not_labels(tmp_path: Path) -> None:
+    Image.new("RGB", (4, 4), (1, 2, 3)).save(tmp_path / "x.png")
+    with pytest.raises(InputError, match="colour image"):
+        read_labels(tmp_path / "x.png")
+
+
+@pytest.mark.parametrize("name", ["x.tif", "x.png", "x.bmp"])
+@pytest.mark.parametrize("values", [[0, 255], [255, 255]])
+def test_a_mask_of_0_and_255_is_refused(tmp_path: Path, name: str, values: list[int]) -> None:
+    Image.fromarray(np.array([values, values], np.uint8)).save(tmp_path / name)
+    with pytest.raises(InputError, match="write the phases as 0 and 1"):
+        read_labels(tmp_path / name)
 
 
 @pytest.mark.parametrize(

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
+from PIL import Image
 
 from ..calibration import Calibration
 from ..classes import UNLABELLED, PhaseClass
@@ -22,6 +24,8 @@ from .tiff import opened
 
 _KEY = "napari_metallography"
 _MOST_FOREIGN_CLASSES = 32
+_STRETCHED = {"L;2": 85, "L;4": 17}
+"""Pillow's modes of grey PNGs whose values it multiplies, to fill 0 to 255."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,7 @@ def write_labels(path: Path, labels: LabelImage) -> None:
 
 
 def read_labels(path: Path) -> LabelImage:
-    """Read labels: our own TIFF, or a foreign grey image taken as class indices.
+    """Read labels: our own TIFF, or a foreign grey or palette image taken as class indices.
 
     Raises
     ------
@@ -135,11 +139,15 @@ def _own(path: Path, indices: NDArray[Any], description: dict[str, Any]) -> Labe
 def _foreign(path: Path, indices: NDArray[Any]) -> LabelImage:
     if indices.ndim not in (2, 3) or indices.dtype.kind not in "uib":
         raise InputError(f"{path}: labels are one whole number a pixel, this is an image")
-    values = np.unique(indices)
+    values = np.unique(indices).astype(np.int64)
     if values[0] < 0 or values[-1] > UNLABELLED or len(values) > _MOST_FOREIGN_CLASSES:
         raise InputError(
             f"{path}: {len(values)} different values from {values[0]} to {values[-1]} are "
             "an image's, not labels'; segment it first"
+        )
+    if values.tolist() in ([0, UNLABELLED], [UNLABELLED]):
+        raise InputError(
+            f"{path}: a mask of 0 and 255: 255 means unlabelled here; write the phases as 0 and 1"
         )
     return LabelImage(indices.astype(np.uint8), (), None, Field(_plane_shape(indices)))
 
@@ -162,17 +170,29 @@ def _json_object(text: str) -> dict[str, Any]:
 
 
 def _decode(path: Path) -> NDArray[Any]:
-    # Not cv2.imread: it fails on non-ASCII paths under Windows.
-    pixels = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
-    if pixels is None:
-        raise InputError(f"{path}: not an image that can be read, or a truncated one")
-    return pixels[..., 0] if pixels.ndim == 3 and _is_grey(pixels) else pixels
+    # By Pillow: of an image with a palette OpenCV gives the colours, and of one bit 0 and 255.
+    try:
+        with warnings.catch_warnings(), Image.open(BytesIO(path.read_bytes())) as image:
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            steps = [_STRETCHED.get(str(tile[3]), 1) for tile in image.tile]
+            pixels = np.asarray(image)
+    except Image.DecompressionBombError as error:
+        raise InputError(f"{path}: too large; save the labels as a TIFF") from error
+    except Exception as error:
+        raise InputError(f"{path}: not an image that can be read, or a truncated one") from error
+    step = max(steps, default=1)
+    return _one_channel(path, pixels // step if step > 1 else pixels)
 
 
-def _is_grey(pixels: NDArray[Any]) -> bool:
-    return bool(
-        (pixels[..., 0] == pixels[..., 1]).all() and (pixels[..., 0] == pixels[..., 2]).all()
-    )
+def _one_channel(path: Path, pixels: NDArray[Any]) -> NDArray[Any]:
+    if pixels.ndim == 2:
+        return pixels
+    colours = pixels[..., : 3 if pixels.shape[-1] > 2 else 1]
+    if (colours != colours[..., :1]).any():
+        raise InputError(
+            f"{path}: a colour image; save the labels as one whole number a pixel, grey or palette"
+        )
+    return np.ascontiguousarray(colours[..., 0])
 
 
 def _colour_map(classes: Sequence[PhaseClass]) -> NDArray[np.uint16]:
