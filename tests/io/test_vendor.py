@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from napari_metallography.calibration import Calibration
 from napari_metallography.errors import InputError
 from napari_metallography.io.vendor import (
     hitachi_sidecar,
@@ -18,6 +19,7 @@ from napari_metallography.io.vendor import (
     vendor_metadata,
 )
 from napari_metallography.io.vendors import ome, resolution
+from napari_metallography.io.vendors.reading import fitted
 
 _PIXELS = np.arange(60 * 80, dtype=np.uint16).reshape(60, 80)
 
@@ -321,13 +323,33 @@ def test_sidecar_beside_an_image_in_any_encoding(tmp_path, encoding):
         ("80x64", 0.09921875),
         ("160x120", 0.1984375),
         ("160x60", None),
-        ("1280x960", 0.09921875),
+        ("40x30", 0.049609375),
+        ("1280x960", 1.5875),
+        ("1280x1024", None),
+        ("81x100", None),
     ],
 )
 def test_sidecar_of_another_frame(tmp_path, size, expected):
     path = _tiff(tmp_path)
     path.with_suffix(".txt").write_text(_HITACHI.format(size=size))
     assert _sizes(path) == (expected and pytest.approx((expected, expected)))
+
+
+def test_an_image_much_smaller_than_its_frame_was_resampled(tmp_path):
+    path = _tiff(tmp_path)
+    Image.fromarray(np.zeros((768, 1024), np.uint8)).save(path)
+    path.with_suffix(".txt").write_text(_JEOL.format(marker="10µm", size="5120 3840"))
+    assert _sizes(path) == pytest.approx((0.5, 0.5))
+
+
+@given(st.sampled_from([0.05, 0.1, 0.2, 0.25, 0.5, 1, 2, 4]))
+def test_a_resampled_image_keeps_the_width_of_its_field(factor):
+    frame = (1280, 960)
+    reading = (Calibration.square(0.1, "test"), {"frame_px": list(frame)})
+    columns, rows = (round(side * factor) for side in frame)
+    calibration, _ = fitted(reading, (rows, columns))
+    assert calibration.x_um * columns == pytest.approx(128)
+    assert calibration.y_um * rows == pytest.approx(96)
 
 
 def test_hitachi_without_its_heading():

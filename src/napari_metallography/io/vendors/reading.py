@@ -19,7 +19,6 @@ FRAME = "frame_px"
 
 _LEAST_UM, _MOST_UM = 1e-6, 1e3
 _SAME_RATIO = 0.01
-_MOST_SHRUNK = 4
 
 
 def number(value: object) -> float | None:
@@ -86,17 +85,16 @@ def two_whole_numbers(text: str) -> list[int] | None:
 def fitted(reading: Reading, shape: tuple[int, int]) -> Reading:
     """A sidecar's reading for an image of so many rows and columns.
 
-    An image with the frame's width is the frame, perhaps less its data bar, and one narrower than
-    a quarter of it is a detail cut out: their pixels are the frame's. One with the frame's
-    proportions was resampled, and its pixel size is changed accordingly. Otherwise it is not
-    known what was done to it, and it is uncalibrated.
+    An image with the frame's proportions is the frame, resampled where the sizes differ, and its
+    pixel size is changed accordingly. One with the frame's width is the frame less or with its
+    data bar. Of any other it is not known what was done to it, and it is uncalibrated.
     """
     calibration, stated = reading
     frame = stated.get(FRAME)
     if calibration is None or frame is None:
         return reading
     across, down = frame[0] / shape[1], frame[1] / shape[0]
-    if across == 1 or across > _MOST_SHRUNK:
+    if across == 1:
         return reading
     if abs(across / down - 1) > _SAME_RATIO:
         note = f"not used: the sidecar describes {frame[0]}×{frame[1]} pixels"
