@@ -42,11 +42,18 @@ FIRST = "uhcs-carbides-first"
 # The shipped model is trained in two cycles of the learning rate; the others are for comparison
 # at equal or nearly equal numbers of iterations.
 NETWORKS = {
-    FIRST: ["--architecture", "unet", "--iterations", "600"],
+    FIRST: ["--classes", CLASSES, "--iterations", "600"],
     "uhcs-carbides": ["--iterations", "600", "--learning-rate", "1e-3", "--seed", "1"],
-    "unet-250": ["--architecture", "unet", "--iterations", "250"],
-    "deeplabv3plus-250": ["--architecture", "deeplabv3plus", "--iterations", "250"],
-    "pspnet-120": ["--architecture", "pspnet", "--iterations", "120"],
+    "unet-250": ["--classes", CLASSES, "--iterations", "250"],
+    "deeplabv3plus-250": [
+        "--classes",
+        CLASSES,
+        "--architecture",
+        "deeplabv3plus",
+        "--iterations",
+        "250",
+    ],
+    "pspnet-120": ["--classes", CLASSES, "--architecture", "pspnet", "--iterations", "120"],
 }
 
 Split = tuple[list[str], list[str]]
@@ -60,7 +67,7 @@ AVERAGING: dict[str, dict[str, Any]] = {
 
 # Specimens, so that no specimen lies on both sides; 6, 5, 5 and 4 images.
 FOLDS = [{"37"}, {"40", "33", "23"}, {"16", "29", "25", "4"}, {"14", "38", "47"}]
-FOLD_OPTIONS = ["--architecture", "unet", "--iterations", "200"]
+FOLD_OPTIONS = ["--classes", CLASSES, "--iterations", "200"]
 
 
 def folds(data: Path) -> list[Split]:
@@ -85,12 +92,13 @@ def train(name: str, data: Path, work: Path, split: Split, options: list[str]) -
     lists = [model.parent / "training.txt", model.parent / "validation.txt"]
     for path, stems in zip(lists, split, strict=True):
         path.write_text("\n".join(stems), encoding="utf-8")
+    # Without validation images the last weights are kept: a fold must not choose its own.
+    validation = ["--val-split", str(lists[1])] if split[1] else []
     subprocess.run(
         [
             *(sys.executable, "-m", "napari_metallography", "train", "segmentation"),
             *("--images", str(data / "images"), "--labels", str(data / "labels")),
-            *("--split", str(lists[0]), "--val-split", str(lists[1])),
-            *("--classes", CLASSES, "--half", "--resume"),
+            *("--split", str(lists[0]), *validation, "--half", "--resume"),
             *("--data-name", "UHCS", "--licence", LICENCE, "--attribution", ATTRIBUTION),
             *("--output", str(model), *options),
         ],
@@ -133,7 +141,7 @@ def main() -> None:
     for number, split in enumerate(folds(data)):
         name = f"fold{number}"
         if options.only is None or name in options.only:
-            train(name, data, work, split, FOLD_OPTIONS)
+            train(name, data, work, (split[0], []), FOLD_OPTIONS)
     report = {
         "hardware": hardware(),
         "split": "train16A → validate4A (published; validation specimens also occur in training)",

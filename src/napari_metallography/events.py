@@ -50,6 +50,19 @@ def ignore(event: Event) -> None:
     """Take an event and do nothing with it."""
 
 
+def relayed(events: Events[T], change: Callable[[Event], Event | None]) -> Events[T]:
+    """Run a part of a computation, each of its events changed or, where None, kept back."""
+    try:
+        while True:
+            if (event := change(next(events))) is not None:
+                yield event
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+    finally:
+        events.close()
+
+
 def drain(events: Events[T], on_event: Callable[[Event], None] = ignore) -> T:
     """Run a computation to its end, hand each event to `on_event` and return the result."""
     try:

@@ -1,5 +1,9 @@
 import json
 import pickle
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import cv2
@@ -461,3 +465,28 @@ def test_class_names_of_a_card_do_not_lead_out_of_the_folder(run, data, tmp_path
         "steel1_class1.png",
     ]
     assert len(list(maps.iterdir())) == 2
+
+
+def test_an_interrupted_training_keeps_a_checkpoint_and_goes_on(data, tmp_path) -> None:
+    model = tmp_path / "mine.safetensors"
+    checkpoint = tmp_path / "mine.checkpoint.safetensors"
+    command = [
+        *(sys.executable, "-m", "napari_metallography", "train", "segmentation"),
+        *("--images", data / "images", "--labels", data / "labels", "-o", model),
+        *("--encoder-weights", "random", "--crop", "32", "--batch-size", "2"),
+    ]
+    started = subprocess.Popen(
+        [*map(str, command), "--iterations", "5000"], stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 120
+    while not checkpoint.exists() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    started.send_signal(signal.SIGINT)
+    _, err = started.communicate(timeout=60)
+    assert started.returncode == 130
+    assert "stopped" in err
+    assert checkpoint.exists()
+    assert not model.exists()
+    again = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+    assert again.returncode == 2
+    assert "--resume" in again.stderr

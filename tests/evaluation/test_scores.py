@@ -8,6 +8,8 @@ from skimage.measure import label
 from napari_metallography.evaluation.scores import (
     accuracy,
     confusion_matrix,
+    found_by_diameter,
+    good_from_px,
     intersection_over_union,
     match_particles,
     mean_iou,
@@ -79,3 +81,27 @@ def test_without_particles_there_is_no_rate() -> None:
     assert match.precision is None
     assert match.recall is None
     assert match.mean_radius_error_px is None
+
+
+def test_particles_outside_the_predicted_field_do_not_count() -> None:
+    truth = np.zeros((20, 40), np.uint8)
+    truth[5:10, 5:10] = truth[5:10, 30:35] = 1
+    guess = truth.copy()
+    guess[:, 20:] = 255
+    match = match_particles(truth, guess, 1)
+    assert (match.precision, match.recall, match.count_error) == (1, 1, 0)
+
+
+def test_from_which_size_on_particles_are_found() -> None:
+    truth = np.zeros((60, 200), np.uint8)
+    for number in range(8):
+        left = 5 + 24 * number
+        truth[5:7, left : left + 2] = 1
+        truth[30:40, left : left + 10] = 1
+    guess = truth.copy()
+    guess[:20] = 0
+    match = match_particles(truth, guess, 1)
+    rows = found_by_diameter(match)
+    assert [(row["from_px"], row["n"], row["found"]) for row in rows] == [(0, 8, 0), (8, 8, 1)]
+    assert good_from_px(match) == 8
+    assert good_from_px(match_particles(truth, np.zeros_like(truth), 1)) is None

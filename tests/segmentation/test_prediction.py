@@ -6,10 +6,13 @@ from torch import Tensor, nn
 from napari_metallography.classes import UNLABELLED
 from napari_metallography.errors import DeviceError
 from napari_metallography.events import Notice, Progress, drain
+from napari_metallography.io.images import read_micrograph
 from napari_metallography.models.card import Network, Normalisation
 from napari_metallography.plane import as_plane
 from napari_metallography.regions import Box, Field
+from napari_metallography.samples import sample_path
 from napari_metallography.segmentation import prediction
+from napari_metallography.segmentation.model import load_model
 from napari_metallography.segmentation.networks import SegmentationNetwork
 from napari_metallography.segmentation.prediction import (
     PredictionParameters,
@@ -201,3 +204,31 @@ def test_memory_for_a_window_is_a_stable_choice(monkeypatch) -> None:
         monkeypatch.setattr(prediction, "free_memory", lambda device, free=free: free)
         area = prediction._affordable_area(_predictor())
         assert area * prediction._BYTES_PER_PIXEL <= free // 2
+
+
+def test_uncertainty_is_zero_outside_the_field(rng) -> None:
+    image = _image(rng)
+    field = Field(image.shape, None, (((10, 10), (10, 60), (60, 60)),))
+    parameters = PredictionParameters(largest_window_area=70_000)
+    events = predict(as_plane(image), field, _predictor(), parameters, with_uncertainty=True)
+    uncertainty = drain(events).uncertainty
+    assert uncertainty is not None
+    assert (uncertainty[~field.mask()] == 0).all()
+
+
+def test_smaller_windows_hardly_change_the_shipped_models_result() -> None:
+    model = load_model("uhcs-carbides")
+    predictor = Predictor(model.network, model.card.normalisation, len(model.card.classes), CPU)
+    pixels = read_micrograph(sample_path("uhcs1061")).pixels
+    results = [
+        drain(
+            predict(
+                as_plane(pixels),
+                Field(pixels.shape),
+                predictor,
+                PredictionParameters(largest_window_area=area),
+            )
+        ).indices
+        for area in (1_750_000, 160_000)
+    ]
+    assert (results[0] != results[1]).mean() < 0.01

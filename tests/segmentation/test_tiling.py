@@ -71,7 +71,7 @@ def test_the_last_window_is_moved_back_inside() -> None:
 
 @pytest.mark.parametrize("shape", [(1536, 2048), (2048, 1536)])
 def test_two_haloed_windows_serve_a_usual_micrograph(shape: tuple[int, int]) -> None:
-    rows = haloed(Box(0, 0, *shape), 1_700_000, 64)
+    rows = haloed(Box(0, 0, *shape), 1_750_000, 64)
     assert sum(len(row) for row in rows) == 2
 
 
@@ -82,3 +82,11 @@ def test_inner_is_the_used_part_of_the_seen_part() -> None:
         for window in row:
             seen = image[window.seen.slices]
             assert (seen[window.inner] == image[window.used.slices]).all()
+
+
+@given(frames, st.integers(300 * 300, 2_000_000))
+def test_haloed_windows_lie_on_the_networks_grid(frame: Box, area: int) -> None:
+    for row in haloed(frame, area, 64):
+        for window in row:
+            assert (window.seen.top - frame.top) % 32 == 0
+            assert (window.seen.left - frame.left) % 32 == 0

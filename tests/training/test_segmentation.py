@@ -90,6 +90,25 @@ def test_a_resumed_training_ends_with_the_weights_of_an_uninterrupted_one(
     assert [row["iteration"] for row in resumed.history] == [1, 2, 3, 4]
 
 
+def test_the_weights_of_the_best_validation_are_kept(job: TrainingJob, monkeypatch) -> None:
+    mious = iter([0.9, 0.2])
+    seen: list[torch.Tensor] = []
+
+    def judged(network, job, iteration):
+        seen.append(_weights(network).clone())
+        yield from ()
+        return {"miou": next(mious)}
+
+    monkeypatch.setattr(segmentation, "validate", judged)
+    best = drain(train(replace(job, checkpoint=None)))
+    assert torch.equal(_weights(best.network), seen[0])
+    mious = iter([0.9, 0.2])
+    last = job.recipe.model_copy(update={"keep": "last"})
+    final = drain(train(replace(job, checkpoint=None, recipe=last)))
+    assert torch.equal(_weights(final.network), seen[-1])
+    assert not torch.equal(seen[0], seen[1])
+
+
 def test_a_checkpoint_of_another_recipe_is_refused(job: TrainingJob) -> None:
     events = train(job)
     next(event for event in events if isinstance(event, TrainingStep))

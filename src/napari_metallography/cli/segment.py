@@ -52,10 +52,10 @@ def segment(
     mode: Annotated[
         Mode, typer.Option(help="Large windows, or the paper's 256 px at a stride of 128 px.")
     ] = Mode.fast,
-    flips: Annotated[bool, typer.Option(help="Average over mirror images.")] = False,
+    flips: Annotated[bool, typer.Option(help="Average over mirror images.")] = True,
     multi_scale: Annotated[
         bool, typer.Option(help="Average over the scales 0.75, 1 and 1.25.")
-    ] = False,
+    ] = True,
     resample: Annotated[
         bool, typer.Option(help="Bring images to the pixel sizes the model was trained on.")
     ] = False,

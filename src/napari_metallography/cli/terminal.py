@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from rich.console import Console
@@ -23,7 +27,11 @@ console = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def follow(running: events.Events[T], description: str) -> T:
-    """Run a computation to its end and show how far it is."""
+    """Run a computation to its end and show how far it is.
+
+    Ctrl-C lets the step under way end, so that what the computation keeps is whole; a second one
+    stops at once.
+    """
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -32,12 +40,13 @@ def follow(running: events.Events[T], description: str) -> T:
         TextColumn("{task.fields[what]}"),
         TimeRemainingColumn(),
     )
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
+    bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    with _asking_to_stop() as asked, bar:
         task = bar.add_task(description, total=None, what="")
 
         def show(event: events.Event) -> None:
+            if asked:
+                raise KeyboardInterrupt
             if isinstance(event, events.Progress):
                 bar.update(task, completed=event.done, total=event.total, what=event.message)
             elif isinstance(event, events.Notice):
@@ -46,6 +55,25 @@ def follow(running: events.Events[T], description: str) -> T:
                 console.print(_training_line(event), markup=False)
 
         return events.drain(running, show)
+
+
+@contextmanager
+def _asking_to_stop() -> Iterator[list[int]]:
+    """A list that is empty until Ctrl-C is pressed."""
+    asked: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+
+    def ask(number: int, frame: object) -> None:
+        asked.append(number)
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def notice(message: str) -> None:

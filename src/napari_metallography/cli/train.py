@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from ..errors import InputError
 from . import terminal
 from .options import Device, DeviceName, Index, PixelSize, pixel_sizes, stems
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from ..segmentation.model import SegmentationModel
+    from ..training.recipe import SegmentationRecipe
+    from ..training.samples import LabelledImage
+
+Model = TypeVar("Model", bound="BaseModel")
 
 
 class Architecture(StrEnum):
@@ -43,14 +53,19 @@ def train_segmentation(
     classes: Annotated[
         str | None, typer.Option(help="Class names from index 0, separated by commas.")
     ] = None,
-    architecture: Annotated[Architecture, typer.Option(help="Network.")] = Architecture.unet,
+    architecture: Annotated[
+        Architecture | None, typer.Option(help="Network; default: unet.")
+    ] = None,
     enlargement: Annotated[
-        float, typer.Option(help="Resize the input: 2 for fine particles, 0.5 for a wider view.")
-    ] = 1.0,
-    encoder: Annotated[str, typer.Option(help="Encoder.")] = "efficientnet-lite0",
+        float | None,
+        typer.Option(help="Resize the input: 2 for fine particles, 0.5 for a wider view."),
+    ] = None,
+    encoder: Annotated[
+        str | None, typer.Option(help="Encoder; default: efficientnet-lite0.")
+    ] = None,
     encoder_weights: Annotated[
-        str, typer.Option(help="imagenet, random or a file of tensors.")
-    ] = "imagenet",
+        str | None, typer.Option(help="imagenet (default), random or a file of tensors.")
+    ] = None,
     start_from: Annotated[
         str | None, typer.Option(help="Name or file of a model to train further.")
     ] = None,
@@ -73,14 +88,9 @@ def train_segmentation(
     device: Device = DeviceName.auto,
 ) -> None:
     """Train a segmentation model; write it with history.csv and training.json beside it."""
-    from pydantic import ValidationError
-
     from ..devices import choose_device
-    from ..models.card import Network
-    from ..segmentation.encoders import encoder_state, normalisation
     from ..segmentation.model import load_model
     from ..training.folders import classes_or_default, read_labelled_folder
-    from ..training.recipe import RECIPES, SegmentationRecipe
     from ..training.results import (
         Description,
         checkpoint_path,
@@ -88,7 +98,6 @@ def train_segmentation(
         require_free,
         write_results,
     )
-    from ..training.samples import LabelledImage
     from ..training.segmentation import TrainingJob, train
 
     require_free(output, resume=resume)
@@ -105,47 +114,100 @@ def train_segmentation(
             sizes=sizes,
             stems=stems(val_split),
         )
-    names = [name.strip() for name in classes.split(",")] if classes else []
-    parent = load_model(start_from) if start_from else None
-    phases = parent.card.classes if parent else classes_or_default(names, found, training)
+    fresh = {
+        "--classes": classes,
+        "--architecture": architecture,
+        "--encoder": encoder,
+        "--encoder-weights": encoder_weights,
+        "--enlargement": enlargement,
+    }
+    if start_from:
+        _require_none(fresh)
+        parent = load_model(start_from)
+        phases, start = parent.card.classes, _start_from(parent)
+    else:
+        names = [name.strip() for name in classes.split(",")] if classes else []
+        phases = classes_or_default(names, found, training)
+        start = _fresh_start(
+            architecture.value if architecture else "unet",
+            encoder or "efficientnet-lite0",
+            encoder_weights or "imagenet",
+            1.0 if enlargement is None else enlargement,
+        )
     changes = {
         "iterations": iterations,
         "batch_size": batch_size,
         "crop": crop,
         "learning_rate": learning_rate,
         "validate_every": validate_every,
+        "seed": seed,
     }
-    given = {name: value for name, value in changes.items() if value is not None}
-    try:
-        network = (
-            parent.card.network
-            if parent
-            else Network(architecture=architecture.value, encoder=encoder, enlargement=enlargement)
-        )
-        chosen = SegmentationRecipe.model_validate(
-            {**RECIPES[recipe.value].model_dump(), **given, "seed": seed}
-        )
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise InputError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
     job = TrainingJob(
         images=training,
         validation=validation,
-        network=network,
         classes=len(phases),
-        normalisation=parent.card.normalisation if parent else normalisation(encoder),
-        recipe=chosen,
+        recipe=_recipe(recipe, changes),
         device=choose_device(device.value),
-        encoder_state=None if parent else encoder_state(encoder, encoder_weights),
-        initial_state=parent.network.state_dict() if parent else None,
-        parent=parent.digest if parent else None,
         checkpoint=checkpoint_path(output),
+        **start,
     )
+    if resume and not checkpoint_path(output).exists():
+        terminal.notice("there is no stopped training to go on with; starting anew")
     trained = terminal.follow(train(job, resume=resume), "training")
     description = Description(
-        phases, encoder_weights, data_name or images.name, licence, attribution, half
+        phases, job.encoder_weights, data_name or images.name, licence, attribution, half
     )
     card = terminal.follow(finished(output.stem, job, trained, description), "validating")
     write_results(output, job, trained, card, description)
     scores = ", ".join(f"{name} {value:.4f}" for name, value in card.metrics.items())
     terminal.done(f"written to {output}" + (f"; {scores}" if scores else ""))
+
+
+def _require_none(fresh: Mapping[str, object]) -> None:
+    given = [name for name, value in fresh.items() if value is not None]
+    if given:
+        raise InputError(f"{given[0]} cannot go with --start-from: the model settles it")
+
+
+def _start_from(parent: SegmentationModel) -> dict[str, Any]:
+    """What a training further takes from its model."""
+    return {
+        "network": parent.card.network,
+        "normalisation": parent.card.normalisation,
+        "encoder_weights": "those of the parent model",
+        "initial_state": parent.network.state_dict(),
+        "parent": parent.digest,
+    }
+
+
+def _fresh_start(
+    architecture: str, encoder: str, encoder_weights: str, enlargement: float
+) -> dict[str, Any]:
+    """A new network with its encoder's start."""
+    from ..models.card import Network
+    from ..segmentation.encoders import encoder_state, normalisation
+
+    network = {"architecture": architecture, "encoder": encoder, "enlargement": enlargement}
+    return {
+        "network": _validated(Network, network),
+        "normalisation": normalisation(encoder),
+        "encoder_weights": Path(encoder_weights).name,
+        "encoder_state": encoder_state(encoder, encoder_weights),
+    }
+
+
+def _recipe(name: Recipe, changes: dict[str, Any]) -> SegmentationRecipe:
+    from ..training.recipe import RECIPES, SegmentationRecipe
+
+    given = {key: value for key, value in changes.items() if value is not None}
+    return _validated(SegmentationRecipe, {**RECIPES[name.value].model_dump(), **given})
+
+
+def _validated(model: type[Model], values: dict[str, Any]) -> Model:
+    from pydantic import ValidationError
+
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InputError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error

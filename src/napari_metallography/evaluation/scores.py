@@ -113,9 +113,9 @@ def match_particles(
 ) -> ParticleMatch:
     """Match the 8-connected particles of a class one to one at IoU ≥ 0.5.
 
-    Pixels unlabelled in the truth are left out of both.
+    Pixels that are 255 in either array, the unlabelled ones, are left out of both.
     """
-    known = truth != UNLABELLED
+    known = (truth != UNLABELLED) & (prediction != UNLABELLED)
     true_ids, true_areas = _particles((truth == class_index) & known)
     predicted_ids, predicted_areas = _particles((prediction == class_index) & known)
     ious = pair_ious(true_ids, true_areas, predicted_ids, predicted_areas)

@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..calibration import Calibration
-from ..classes import UNLABELLED, PhaseClass
+from ..classes import PhaseClass
 from ..errors import InputError
-from ..events import Events, Notice, Progress
-from ..regions import Field
+from ..events import Event, Events, Notice, Progress, relayed
 from ..segmentation.model import SegmentationModel
 from ..segmentation.segment import SegmentParameters, segment
 from ..training.samples import LabelledImage, check_labels
@@ -62,11 +61,10 @@ def score_image(
         raise InputError(
             f"{name}: prediction {prediction.shape} and truth {truth.shape} differ in size"
         )
-    clipped = np.where(truth == UNLABELLED, UNLABELLED, prediction).astype(np.uint8)
     return ImageScore(
         name=name,
-        confusion=confusion_matrix(truth, clipped, classes),
-        particles={c: match_particles(truth, clipped, c) for c in range(1, classes)},
+        confusion=confusion_matrix(truth, prediction, classes),
+        particles={c: match_particles(truth, prediction, c) for c in range(1, classes)},
         pixel_size_um=pixel_size_um,
         prediction=prediction,
     )
@@ -169,16 +167,15 @@ def _score(
         image.pixels,
         rgb=True,
         calibration=Calibration.square(size, "index") if size else None,
-        measured=Field(image.labels.shape),
+        measured=image.field,
         parameters=parameters,
         name=image.name,
         model=model,
     )
-    try:
-        while True:
-            event = next(events)
-            if isinstance(event, Notice):
-                yield Notice(f"{image.name}: {event.message}")
-    except StopIteration as stop:
-        result = stop.value
+    result = yield from relayed(events, lambda event: _notice_of(image.name, event))
     return score_image(image.name, image.labels, result.indices, len(model.card.classes), size)
+
+
+def _notice_of(name: str, event: Event) -> Event | None:
+    # The bar counts images; the windows of each would only confuse it.
+    return Notice(f"{name}: {event.message}") if isinstance(event, Notice) else None

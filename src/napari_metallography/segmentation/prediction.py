@@ -15,7 +15,13 @@ from torch import Tensor
 
 from .. import regions
 from ..classes import UNLABELLED
-from ..devices import device_errors, free_memory, is_out_of_memory
+from ..devices import (
+    device_errors,
+    free_memory,
+    is_out_of_memory,
+    keep_freed_memory,
+    return_freed_memory,
+)
 from ..events import Events, Notice, Progress
 from ..models.card import Normalisation
 from ..plane import Plane
@@ -26,7 +32,7 @@ PAPER_SCALES = (0.75, 1.0, 1.25)
 
 _HALO = 64
 _SMALLEST_AREA = 256 * 256
-_LARGEST_AREA = {"cpu": 1_700_000, "cuda": 4_500_000}
+_LARGEST_AREA = {"cpu": 1_750_000, "cuda": 4_500_000}
 # Peak bytes of a forward pass per pixel of input, measured with U-Net, rounded up.
 _BYTES_PER_PIXEL = 700
 _PAPER_BATCH = 8
@@ -52,8 +58,8 @@ class PredictionParameters(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     mode: Literal["fast", "paper"] = "fast"
-    flips: bool = False
-    scales: tuple[float, ...] = (1.0,)
+    flips: bool = True
+    scales: tuple[float, ...] = PAPER_SCALES
     largest_window_area: int | None = Field(default=None, ge=_SMALLEST_AREA)
 
 
@@ -66,8 +72,8 @@ class Prediction:
     indices
         (Y, X) uint8, class indices; 255 outside the field.
     uncertainty
-        (Y, X) uint8, entropy of the class probabilities, 255 = all classes equally likely;
-        None unless asked for.
+        (Y, X) uint8, entropy of the class probabilities, 255 = all classes equally likely, 0
+        outside the field; None unless asked for.
     largest_window_area
         In pixels; what "fast" chose or was told, part of the result's provenance.
     """
@@ -98,6 +104,8 @@ class Predictor:
         for name in ("mean", "std"):
             values = torch.tensor(getattr(self.normalisation, name), device=self.device)
             object.__setattr__(self, f"_{name}", values.view(1, 3, 1, 1))
+        if self.device.type == "cpu":
+            keep_freed_memory()
         self.network.to(self.device).to(memory_format=torch.channels_last).eval()
 
     @property
@@ -153,7 +161,25 @@ def predict(
     DeviceError
         When the device fails or even the smallest window does not fit.
     """
+    try:
+        return (yield from _predict(plane, measured, predictor, parameters, with_uncertainty))
+    finally:
+        return_freed_memory()
+
+
+def _predict(
+    plane: Plane,
+    measured: regions.Field,
+    predictor: Predictor,
+    parameters: PredictionParameters,
+    with_uncertainty: bool,
+) -> Events[Prediction]:
     area = parameters.largest_window_area or _affordable_area(predictor)
+    if parameters.largest_window_area is None and area < _usual_area(predictor):
+        yield Notice(
+            f"little memory is free: windows of {area:,} pixels; a few pixels may differ from "
+            "those found with larger windows"
+        )
     while True:
         try:
             return (
@@ -172,15 +198,18 @@ def predict(
 
 
 def _affordable_area(predictor: Predictor) -> int:
-    """Powers of two below the largest area: the choice must not flicker with free memory."""
-    area = _LARGEST_AREA[predictor.device.type]
-    growth = predictor.enlargement**2
-    half_of_free = free_memory(predictor.device) // 2
-    while area > _SMALLEST_AREA and (
-        area * growth * _BYTES_PER_PIXEL > half_of_free or area * growth > 4 * _LARGEST_AREA["cuda"]
-    ):
+    """The usual area, halved until it fits into half of the free memory."""
+    area = _usual_area(predictor)
+    per_pixel = predictor.enlargement**2 * _BYTES_PER_PIXEL
+    while area > _SMALLEST_AREA and area * per_pixel > free_memory(predictor.device) // 2:
         area //= 2
     return max(area, _SMALLEST_AREA)
+
+
+def _usual_area(predictor: Predictor) -> int:
+    """The largest area that pays on the device; enlarged input takes as much less."""
+    area = _LARGEST_AREA[predictor.device.type]
+    return max(_SMALLEST_AREA, int(area / max(1.0, predictor.enlargement**2)))
 
 
 def _predict_tiled(
@@ -206,7 +235,10 @@ def _predict_tiled(
             yield Progress(done, total, "windows")
         finished = rows[index + 1][0].used.top if index + 1 < len(rows) else frame.bottom
         canvas.finish_rows(finished)
-    canvas.indices[~measured.mask()] = UNLABELLED
+    outside = ~measured.mask()
+    canvas.indices[outside] = UNLABELLED
+    if canvas.uncertainty is not None:
+        canvas.uncertainty[outside] = 0
     return Prediction(canvas.indices, canvas.uncertainty, area)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,7 +14,7 @@ from .. import __version__
 from ..calibration import Calibration
 from ..classes import PhaseClass, named_classes
 from ..devices import choose_device
-from ..events import Event, Events, Notice, Progress
+from ..events import Event, Events, Notice, Progress, relayed
 from ..models.card import ModelCard
 from ..plane import ArrayLike, Plane, as_plane
 from ..regions import Field
@@ -177,7 +177,7 @@ def _by_model(
             parameters.prediction,
             with_uncertainty=parameters.uncertainty,
         )
-        predictions.append((yield from _counted(events, index, len(planes))))
+        predictions.append((yield from relayed(events, _counted(index, len(planes)))))
     provenance = _model_provenance(model, parameters, factor, predictions)
     uncertainties = [p.uncertainty for p in predictions if p.uncertainty is not None]
     return Segmentation(
@@ -221,22 +221,15 @@ def _pixel_size_notices(
         )
 
 
-def _counted(events: Events[Prediction], index: int, planes: int) -> Events[Prediction]:
+def _counted(index: int, planes: int) -> Callable[[Event], Event]:
     """Progress of one plane as part of that of all."""
-    try:
-        while True:
-            yield _shifted(next(events), index, planes)
-    except StopIteration as stop:
-        prediction: Prediction = stop.value
-        return prediction
-    finally:
-        events.close()
 
+    def change(event: Event) -> Event:
+        if not isinstance(event, Progress):
+            return event
+        return Progress(index * event.total + event.done, planes * event.total, event.message)
 
-def _shifted(event: Event, index: int, planes: int) -> Event:
-    if not isinstance(event, Progress):
-        return event
-    return Progress(index * event.total + event.done, planes * event.total, event.message)
+    return change
 
 
 def _stacked(planes: list[NDArray[np.uint8]], array: ArrayLike, rgb: bool) -> NDArray[np.uint8]:

@@ -57,6 +57,9 @@ def haloed(frame: Box, largest_area: int, halo: int) -> list[list[Window]]:
 
 Span = tuple[int, int]
 
+ALIGNMENT = 32
+"""Windows of `haloed` begin at multiples of this many pixels from the frame's corner."""
+
 
 def _overlapping_spans(start: int, stop: int, window: int, stride: int) -> list[Span]:
     last = max(start, stop - window)
@@ -65,11 +68,17 @@ def _overlapping_spans(start: int, stop: int, window: int, stride: int) -> list[
 
 
 def _haloed_spans(start: int, stop: int, parts: int, halo: int) -> list[tuple[Span, Span]]:
-    edges = [start + (stop - start) * part // parts for part in range(parts + 1)]
+    # On the network's own grid, so that a window sees what the whole image would show it.
+    inner = [_aligned((stop - start) * part // parts) for part in range(1, parts)]
+    edges = [start, *(start + edge for edge in inner), stop]
     return [
         ((max(start, low - halo), min(stop, high + halo)), (low, high))
         for low, high in pairwise(edges)
     ]
+
+
+def _aligned(position: int) -> int:
+    return round(position / ALIGNMENT) * ALIGNMENT
 
 
 def _grid(rows: list[tuple[Span, Span]], columns: list[tuple[Span, Span]]) -> list[list[Window]]:
@@ -90,10 +99,14 @@ def _divisions(length: int, halo: int) -> range:
 
 def _seen_area(frame: Box, division: tuple[int, int], halo: int) -> int:
     rows, columns = (
-        math.ceil(length / parts) + halo * min(2, parts - 1)
+        _longest_part(length, parts) + halo * min(2, parts - 1)
         for length, parts in zip(frame.shape, division, strict=True)
     )
     return rows * columns
+
+
+def _longest_part(length: int, parts: int) -> int:
+    return length if parts == 1 else math.ceil(length / parts) + ALIGNMENT
 
 
 def _computed_area(frame: Box, division: tuple[int, int], halo: int) -> int:

@@ -33,6 +33,8 @@ class TrainingState:
     device_random: Tensor | None
     history: list[dict[str, Any]]
     iteration: int = 0
+    best: dict[str, Tensor] | None = None
+    best_miou: float = -1.0
 
 
 def fingerprint(settings: dict[str, Any]) -> str:
@@ -43,6 +45,7 @@ def fingerprint(settings: dict[str, Any]) -> str:
 def write_checkpoint(path: Path, state: TrainingState, settings: str) -> None:
     """Write a checkpoint whole or not at all; `settings` is a `fingerprint`."""
     tensors = {f"network.{name}": t for name, t in state.network.state_dict().items()}
+    tensors |= {f"best.{name}": t for name, t in (state.best or {}).items()}
     for index, slots in state.optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{index}.{name}": t for name, t in slots.items()}
     tensors |= {"random": state.random.get_state(), "global_random": state.global_random}
@@ -50,7 +53,12 @@ def write_checkpoint(path: Path, state: TrainingState, settings: str) -> None:
         tensors["device_random"] = state.device_random
     metadata = {
         _KEY: json.dumps(
-            {"iteration": state.iteration, "history": state.history, "settings": settings}
+            {
+                "iteration": state.iteration,
+                "history": state.history,
+                "settings": settings,
+                "best_miou": state.best_miou,
+            }
         )
     }
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
@@ -85,6 +93,8 @@ def restore_checkpoint(path: Path, state: TrainingState, settings: str) -> None:
     state.device_random = tensors.get("device_random")
     state.history = saved["history"]
     state.iteration = saved["iteration"]
+    state.best = _with_prefix(tensors, "best.") or None
+    state.best_miou = saved["best_miou"]
 
 
 def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -17,6 +17,7 @@ from ..inputs import (
     label_files,
     measured_field,
     read_image,
+    require_distinct_stems,
 )
 from ..io.labels import LabelImage, read_labels
 from ..plane import as_plane
@@ -57,7 +58,9 @@ def read_labelled_folder(
         if not folder.is_dir():
             raise InputError(f"{folder}: no such folder")
     label_paths = {image_of_labels(path).stem: path for path in label_files([labels])}
-    image_paths = {path.stem: path for path in image_files([images])}
+    image_list = image_files([images])
+    require_distinct_stems(image_list)
+    image_paths = {path.stem: path for path in image_list}
     wanted = list(stems) if stems is not None else sorted(set(image_paths) & set(label_paths))
     if not wanted:
         raise InputError(f"no image in {images} has labels of the same name in {labels}")
@@ -104,6 +107,7 @@ def _read_pair(
             labels=_with_unlabelled(read.indices, ignore, measured),
             pixel_size_um=calibration.mean_um if calibration else None,
             specimen=str(micrograph.metadata.get("specimen", "")),
+            measured=measured,
         ),
         read,
     )

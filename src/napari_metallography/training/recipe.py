@@ -25,6 +25,10 @@ class SegmentationRecipe(BaseModel):
         "weak": crops only. "strong": flips, quarter turns, cutout, brightness, contrast.
         "any-angle": as strong, but mirrored and turned by any angle, and stretched; a
         micrograph's structure has no preferred direction.
+    keep
+        Which weights are the result: those of the best mIoU in validation (the last ones, where
+        there are no validation images), or those of the last step. Scores on images that chose
+        the weights flatter the model.
     zoom
         Crops are taken at a random scale between 1/zoom and zoom (log-uniform) and resized.
     """
@@ -43,6 +47,7 @@ class SegmentationRecipe(BaseModel):
     augmentation: Literal["weak", "strong", "any-angle"] = "any-angle"
     zoom: float = Field(default=1.5, ge=1)
     validate_every: int = Field(default=100, ge=1)
+    keep: Literal["best", "last"] = "best"
     seed: int = 0
 
     def learning_rate_at(self, iteration: int) -> float:
@@ -68,6 +73,7 @@ PAPER = SegmentationRecipe(
     augmentation="weak",
     zoom=1.0,
     validate_every=500,
+    keep="last",
 )
 """The baseline of Ma and Yu, Processes 11 (2023) 3298, section 2.2."""
 

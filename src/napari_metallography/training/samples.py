@@ -15,6 +15,7 @@ from torch.nn.functional import grid_sample, pad
 
 from ..classes import UNLABELLED
 from ..errors import InputError
+from ..regions import Field
 from ..segmentation.networks import reflect_pad
 
 _TRIES = 10
@@ -36,6 +37,8 @@ class LabelledImage:
         None when unknown.
     specimen
         Images of one specimen belong on one side of a split; empty when unknown.
+    measured
+        The image less its data bar; None means all of it.
     """
 
     name: str
@@ -43,6 +46,12 @@ class LabelledImage:
     labels: NDArray[np.uint8]
     pixel_size_um: float | None = None
     specimen: str = ""
+    measured: Field | None = None
+
+    @property
+    def field(self) -> Field:
+        """The image less its data bar."""
+        return self.measured or Field(self.labels.shape)
 
 
 def check_labels(images: Sequence[LabelledImage], classes: int) -> None:
@@ -66,11 +75,13 @@ def check_labels(images: Sequence[LabelledImage], classes: int) -> None:
 
 
 def digest(images: Sequence[LabelledImage]) -> str:
-    """SHA-256 over pixels and labels, independent of the order of the images."""
-    parts = sorted(
-        hashlib.sha256(image.pixels.tobytes() + image.labels.tobytes()).digest() for image in images
-    )
-    return hashlib.sha256(b"".join(parts)).hexdigest()
+    """SHA-256 over the sizes, pixels and labels of the images, in their order."""
+    whole = hashlib.sha256()
+    for image in images:
+        whole.update(repr(image.labels.shape).encode())
+        whole.update(image.pixels.tobytes())
+        whole.update(image.labels.tobytes())
+    return whole.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -122,7 +133,7 @@ class CropSampler:
     def _balanced_crop(self, index: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
         image, shifted_labels = self._pairs[index]
         for _ in range(_TRIES):
-            grid = _grid(shifted_labels.shape, self._geometry, random).to(image.device)
+            grid = _grid(shifted_labels.shape, self._geometry, random)
             # Labels are shifted by one, so that what lies outside the image becomes unlabelled.
             labels = _sampled(shifted_labels[None], grid, "nearest")[0].long()
             labels = torch.where(labels == 0, UNLABELLED, labels - 1)
@@ -164,7 +175,7 @@ def _reach(geometry: Geometry, scale: float) -> float:
 
 def _between(low: float, high: float, draw: float) -> float:
     """A whole pixel between the two, or half a pixel, as an unrotated crop of even side needs."""
-    return math.floor(low + draw * max(0.0, high - low)) - 0.5
+    return math.floor(low + draw * (max(0.0, high - low) + 1)) - 0.5
 
 
 def _transform(geometry: Geometry, scale: float, draws: list[float]) -> Tensor:
@@ -180,11 +191,20 @@ def _transform(geometry: Geometry, scale: float, draws: list[float]) -> Tensor:
 
 def _sampled(image: Tensor, grid: Tensor, mode: str) -> Tensor:
     """Values of (C, Y, X) at a grid of pixel positions; reflected pixels, labels 0 outside."""
-    height, width = image.shape[-2:]
-    size = torch.tensor([width, height], device=grid.device)
-    normalised = (2 * grid + 1) / size - 1
+    # Only the part the grid lies in: a whole micrograph would be converted for every crop.
+    columns, rows = (_span(grid[..., axis], image.shape[-1 - axis]) for axis in (0, 1))
+    part = image[:, rows, columns].float()
+    size = torch.tensor([part.shape[-1], part.shape[-2]])
+    inside = grid - torch.tensor([columns.start, rows.start])
+    normalised = ((2 * inside + 1) / size - 1).to(image.device)
     padding = "zeros" if mode == "nearest" else "reflection"
-    return grid_sample(image[None].float(), normalised[None], mode, padding, align_corners=False)[0]
+    return grid_sample(part[None], normalised[None], mode, padding, align_corners=False)[0]
+
+
+def _span(positions: Tensor, length: int) -> slice:
+    """Pixels that positions need, neighbours included, cut at the image."""
+    low, high = math.floor(float(positions.min())), math.ceil(float(positions.max()))
+    return slice(max(0, low - 1), min(length, high + 2))
 
 
 def _largest_share(labels: Tensor) -> float:

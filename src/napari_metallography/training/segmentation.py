@@ -17,10 +17,9 @@ from torch import Tensor, nn
 from ..devices import device_errors
 from ..errors import InputError
 from ..evaluation.scores import confusion_matrix, intersection_over_union, mean_iou
-from ..events import Events, Progress, TrainingStep
+from ..events import Events, Progress, TrainingStep, relayed
 from ..models.card import Network, Normalisation
 from ..plane import as_plane
-from ..regions import Field
 from ..segmentation.networks import SegmentationNetwork, load_encoder
 from ..segmentation.prediction import PredictionParameters, Predictor, predict
 from . import augmentation
@@ -39,6 +38,8 @@ class TrainingJob:
 
     Attributes
     ----------
+    encoder_weights
+        What they are called, for the record.
     encoder_state
         Tensors to start the encoder from; None starts it at random.
     initial_state
@@ -56,6 +57,7 @@ class TrainingJob:
     normalisation: Normalisation
     recipe: SegmentationRecipe
     device: torch.device
+    encoder_weights: str = "random"
     encoder_state: dict[str, Tensor] | None = None
     initial_state: dict[str, Tensor] | None = None
     parent: str | None = None
@@ -67,6 +69,9 @@ class TrainingJob:
             "data": digest(self.images),
             "network": self.network.model_dump(),
             "classes": self.classes,
+            "normalisation": self.normalisation.model_dump(),
+            "encoder_weights": self.encoder_weights,
+            "device": self.device.type,
             "recipe": self.recipe.model_dump(),
             "parent": self.parent,
         }
@@ -74,7 +79,7 @@ class TrainingJob:
 
 @dataclass(frozen=True)
 class TrainedNetwork:
-    """The network after the last step, and one row of history per reported step."""
+    """The network, one row of history a step, and the validation results of the last step."""
 
     network: SegmentationNetwork
     history: list[dict[str, Any]]
@@ -102,28 +107,21 @@ def train(job: TrainingJob, *, resume: bool = False) -> Events[TrainedNetwork]:
     check_labels(job.images, job.classes)
     if job.validation:
         check_labels(job.validation, job.classes)
-    fabric = Fabric(accelerator=job.device.type, devices=1)
-    state = _initial_state(job)
     settings = fingerprint(job.settings())
-    if resume and job.checkpoint is not None and job.checkpoint.exists():
-        restore_checkpoint(job.checkpoint, state, settings)
-    wrapped, optimiser = fabric.setup(state.network, state.optimiser)
-    recipe = job.recipe
-    geometry = Geometry(
-        crop=recipe.crop,
-        zoom=recipe.zoom,
-        stretch=_STRETCH,
-        rotate=recipe.augmentation == "any-angle",
-        largest_share=recipe.largest_share,
-    )
-    sampler = CropSampler(job.images, geometry, job.device)
-    step = _Step(fabric, wrapped, optimiser, sampler, job)
+    with device_errors():
+        state = _initial_state(job)
+        if resume and job.checkpoint is not None and job.checkpoint.exists():
+            restore_checkpoint(job.checkpoint, state, settings)
+        step = _Step(state, job)
     try:
         yield from _run(state, step, job, settings)
     except GeneratorExit:
         _keep(job.checkpoint, state, settings)
         raise
-    return TrainedNetwork(_core(state), state.history, metrics_of(state.history[-1]))
+    network = _core(state)
+    if job.recipe.keep == "best" and state.best is not None:
+        network.load_state_dict(state.best)
+    return TrainedNetwork(network, state.history, metrics_of(state.history[-1]))
 
 
 def _run(state: TrainingState, step: _Step, job: TrainingJob, settings: str) -> Events[None]:
@@ -134,16 +132,24 @@ def _run(state: TrainingState, step: _Step, job: TrainingJob, settings: str) -> 
             row = step.run(state)
         if not math.isfinite(row["loss"]):
             raise InputError(
-                f"the loss is not finite at iteration {row['iteration']}; "
-                "lower the learning rate (the last good weights are in the checkpoint)"
+                f"the loss is not finite at iteration {row['iteration']}; delete the checkpoint "
+                "and start anew with a lower learning rate"
             )
-        if job.validation and _is_due(state.iteration, recipe):
-            row |= yield from validate(_core(state), job)
         state.history.append(row)
+        if job.validation and _is_due(state.iteration, recipe):
+            row |= yield from validate(_core(state), job, state.iteration)
+            _remember_best(state, row["miou"])
         if _checkpoint_is_due(state.iteration, recipe):
             _keep(job.checkpoint, state, settings)
         yield TrainingStep(row["iteration"], row["loss"], row["learning_rate"], metrics_of(row))
         yield Progress(state.iteration, recipe.iterations, "iterations")
+
+
+def _remember_best(state: TrainingState, miou: float) -> None:
+    if miou > state.best_miou:
+        tensors = state.network.state_dict().items()
+        state.best = {name: tensor.detach().cpu().clone() for name, tensor in tensors}
+        state.best_miou = miou
 
 
 def _keep(checkpoint: Path | None, state: TrainingState, settings: str) -> None:
@@ -151,15 +157,17 @@ def _keep(checkpoint: Path | None, state: TrainingState, settings: str) -> None:
         write_checkpoint(checkpoint, state, settings)
 
 
-def validate(network: SegmentationNetwork, job: TrainingJob) -> Events[dict[str, float]]:
+def validate(
+    network: SegmentationNetwork, job: TrainingJob, iteration: int = 0
+) -> Events[dict[str, float]]:
     """Mean IoU and IoU by class over the validation images, in "fast" mode without averaging."""
     predictor = Predictor(network, job.normalisation, job.classes, job.device)
+    waiting = Progress(iteration, job.recipe.iterations, "iterations")
     confusion = np.zeros((job.classes, job.classes), np.int64)
     for image in job.validation:
-        measured = Field(image.labels.shape)
-        prediction = yield from _quietly(
-            predict(as_plane(image.pixels, image.name), measured, predictor, PredictionParameters())
-        )
+        plane = as_plane(image.pixels, image.name)
+        events = predict(plane, image.field, predictor, PredictionParameters())
+        prediction = yield from relayed(events, lambda _: waiting)
         confusion += confusion_matrix(image.labels, prediction.indices, job.classes)
     ious = intersection_over_union(confusion)
     by_class = {f"iou_{i}": iou for i, iou in enumerate(ious) if iou is not None}
@@ -172,19 +180,21 @@ def metrics_of(row: dict[str, Any]) -> dict[str, float]:
 
 
 class _Step:
-    def __init__(
-        self,
-        fabric: Fabric,
-        network: nn.Module,
-        optimiser: Any,
-        sampler: CropSampler,
-        job: TrainingJob,
-    ) -> None:
-        self._fabric = fabric
-        self._network = network
-        self._optimiser = optimiser
-        self._sampler = sampler
-        self._recipe = job.recipe
+    def __init__(self, state: TrainingState, job: TrainingJob) -> None:
+        recipe = job.recipe
+        self._fabric = Fabric(accelerator=job.device.type, devices=1)
+        wrapped = self._fabric.setup(state.network, state.optimiser)
+        self._network: nn.Module = wrapped[0]
+        self._optimiser: Any = wrapped[1]
+        geometry = Geometry(
+            crop=recipe.crop,
+            zoom=recipe.zoom,
+            stretch=_STRETCH,
+            rotate=recipe.augmentation == "any-angle",
+            largest_share=recipe.largest_share,
+        )
+        self._sampler = CropSampler(job.images, geometry, job.device)
+        self._recipe = recipe
         self._loss = LOSSES[job.recipe.loss]
         self._mean = torch.tensor(job.normalisation.mean, device=job.device).view(1, 3, 1, 1)
         self._std = torch.tensor(job.normalisation.std, device=job.device).view(1, 3, 1, 1)
@@ -280,13 +290,3 @@ def _is_due(iteration: int, recipe: SegmentationRecipe) -> bool:
 
 def _checkpoint_is_due(iteration: int, recipe: SegmentationRecipe) -> bool:
     return iteration % _CHECKPOINT_EVERY == 0 or iteration == recipe.iterations
-
-
-def _quietly(events: Events[Any]) -> Events[Any]:
-    """Run a part whose progress would only confuse that of the whole."""
-    try:
-        while True:
-            next(events)
-    except StopIteration as stop:
-        return stop.value
-    yield
