@@ -338,6 +338,57 @@ def test_a_preview_of_a_stack_follows_the_plane_in_view(widget, qtbot) -> None:
     qtbot.waitUntil(lambda: share() == pytest.approx(1 - 400 / 5120))
 
 
+def test_the_preview_follows_a_shape_that_is_moved(widget, qtbot) -> None:
+    rows = np.array([[4.5, 34.5], [4.5, 69.5], [39.5, 69.5], [39.5, 34.5]])
+    shapes = widget.viewer.add_shapes(
+        [rows], shape_type="rectangle", scale=(0.1, 0.1), units=("um", "um")
+    )
+    widget.region.value = shapes
+    by_threshold(widget)
+    widget.by_threshold.preview.value = True
+
+    def bright() -> int:
+        shown = [x for x in widget.viewer.layers if x.name == "threshold preview"]
+        return int(shown[0].data.sum()) if shown else -1
+
+    qtbot.waitUntil(lambda: bright() == 400)
+    # The upper half of the square lies above the region now.
+    shapes.data = [rows + np.array([15, 0])]
+    qtbot.waitUntil(lambda: bright() == 200)
+
+
+def test_the_preview_follows_the_data_bar(widget, qtbot) -> None:
+    bar = np.array([[19.5, -0.5], [19.5, 79.5], [29.5, 79.5], [29.5, -0.5]])
+    layer = widget.viewer.add_shapes(
+        [bar], shape_type="rectangle", name="steel data bar", scale=(0.1, 0.1), units=("um", "um")
+    )
+    by_threshold(widget)
+    widget.by_threshold.preview.value = True
+
+    def bright() -> int:
+        shown = [x for x in widget.viewer.layers if x.name == "threshold preview"]
+        return int(shown[0].data.sum()) if shown else -1
+
+    qtbot.waitUntil(lambda: bright() == 200)
+    layer.data = [bar + np.array([5, 0])]
+    qtbot.waitUntil(lambda: bright() == 300)
+
+
+def test_a_previewed_image_that_is_removed_is_let_go(widget, qtbot) -> None:
+    other = widget.viewer.add_image(two_phases(), name="other")
+    widget.image.value = other
+    by_threshold(widget)
+    widget.by_threshold.preview.value = True
+    qtbot.waitUntil(lambda: "threshold preview" in widget.viewer.layers)
+    assert other not in _held_by_the_preview(widget)
+    widget.viewer.layers.clear()
+    qtbot.waitUntil(lambda: widget._previewer._plane is None)
+
+
+def _held_by_the_preview(widget: SegmentWidget) -> list[Any]:
+    return [*widget._previewer._key, *vars(widget._previewer).values()]
+
+
 def test_the_card_is_readable_and_escaped(widget) -> None:
     text = widget.by_model.model.card.value
     for part in (*NAMES, "0.05 to 0.2 µm", "none &lt;at all&gt;", "BSD-3-Clause", "mIoU 0.25"):

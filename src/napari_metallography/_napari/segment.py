@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import weakref
 from functools import partial
 from typing import Any
+from weakref import WeakSet
 
 import napari.viewer
 import numpy as np
@@ -13,6 +15,7 @@ from magicgui.widgets.bases import ValueWidget
 from napari.layers import Image, Shapes
 from qtpy.compat import isalive
 
+from ..errors import InputError
 from ..regions import Field
 from ..segmentation.prediction import PAPER_SCALES, PredictionParameters
 from ..segmentation.segment import Segmentation, SegmentParameters, segment
@@ -110,8 +113,12 @@ class SegmentWidget(Form):
 
     def measured(self, image: Image) -> Field:
         """The field that the region and the data bar leave."""
+        return field_of(image, *self.shapes(image))
+
+    def shapes(self, image: Image) -> tuple[Shapes | None, Shapes | None]:
+        """The layers of the region and of the data bar."""
         bar = find_or_add_data_bar(self.viewer, image) if self.data_bar.value else None
-        return field_of(image, self.region.value, bar)
+        return self.region.value, bar
 
     def _show(self, image: Image, result: Segmentation) -> None:
         self._previewer.stop()
@@ -239,8 +246,8 @@ class ThresholdFields:
 class _Previewer:
     """Keeps the preview in step with the form.
 
-    Shading and smoothing run in a thread when they or the image change; a move of the slider is
-    one comparison.
+    Shading and smoothing run in a thread when they, the image or the field change; a move of the
+    slider is one comparison.
     """
 
     def __init__(self, form: SegmentWidget) -> None:
@@ -249,9 +256,12 @@ class _Previewer:
         self._run: Run[PreparedPlane] | None = None
         self._key: object = None
         self._plane: PreparedPlane | None = None
+        self._measured: Field | None = None
+        self._followed: WeakSet[Shapes] = WeakSet()
         fields = form.by_threshold
-        sources: list[ValueWidget[Any]] = [form.image, form.region, form.data_bar]
-        sources += [fields.value, fields.preview, *fields.fields.values()]
+        for choice in (form.image, form.region, form.data_bar):
+            choice.changed.connect(self._measure_again)
+        sources: list[ValueWidget[Any]] = [fields.value, fields.preview, *fields.fields.values()]
         for widget in sources:
             widget.changed.connect(self.update)
         form.viewer.dims.events.current_step.connect(self.update)
@@ -280,25 +290,53 @@ class _Previewer:
             self._layer.remove()
             return
         if self._form.image.value is None:
+            self._key = self._plane = None
             return
-        key = self._wanted()
+        try:
+            self._show()
+        except InputError as error:
+            self._layer.remove()
+            self._form.controls.say(str(error))
+
+    def _show(self) -> None:
+        measured = self._field()
+        key = self._wanted(measured)
         if key == self._key and self._plane is not None:
             self._compare()
         elif self._run is None:
-            self._prepare(key)
+            self._prepare(key, measured)
 
-    def _wanted(self) -> object:
+    def _measure_again(self, *_: object) -> None:
+        self._measured = None
+        self.update()
+
+    def _field(self) -> Field:
+        """The field; kept, because looking for a data bar takes longer than a slider may."""
+        if self._measured is None:
+            image = self._form.image.value
+            shapes = self._form.shapes(image)
+            self._follow([layer for layer in shapes if layer is not None])
+            self._measured = field_of(image, *shapes)
+        return self._measured
+
+    def _follow(self, shapes: list[Shapes]) -> None:
+        for layer in self._followed:
+            layer.events.data.disconnect(self._measure_again)
+        self._followed = WeakSet(shapes)
+        for layer in self._followed:
+            layer.events.data.connect(self._measure_again)
+
+    def _wanted(self, measured: Field) -> object:
         """What the prepared plane depends on."""
-        form = self._form
-        fields = form.by_threshold.fields
-        region = form.region.value
+        image = self._form.image.value
+        fields = self._form.by_threshold.fields
         return (
-            form.image.value,
-            self._plane_index(form.image.value),
+            # Weakly: a removed image is not to stay in the memory.
+            weakref.ref(image),
+            self._plane_index(image),
             fields["shading_px"].value,
             fields["smoothing_px"].value,
-            form.data_bar.value,
-            None if region is None else tuple(map(bytes, map(np.ascontiguousarray, region.data))),
+            measured,
         )
 
     def _plane_index(self, image: Image) -> tuple[int, ...]:
@@ -310,15 +348,10 @@ class _Previewer:
             for at, n in zip(point[: len(leading)], leading, strict=True)
         )
 
-    def _prepare(self, key: object) -> None:
+    def _prepare(self, key: object, measured: Field) -> None:
         form = self._form
         image = form.image.value
-        try:
-            measured = form.measured(image)
-            parameters = read(ThresholdParameters, _without_method(form.by_threshold.fields))
-        except ValueError as error:
-            form.controls.say(str(error))
-            return
+        parameters = read(ThresholdParameters, _without_method(form.by_threshold.fields))
         array, _ = snapshot(image)
         plane = array[self._plane_index(image)]
         self._key, self._plane = key, None
