@@ -60,8 +60,7 @@ Split = tuple[list[str], list[str]]
 
 # Averaging over mirror images and scales, beside none.
 AVERAGING: dict[str, dict[str, Any]] = {
-    "": {},
-    "+flips": {"flips": True},
+    "": {"flips": False, "scales": (1.0,)},
     "+flips+scales": {"flips": True, "scales": PAPER_SCALES},
 }
 

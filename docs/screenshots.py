@@ -62,7 +62,7 @@ def main() -> None:
     quantify.phase_layer.value = phases
     quantify.image.value = image
     run(quantify)
-    viewer.layers[-1].selected_label = 400
+    viewer.reset_view()
     shoot(viewer, "quantify")
     viewer.window.remove_dock_widget(dock)
     for layer in viewer.layers[1:]:
@@ -70,8 +70,12 @@ def main() -> None:
     dock, compare = viewer.window.add_plugin_dock_widget(PLUGIN, "Compare with truth")
     compare.predicted.value, compare.truth.value, compare.phase.value = phases, truth, 2
     run(compare)
+    viewer.reset_view()
     shoot(viewer, "compare")
     viewer.window.remove_dock_widget(dock)
+    viewer.layers.remove(viewer.layers[-1])
+    viewer.layers.selection.active = image
+    viewer.reset_view()
     viewer.window.add_plugin_dock_widget(PLUGIN, "Calibrate")
     shoot(viewer, "calibrate")
     viewer.close()

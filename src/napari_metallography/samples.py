@@ -6,7 +6,7 @@ from pathlib import Path
 
 from .errors import InputError
 
-_FOLDER = Path(__file__).parent / "sample_data"
+_PACKAGE = Path(__file__).parent
 
 _FILES = {
     "uhcs1061": "uhcs1061.tif",
@@ -39,7 +39,7 @@ def sample_path(name: str) -> Path:
     InputError
         When there is no such sample.
     """
-    return _FOLDER / _file(_FILES, name)
+    return _folder(_PACKAGE) / _file(_FILES, name)
 
 
 def truth_path(name: str) -> Path:
@@ -50,7 +50,13 @@ def truth_path(name: str) -> Path:
     InputError
         When there are none.
     """
-    return _FOLDER / _file(_TRUTH, name)
+    return _folder(_PACKAGE) / _file(_TRUTH, name)
+
+
+def _folder(package: Path) -> Path:
+    # An unpacked source distribution lacks the link that a checkout has in the package.
+    inside = package / "sample_data"
+    return inside if inside.is_dir() else package.parents[1] / "sample_data"
 
 
 def _file(files: dict[str, str], name: str) -> str:
