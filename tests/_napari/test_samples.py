@@ -153,3 +153,11 @@ def test_discovery_imports_neither_torch_nor_qt_nor_napari(tmp_path: Path) -> No
     subprocess.run(
         [sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": paths}
     )
+
+
+def test_samples_are_found_in_an_unpacked_source_distribution(tmp_path: Path) -> None:
+    package = tmp_path / "src" / "napari_metallography"
+    package.mkdir(parents=True)
+    assert samples._folder(package) == tmp_path / "sample_data"
+    (package / "sample_data").mkdir()
+    assert samples._folder(package) == package / "sample_data"
