@@ -73,7 +73,8 @@ def monai(image: NDArray[np.uint8], network: Predictor) -> NDArray[np.uint8]:
         logits = sliding_window_inference(
             normalised, (WINDOW, WINDOW), BATCH, network.network, overlap=0.5, mode="constant"
         )
-        return logits[0].argmax(0).byte().cpu().numpy()
+        indices: NDArray[np.uint8] = logits[0].argmax(0).byte().cpu().numpy()
+        return indices
 
 
 def timed(jobs: dict[str, Callable[[], Any]], runs: int) -> dict[str, list[float]]:

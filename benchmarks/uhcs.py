@@ -27,11 +27,10 @@ from napari_metallography.evaluation.scores import (
 from napari_metallography.evaluation.segmentation import evaluate
 from napari_metallography.events import drain
 from napari_metallography.inputs import PixelSizes
+from napari_metallography.labelled import LabelledImage, read_labelled_folder
 from napari_metallography.segmentation.model import load_model
 from napari_metallography.segmentation.prediction import PAPER_SCALES, PredictionParameters
 from napari_metallography.segmentation.segment import SegmentParameters
-from napari_metallography.training.folders import read_labelled_folder
-from napari_metallography.training.samples import LabelledImage
 
 CLASSES = "matrix,carbide network,carbide particles,Widmanstätten carbide"
 LICENCE = "images CC BY 3.0 US (UHCSDB), labels MIT (Bo Lei, MatSeg)"

@@ -9,7 +9,6 @@ from napari_metallography.calibration import Calibration
 from napari_metallography.errors import InputError
 from napari_metallography.inputs import (
     PixelSizes,
-    first_plane,
     image_files,
     image_of_labels,
     label_files,
@@ -106,6 +105,6 @@ def test_a_region_and_the_first_plane_of_a_stack(tmp_path) -> None:
     micrograph = read_image(tmp_path / "stack.tif", PixelSizes(0.5))
     assert micrograph.calibration is not None
     assert micrograph.calibration.mean_um == 0.5
-    np.testing.assert_array_equal(first_plane(micrograph), stack[0])
+    np.testing.assert_array_equal(micrograph.planes[0], stack[0])
     measured = measured_field(micrograph, keep_data_bar=True, region=Box(2, 3, 12, 23))
     assert measured.mask().sum() == 10 * 20

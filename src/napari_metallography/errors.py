@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+Model = TypeVar("Model", bound=BaseModel)
+
 
 class InputError(ValueError):
     """The input cannot be used; the message says why and what to do, in one line."""
@@ -12,3 +19,21 @@ class DeviceError(Exception):
 
     Not a `RuntimeError`: napari's worker threads swallow those.
     """
+
+
+def validated(
+    model: type[Model], values: Mapping[str, Any], label: Callable[[str], str] = str
+) -> Model:
+    """A pydantic model of the values; `label` turns a field's name into what the user reads.
+
+    Raises
+    ------
+    InputError
+        Names the first value that is out of its range.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = " ".join(label(str(part)) for part in first["loc"])
+        raise InputError(f"{where}: {first['msg']}") from error

@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-from numpy.typing import NDArray
 
 from .calibration import Calibration
 from .databar import find_data_bar
@@ -92,22 +89,8 @@ def measured_field(
     micrograph: Micrograph, *, keep_data_bar: bool = False, region: Box | None = None
 ) -> Field:
     """The image less its data bar, restricted to a box."""
-    shape = plane_shape(micrograph)
-    bar = None if keep_data_bar else find_data_bar(first_plane(micrograph))
-    return Field(shape, bar, (_corners(region),) if region else ())
-
-
-def plane_shape(micrograph: Micrograph) -> tuple[int, int]:
-    """Rows and columns."""
-    pixels = first_plane(micrograph)
-    return pixels.shape[0], pixels.shape[1]
-
-
-def first_plane(micrograph: Micrograph) -> NDArray[Any]:
-    """The first plane of shape (Y, X) or (Y, X, 3)."""
-    axes = 3 if micrograph.rgb else 2
-    first: NDArray[Any] = micrograph.pixels.reshape(-1, *micrograph.pixels.shape[-axes:])[0]
-    return first
+    bar = None if keep_data_bar else find_data_bar(micrograph.planes[0])
+    return Field(micrograph.shape, bar, (region.corners,) if region else ())
 
 
 def label_files(paths: Iterable[Path]) -> list[Path]:
@@ -138,9 +121,3 @@ def _files_in(path: Path) -> list[Path]:
     if not inside:
         raise InputError(f"{path}: holds no image ({', '.join(IMAGE_SUFFIXES)})")
     return inside
-
-
-def _corners(box: Box) -> tuple[tuple[float, float], ...]:
-    # Half a pixel outwards: the polygon then holds just the pixels of the box.
-    top, left, bottom, right = box.top - 0.5, box.left - 0.5, box.bottom - 0.5, box.right - 0.5
-    return ((top, left), (top, right), (bottom, right), (bottom, left))

@@ -19,7 +19,6 @@ from .errors import InputError
 from .events import Events
 from .inputs import (
     PixelSizes,
-    first_plane,
     image_files,
     image_of_labels,
     measured_field,
@@ -29,11 +28,11 @@ from .io.files import replacing
 from .io.images import Micrograph
 from .io.labels import LabelImage, labels_path, read_labels, write_labels
 from .io.overlays import overlay, with_legend, with_scale_bar
-from .io.report import ReportField, ReportHead, write_report
 from .io.tables import write_csv, write_json, write_xlsx
 from .plane import as_plane
 from .quantification.measure import Quantification, quantify
 from .quantification.parameters import QuantifyParameters
+from .quantification.report import ReportField, ReportHead, write_report
 from .quantification.study import combine
 from .regions import Box
 from .segmentation.model import SegmentationModel
@@ -143,7 +142,7 @@ def quantify_file(
     picture = None
     if micrograph is not None:
         picture = overlay_picture(
-            first_plane(micrograph), labels.planes[0], labels.classes, labels.calibration
+            micrograph.planes[0], labels.planes[0], labels.classes, labels.calibration
         )
     return MeasuredImage(image_of_labels(path).stem, labels, result, picture)
 

@@ -34,6 +34,13 @@ class Box:
         """Index of the box in an image."""
         return slice(self.top, self.bottom), slice(self.left, self.right)
 
+    @property
+    def corners(self) -> Polygon:
+        """Polygon of the box as (row, column) vertices; it holds just the box's pixels."""
+        # Half a pixel outwards, since a pixel's centre has integer coordinates.
+        top, left, bottom, right = (edge - 0.5 for edge in self.to_list())
+        return ((top, left), (top, right), (bottom, right), (bottom, left))
+
     def to_list(self) -> list[int]:
         """JSON form: top, left, bottom, right."""
         return [self.top, self.left, self.bottom, self.right]

@@ -7,7 +7,8 @@ import torch
 
 from napari_metallography.classes import named_classes
 from napari_metallography.errors import InputError
-from napari_metallography.models.card import Network, Normalisation
+from napari_metallography.labelled import LabelledImage
+from napari_metallography.models.card import Network
 from napari_metallography.segmentation.model import load_model
 from napari_metallography.segmentation.networks import SegmentationNetwork
 from napari_metallography.training.recipe import SegmentationRecipe
@@ -18,8 +19,8 @@ from napari_metallography.training.results import (
     require_free,
     write_results,
 )
-from napari_metallography.training.samples import LabelledImage
 from napari_metallography.training.segmentation import TrainedNetwork, TrainingJob
+from napari_metallography.training.start import Start
 
 DESCRIPTION = Description(named_classes(["matrix", "carbide"]), "random", "discs")
 
@@ -31,9 +32,8 @@ def job() -> TrainingJob:
     return TrainingJob(
         images=[image],
         validation=[],
-        network=Network(architecture="unet", encoder="efficientnet-lite0"),
+        start=Start(Network(architecture="unet", encoder="efficientnet-lite0")),
         classes=2,
-        normalisation=Normalisation(),
         recipe=SegmentationRecipe(),
         device=torch.device("cpu"),
     )
@@ -41,7 +41,9 @@ def job() -> TrainingJob:
 
 @pytest.fixture
 def trained(job) -> TrainedNetwork:
-    return TrainedNetwork(SegmentationNetwork(job.network, 2), [{"iteration": 1, "loss": 0.5}], {})
+    return TrainedNetwork(
+        SegmentationNetwork(job.start.network, 2), [{"iteration": 1, "loss": 0.5}], {}
+    )
 
 
 def _write(path: Path, job: TrainingJob, trained: TrainedNetwork) -> None:

@@ -8,12 +8,13 @@ import torch
 from napari_metallography.classes import UNLABELLED
 from napari_metallography.errors import InputError
 from napari_metallography.events import TrainingStep, drain
-from napari_metallography.models.card import Network, Normalisation
+from napari_metallography.labelled import LabelledImage
+from napari_metallography.models.card import Network
 from napari_metallography.training import segmentation
 from napari_metallography.training.checkpoint import write_checkpoint
 from napari_metallography.training.recipe import PAPER, SegmentationRecipe
-from napari_metallography.training.samples import LabelledImage
 from napari_metallography.training.segmentation import TrainingJob, train
+from napari_metallography.training.start import Start
 
 RECIPE = SegmentationRecipe(
     iterations=4, batch_size=2, crop=32, zoom=1.2, validate_every=2, learning_rate=5e-3
@@ -35,9 +36,8 @@ def job(tmp_path: Path) -> TrainingJob:
     return TrainingJob(
         images=[_two_phases(1), _two_phases(2)],
         validation=[_two_phases(3)],
-        network=Network(architecture="unet", encoder="efficientnet-lite0"),
+        start=Start(Network(architecture="unet", encoder="efficientnet-lite0")),
         classes=2,
-        normalisation=Normalisation(),
         recipe=RECIPE,
         device=torch.device("cpu"),
         checkpoint=tmp_path / "model.checkpoint.safetensors",
@@ -76,7 +76,7 @@ def test_a_resumed_training_ends_with_the_weights_of_an_uninterrupted_one(
 ) -> None:
     # DeepLabV3+ has dropout: its draws must go on too, whatever else draws in between.
     network = Network(architecture=architecture, encoder="efficientnet-lite0")
-    job = replace(job, network=network)
+    job = replace(job, start=Start(network))
     whole = drain(train(replace(job, checkpoint=None)))
     events = train(job)
     while not (isinstance(event := next(events), TrainingStep) and event.iteration == 2):

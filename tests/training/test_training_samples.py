@@ -3,7 +3,8 @@ import pytest
 import torch
 
 from napari_metallography.classes import UNLABELLED
-from napari_metallography.training.samples import CropSampler, Geometry, LabelledImage, digest
+from napari_metallography.labelled import LabelledImage, digest
+from napari_metallography.training.samples import CropSampler, Geometry
 
 CPU = torch.device("cpu")
 

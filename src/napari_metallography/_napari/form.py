@@ -28,7 +28,7 @@ from magicgui.widgets import (
 from magicgui.widgets.bases import ValueWidget
 from napari.layers import Layer
 from napari.utils.notifications import show_error
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from qtpy.compat import isalive
 from qtpy.QtCore import QEvent, QObject, Qt
@@ -42,13 +42,12 @@ from qtpy.QtWidgets import (
     QStyledItemDelegate,
 )
 
-from ..errors import InputError
+from ..errors import InputError, Model, validated
 from ..events import Event, Events, Progress
 from . import settings
 from .worker import Run
 
 T = TypeVar("T")
-Model = TypeVar("Model", bound=BaseModel)
 
 HELP_PAGES = "https://napari-hub.org/plugins/napari-metallography"
 
@@ -104,12 +103,7 @@ def read(model: type[Model], fields: Mapping[str, ValueWidget[Any]], /, **others
         name: None if _is_none(model.model_fields[name], widget.value) else widget.value
         for name, widget in fields.items()
     }
-    try:
-        return model(**(values | others))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = " ".join(_label(str(part)) for part in first["loc"])
-        raise InputError(f"{where}: {first['msg']}") from error
+    return validated(model, values | others, _label)
 
 
 def attribute_descriptions(model: type[BaseModel]) -> dict[str, str]:

@@ -156,7 +156,7 @@ def find_or_add_data_bar(viewer: ViewerModel, image: Image) -> Shapes | None:
     if bar is None:
         return None
     layer = Shapes(
-        [_corners(bar)],
+        [np.asarray(bar.corners)],
         shape_type="rectangle",
         name=name,
         edge_color="#d55e00",
@@ -280,12 +280,6 @@ def _first_plane(image: Image) -> NDArray[Any]:
     array, rgb = snapshot(image)
     leading = len(array.shape) - (3 if rgb else 2)
     return np.asarray(array[(0,) * leading])
-
-
-def _corners(box: Box) -> NDArray[np.float64]:
-    # Pixel centres have integer coordinates, so that the box reaches half a pixel beyond them.
-    top, left, bottom, right = (edge - 0.5 for edge in box.to_list())
-    return np.array([(top, left), (top, right), (bottom, right), (bottom, left)])
 
 
 def _polygons(shapes: Shapes, image: Image) -> list[Polygon]:

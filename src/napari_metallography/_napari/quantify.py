@@ -32,12 +32,12 @@ from ..classes import PhaseClass
 from ..errors import InputError
 from ..events import Events
 from ..io.labels import LabelImage
-from ..io.report import ReportField, ReportHead, write_report
 from ..io.tables import write_csv, write_xlsx
 from ..pipeline import MeasuredImage, overlay_picture, provenance_table
 from ..plane import ArrayLike
 from ..quantification.measure import Quantification, quantify
 from ..quantification.parameters import QuantifyParameters
+from ..quantification.report import ReportField, ReportHead, write_report
 from ..quantification.statistics import ONE_FIELD
 from ..quantification.study import combine
 from ..regions import Field

@@ -7,9 +7,18 @@ from typing import Annotated
 
 import typer
 
+from ..errors import validated
 from . import terminal
-from .options import Device, DeviceName, Index, PixelSize, pixel_sizes, stems
-from .segment import Mode
+from .options import (
+    Device,
+    DeviceName,
+    Index,
+    Mode,
+    PixelSize,
+    pixel_sizes,
+    prediction_settings,
+    stems,
+)
 
 
 def evaluate_segmentation(
@@ -37,22 +46,21 @@ def evaluate_segmentation(
     from ..evaluation.segmentation import ImageScore, evaluate
     from ..io.overlays import error_map, write_png
     from ..io.tables import write_json
+    from ..labelled import LabelledImage, read_labelled_folder
     from ..segmentation.model import load_model
-    from ..segmentation.prediction import PAPER_SCALES, PredictionParameters
     from ..segmentation.segment import SegmentParameters
-    from ..training.folders import read_labelled_folder
-    from ..training.samples import LabelledImage
 
     loaded = load_model(model)
     pairs, _ = read_labelled_folder(
         images, labels, ignore=ignore, sizes=pixel_sizes(pixel_size, index), stems=stems(split)
     )
-    parameters = SegmentParameters(
-        device=device.value,
-        resample=resample,
-        prediction=PredictionParameters(
-            mode=mode.value, flips=flips, scales=PAPER_SCALES if multi_scale else (1.0,)
-        ),
+    parameters = validated(
+        SegmentParameters,
+        {
+            "device": device.value,
+            "resample": resample,
+            "prediction": prediction_settings(mode, flips=flips, multi_scale=multi_scale),
+        },
     )
 
     def keep(image: LabelledImage, score: ImageScore) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -25,6 +25,13 @@ class DeviceName(StrEnum):
     auto = "auto"
     cpu = "cpu"
     cuda = "cuda"
+
+
+class Mode(StrEnum):
+    """How a network is applied."""
+
+    fast = "fast"
+    paper = "paper"
 
 
 Output = Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.")]
@@ -49,6 +56,17 @@ def pixel_sizes(stated_um: float | None, index: Path | None) -> PixelSizes:
     if stated_um is not None and not stated_um > 0:
         raise InputError(f"--pixel-size {stated_um}: a pixel size is larger than zero")
     return PixelSizes(stated_um, ImageIndex.read(index) if index else None)
+
+
+def prediction_settings(mode: Mode, *, flips: bool, multi_scale: bool) -> dict[str, Any]:
+    """Values of `PredictionParameters` from the three options."""
+    from ..segmentation.prediction import PAPER_SCALES
+
+    return {
+        "mode": mode.value,
+        "flips": flips,
+        "scales": PAPER_SCALES if multi_scale else (1.0,),
+    }
 
 
 def box(text: str | None) -> Box | None:

@@ -8,18 +8,20 @@ from typing import Annotated
 
 import typer
 
-from ..errors import InputError
+from ..errors import validated
 from . import terminal
 from .options import (
     Device,
     DeviceName,
     Index,
+    Mode,
     Output,
     PixelSize,
     box,
     each,
     fail_if,
     pixel_sizes,
+    prediction_settings,
 )
 
 
@@ -28,13 +30,6 @@ class Method(StrEnum):
 
     model = "model"
     threshold = "threshold"
-
-
-class Mode(StrEnum):
-    """How a network is applied."""
-
-    fast = "fast"
-    paper = "paper"
 
 
 class Phase(StrEnum):
@@ -83,42 +78,36 @@ def segment(
 ) -> None:
     """Segment images; write <stem>_labels.tif for each, and summary.csv."""
     import pandas as pd
-    from pydantic import ValidationError
 
     from ..inputs import image_files, require_distinct_stems
     from ..io.tables import write_csv
     from ..pipeline import phase_rows, segment_file
     from ..segmentation.model import load_model
-    from ..segmentation.prediction import PAPER_SCALES, PredictionParameters
     from ..segmentation.segment import SegmentParameters
-    from ..segmentation.thresholding import ThresholdParameters
 
     files = image_files(images)
     require_distinct_stems(files)
     only = box(region)
     sizes = pixel_sizes(pixel_size, index)
-    try:
-        parameters = SegmentParameters(
-            method=method.value,
-            model=model,
-            device=device.value,
-            resample=resample,
-            uncertainty=uncertainty,
-            prediction=PredictionParameters(
-                mode=mode.value, flips=flips, scales=PAPER_SCALES if multi_scale else (1.0,)
-            ),
-            threshold=ThresholdParameters(
-                method="otsu" if threshold is None else "manual",
-                value=threshold,
-                phase=phase.value,
-                shading_px=shading,
-                smoothing_px=smoothing,
-                smallest_area_px=smallest_area,
-            ),
-        )
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise InputError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    parameters = validated(
+        SegmentParameters,
+        {
+            "method": method.value,
+            "model": model,
+            "device": device.value,
+            "resample": resample,
+            "uncertainty": uncertainty,
+            "prediction": prediction_settings(mode, flips=flips, multi_scale=multi_scale),
+            "threshold": {
+                "method": "otsu" if threshold is None else "manual",
+                "value": threshold,
+                "phase": phase.value,
+                "shading_px": shading,
+                "smoothing_px": smoothing,
+                "smallest_area_px": smallest_area,
+            },
+        },
+    )
     loaded = load_model(model) if method is Method.model else None
 
     def work(path: Path) -> list[dict[str, object]]:

@@ -5,22 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import InputError
+from ..errors import InputError, validated
 from . import terminal
 from .options import Device, DeviceName, Index, PixelSize, pixel_sizes, stems
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
-
-    from ..segmentation.model import SegmentationModel
+    from ..labelled import LabelledImage
     from ..training.recipe import SegmentationRecipe
-    from ..training.samples import LabelledImage
-
-Model = TypeVar("Model", bound="BaseModel")
 
 
 class Architecture(StrEnum):
@@ -89,8 +84,9 @@ def train_segmentation(
 ) -> None:
     """Train a segmentation model; write it with history.csv and training.json beside it."""
     from ..devices import choose_device
+    from ..labelled import classes_or_default, read_labelled_folder
+    from ..models.card import Network
     from ..segmentation.model import load_model
-    from ..training.folders import classes_or_default, read_labelled_folder
     from ..training.results import (
         Description,
         checkpoint_path,
@@ -99,6 +95,7 @@ def train_segmentation(
         write_results,
     )
     from ..training.segmentation import TrainingJob, train
+    from ..training.start import from_model, new_network
 
     require_free(output, resume=resume)
     sizes = pixel_sizes(pixel_size, index)
@@ -114,26 +111,27 @@ def train_segmentation(
             sizes=sizes,
             stems=stems(val_split),
         )
-    fresh = {
-        "--classes": classes,
-        "--architecture": architecture,
-        "--encoder": encoder,
-        "--encoder-weights": encoder_weights,
-        "--enlargement": enlargement,
-    }
     if start_from:
-        _require_none(fresh)
+        _require_none(
+            {
+                "--classes": classes,
+                "--architecture": architecture,
+                "--encoder": encoder,
+                "--encoder-weights": encoder_weights,
+                "--enlargement": enlargement,
+            }
+        )
         parent = load_model(start_from)
-        phases, start = parent.card.classes, _start_from(parent)
+        phases, start = parent.card.classes, from_model(parent)
     else:
         names = [name.strip() for name in classes.split(",")] if classes else []
         phases = classes_or_default(names, found, training)
-        start = _fresh_start(
-            architecture.value if architecture else "unet",
-            encoder or "efficientnet-lite0",
-            encoder_weights or "imagenet",
-            1.0 if enlargement is None else enlargement,
-        )
+        network = {
+            "architecture": architecture.value if architecture else "unet",
+            "encoder": encoder or "efficientnet-lite0",
+            "enlargement": 1.0 if enlargement is None else enlargement,
+        }
+        start = new_network(validated(Network, network), encoder_weights or "imagenet")
     changes = {
         "iterations": iterations,
         "batch_size": batch_size,
@@ -145,18 +143,16 @@ def train_segmentation(
     job = TrainingJob(
         images=training,
         validation=validation,
+        start=start,
         classes=len(phases),
         recipe=_recipe(recipe, changes),
         device=choose_device(device.value),
         checkpoint=checkpoint_path(output),
-        **start,
     )
     if resume and not checkpoint_path(output).exists():
         terminal.notice("there is no stopped training to go on with; starting anew")
     trained = terminal.follow(train(job, resume=resume), "training")
-    description = Description(
-        phases, job.encoder_weights, data_name or images.name, licence, attribution, half
-    )
+    description = Description(phases, data_name or images.name, licence, attribution, half)
     card = terminal.follow(finished(output.stem, job, trained, description), "validating")
     write_results(output, job, trained, card, description)
     scores = ", ".join(f"{name} {value:.4f}" for name, value in card.metrics.items())
@@ -169,45 +165,8 @@ def _require_none(fresh: Mapping[str, object]) -> None:
         raise InputError(f"{given[0]} cannot go with --start-from: the model settles it")
 
 
-def _start_from(parent: SegmentationModel) -> dict[str, Any]:
-    """What a training further takes from its model."""
-    return {
-        "network": parent.card.network,
-        "normalisation": parent.card.normalisation,
-        "encoder_weights": "those of the parent model",
-        "initial_state": parent.network.state_dict(),
-        "parent": parent.digest,
-    }
-
-
-def _fresh_start(
-    architecture: str, encoder: str, encoder_weights: str, enlargement: float
-) -> dict[str, Any]:
-    """A new network with its encoder's start."""
-    from ..models.card import Network
-    from ..segmentation.encoders import encoder_state, normalisation
-
-    network = {"architecture": architecture, "encoder": encoder, "enlargement": enlargement}
-    return {
-        "network": _validated(Network, network),
-        "normalisation": normalisation(encoder),
-        "encoder_weights": Path(encoder_weights).name,
-        "encoder_state": encoder_state(encoder, encoder_weights),
-    }
-
-
 def _recipe(name: Recipe, changes: dict[str, Any]) -> SegmentationRecipe:
     from ..training.recipe import RECIPES, SegmentationRecipe
 
     given = {key: value for key, value in changes.items() if value is not None}
-    return _validated(SegmentationRecipe, {**RECIPES[name.value].model_dump(), **given})
-
-
-def _validated(model: type[Model], values: dict[str, Any]) -> Model:
-    from pydantic import ValidationError
-
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise InputError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    return validated(SegmentationRecipe, {**RECIPES[name.value].model_dump(), **given})

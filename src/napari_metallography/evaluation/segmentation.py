@@ -13,9 +13,9 @@ from ..calibration import Calibration
 from ..classes import PhaseClass
 from ..errors import InputError
 from ..events import Event, Events, Notice, Progress, relayed
+from ..labelled import LabelledImage, check_labels
 from ..segmentation.model import SegmentationModel
 from ..segmentation.segment import SegmentParameters, segment
-from ..training.samples import LabelledImage, check_labels
 from .scores import (
     ParticleMatch,
     accuracy,

@@ -15,10 +15,10 @@ from ..errors import InputError
 from ..evaluation.segmentation import evaluate
 from ..events import Events
 from ..io.tables import write_csv, write_json
+from ..labelled import LabelledImage, digest
 from ..models.card import DataSource, ModelCard
 from ..segmentation.model import SegmentationModel, save_model
 from ..segmentation.segment import SegmentParameters
-from .samples import LabelledImage, digest
 from .segmentation import TrainedNetwork, TrainingJob
 
 
@@ -27,7 +27,6 @@ class Description:
     """What a model card says beyond the training itself."""
 
     classes: tuple[PhaseClass, ...]
-    encoder_weights: str
     data_name: str
     licence: str = "unstated"
     attribution: str = ""
@@ -102,9 +101,9 @@ def model_card(name: str, job: TrainingJob, description: Description) -> ModelCa
     return ModelCard(
         name=name,
         task="segmentation",
-        network=job.network,
+        network=job.start.network,
         classes=description.classes,
-        normalisation=job.normalisation,
+        normalisation=job.start.normalisation,
         pixel_size_um=(min(sizes), max(sizes)) if len(sizes) == len(job.images) else None,
         data=DataSource(
             name=description.data_name,
@@ -115,10 +114,10 @@ def model_card(name: str, job: TrainingJob, description: Description) -> ModelCa
         ),
         training={
             **job.recipe.model_dump(),
-            "encoder_weights": Path(description.encoder_weights).name,
+            "encoder_weights": job.start.encoder_weights,
             "device": job.device.type,
         },
-        parent=job.parent,
+        parent=job.start.parent,
         storage="float16" if description.half_precision else "float32",
     )
 
@@ -145,7 +144,6 @@ def _scores_for_card(scores: dict[str, Any]) -> dict[str, Any]:
 def _report(job: TrainingJob, trained: TrainedNetwork, description: Description) -> dict[str, Any]:
     return {
         **job.settings(),
-        "encoder_weights": Path(description.encoder_weights).name,
         "training_images": [_row(image) for image in job.images],
         "validation_images": [_row(image) for image in job.validation],
         "validation": trained.metrics,
@@ -163,4 +161,9 @@ def _row(image: LabelledImage) -> dict[str, Any]:
 
 
 def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor()
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
+
+
+def _processor() -> str:
+    """Name of the processor; some systems know only its architecture."""
+    return platform.processor() or platform.machine()

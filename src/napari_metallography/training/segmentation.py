@@ -12,21 +12,22 @@ from typing import Any
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor, nn
+from torch import nn
 
 from ..devices import device_errors
 from ..errors import InputError
 from ..evaluation.scores import confusion_matrix, intersection_over_union, mean_iou
 from ..events import Events, Progress, TrainingStep, relayed
-from ..models.card import Network, Normalisation
+from ..labelled import LabelledImage, check_labels, digest
 from ..plane import as_plane
-from ..segmentation.networks import SegmentationNetwork, load_encoder
+from ..segmentation.networks import SegmentationNetwork
 from ..segmentation.prediction import PredictionParameters, Predictor, predict
 from . import augmentation
 from .checkpoint import TrainingState, fingerprint, restore_checkpoint, write_checkpoint
 from .losses import LOSSES
 from .recipe import SegmentationRecipe
-from .samples import CropSampler, Geometry, LabelledImage, check_labels, digest
+from .samples import CropSampler, Geometry
+from .start import Start
 
 _CHECKPOINT_EVERY = 25
 _STRETCH = 1.25
@@ -38,42 +39,29 @@ class TrainingJob:
 
     Attributes
     ----------
-    encoder_weights
-        What they are called, for the record.
-    encoder_state
-        Tensors to start the encoder from; None starts it at random.
-    initial_state
-        Tensors to start the whole network from, when a model is trained further.
-    parent
-        Digest of that model.
     checkpoint
         File that lets the training go on after a stop; removed by whoever keeps the result.
     """
 
     images: Sequence[LabelledImage]
     validation: Sequence[LabelledImage]
-    network: Network
+    start: Start
     classes: int
-    normalisation: Normalisation
     recipe: SegmentationRecipe
     device: torch.device
-    encoder_weights: str = "random"
-    encoder_state: dict[str, Tensor] | None = None
-    initial_state: dict[str, Tensor] | None = None
-    parent: str | None = None
     checkpoint: Path | None = None
 
     def settings(self) -> dict[str, Any]:
         """All that determines the result."""
         return {
             "data": digest(self.images),
-            "network": self.network.model_dump(),
+            "network": self.start.network.model_dump(),
             "classes": self.classes,
-            "normalisation": self.normalisation.model_dump(),
-            "encoder_weights": self.encoder_weights,
+            "normalisation": self.start.normalisation.model_dump(),
+            "encoder_weights": self.start.encoder_weights,
             "device": self.device.type,
             "recipe": self.recipe.model_dump(),
-            "parent": self.parent,
+            "parent": self.start.parent,
         }
 
 
@@ -161,7 +149,7 @@ def validate(
     network: SegmentationNetwork, job: TrainingJob, iteration: int = 0
 ) -> Events[dict[str, float]]:
     """Mean IoU and IoU by class over the validation images, in "fast" mode without averaging."""
-    predictor = Predictor(network, job.normalisation, job.classes, job.device)
+    predictor = Predictor(network, job.start.normalisation, job.classes, job.device)
     waiting = Progress(iteration, job.recipe.iterations, "iterations")
     confusion = np.zeros((job.classes, job.classes), np.int64)
     for image in job.validation:
@@ -196,8 +184,8 @@ class _Step:
         self._sampler = CropSampler(job.images, geometry, job.device)
         self._recipe = recipe
         self._loss = LOSSES[job.recipe.loss]
-        self._mean = torch.tensor(job.normalisation.mean, device=job.device).view(1, 3, 1, 1)
-        self._std = torch.tensor(job.normalisation.std, device=job.device).view(1, 3, 1, 1)
+        self._mean = torch.tensor(job.start.normalisation.mean, device=job.device).view(1, 3, 1, 1)
+        self._std = torch.tensor(job.start.normalisation.std, device=job.device).view(1, 3, 1, 1)
 
     def run(self, state: TrainingState) -> dict[str, Any]:
         """One step of gradient descent; returns its row of history."""
@@ -247,13 +235,10 @@ def _initial_state(job: TrainingJob) -> TrainingState:
     on_gpu = job.device.type == "cuda"
     with torch.random.fork_rng(devices=[torch.cuda.current_device()] if on_gpu else []):
         torch.manual_seed(job.recipe.seed)
-        network = SegmentationNetwork(job.network, job.classes)
+        network = SegmentationNetwork(job.start.network, job.classes)
         global_random = torch.get_rng_state()
         device_random = torch.cuda.get_rng_state() if on_gpu else None
-    if job.encoder_state is not None:
-        load_encoder(network, job.encoder_state)
-    if job.initial_state is not None:
-        network.load_state_dict(job.initial_state)
+    job.start.apply(network)
     network.to(job.device).to(memory_format=torch.channels_last)
     return TrainingState(
         network=network,

@@ -1,16 +1,18 @@
-"""Training and evaluation data from folders: images and labels of the same stem."""
+"""Images with their truth: what trains a model and what it is scored against."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..classes import UNLABELLED, PhaseClass, named_classes
-from ..errors import InputError
-from ..inputs import (
+from .classes import UNLABELLED, PhaseClass, named_classes
+from .errors import InputError
+from .inputs import (
     PixelSizes,
     image_files,
     image_of_labels,
@@ -19,10 +21,72 @@ from ..inputs import (
     read_image,
     require_distinct_stems,
 )
-from ..io.labels import LabelImage, read_labels
-from ..plane import as_plane
-from ..regions import Field
-from .samples import LabelledImage
+from .io.labels import LabelImage, read_labels
+from .plane import as_plane
+from .regions import Field
+
+
+@dataclass(frozen=True)
+class LabelledImage:
+    """An image with its truth.
+
+    Attributes
+    ----------
+    name
+        For messages and the model card.
+    pixels
+        (Y, X, 3) uint8.
+    labels
+        (Y, X) uint8 class indices, 255 where unlabelled (the data bar included).
+    pixel_size_um
+        None when unknown.
+    specimen
+        Images of one specimen belong on one side of a split; empty when unknown.
+    measured
+        The image less its data bar; None means all of it.
+    """
+
+    name: str
+    pixels: NDArray[np.uint8]
+    labels: NDArray[np.uint8]
+    pixel_size_um: float | None = None
+    specimen: str = ""
+    measured: Field | None = None
+
+    @property
+    def field(self) -> Field:
+        """The image less its data bar."""
+        return self.measured or Field(self.labels.shape)
+
+
+def check_labels(images: Sequence[LabelledImage], classes: int) -> None:
+    """Refuse labels that do not fit their image or name a class that does not exist."""
+    if not images:
+        raise InputError("there is no image to train on")
+    for image in images:
+        if image.labels.shape != image.pixels.shape[:2]:
+            raise InputError(
+                f"{image.name}: image {image.pixels.shape[:2]} and labels {image.labels.shape} "
+                "differ in size"
+            )
+        known = image.labels[image.labels != UNLABELLED]
+        if known.size and int(known.max()) >= classes:
+            raise InputError(
+                f"{image.name}: label {int(known.max())}, but the {classes} classes are "
+                f"0 to {classes - 1}"
+            )
+    if all((image.labels == UNLABELLED).all() for image in images):
+        raise InputError("no pixel is labelled")
+
+
+def digest(images: Sequence[LabelledImage]) -> str:
+    """SHA-256 over the sizes, pixels and labels of the images, in their order."""
+    whole = hashlib.sha256()
+    for image in images:
+        whole.update(repr(image.labels.shape).encode())
+        whole.update(image.pixels.tobytes())
+        whole.update(image.labels.tobytes())
+    return whole.hexdigest()
 
 
 def read_labelled_folder(

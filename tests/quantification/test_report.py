@@ -14,7 +14,9 @@ from napari_metallography.calibration import Calibration
 from napari_metallography.classes import named_classes
 from napari_metallography.errors import InputError
 from napari_metallography.events import drain
-from napari_metallography.io.report import (
+from napari_metallography.quantification.measure import quantify
+from napari_metallography.quantification.parameters import QuantifyParameters
+from napari_metallography.quantification.report import (
     ReportField,
     ReportHead,
     number,
@@ -22,8 +24,6 @@ from napari_metallography.io.report import (
     size_histogram,
     write_report,
 )
-from napari_metallography.quantification.measure import quantify
-from napari_metallography.quantification.parameters import QuantifyParameters
 from napari_metallography.quantification.study import combine
 from napari_metallography.regions import Field
 

@@ -21,8 +21,8 @@ from PIL import Image
 
 from .. import __version__
 from ..calibration import Calibration
-from ..quantification.study import Study
-from .files import write_text
+from ..io.files import write_text
+from .study import Study
 
 _LONGEST_SIDE_PX = 1400
 _MOST_BINS = 40
