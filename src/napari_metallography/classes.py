@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from .errors import InputError
+
 UNLABELLED = 255
 """Class index of an unlabelled pixel in files, tensors and tables."""
 
@@ -36,6 +38,30 @@ def named_classes(names: Sequence[str]) -> tuple[PhaseClass, ...]:
         PhaseClass(name=name, colour=PALETTE[index % len(PALETTE)])
         for index, name in enumerate(names)
     )
+
+
+def require_same_classes(
+    first: Sequence[str], second: Sequence[str], *, first_of: str, second_of: str
+) -> None:
+    """Refuse two lists of class names that differ in names or order; an empty one is unknown.
+
+    Parameters
+    ----------
+    first, second
+        Names from index 0.
+    first_of, second_of
+        Whose they are, for the message: "the labels in /data", "model steel".
+
+    Raises
+    ------
+    InputError
+        Shows both lists in one line.
+    """
+    if first and second and list(first) != list(second):
+        raise InputError(
+            f"the classes differ: {first_of}: {', '.join(first)}; {second_of}: "
+            f"{', '.join(second)}; use the same names in the same order"
+        )
 
 
 def indices_to_layer(indices: NDArray[np.integer]) -> NDArray[np.uint8]:

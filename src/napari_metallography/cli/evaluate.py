@@ -43,6 +43,7 @@ def evaluate_segmentation(
     device: Device = DeviceName.auto,
 ) -> None:
     """Score a segmentation model; write mIoU, IoU by class, accuracy and particle scores."""
+    from ..classes import require_same_classes
     from ..evaluation.segmentation import ImageScore, evaluate
     from ..io.overlays import error_map, write_png
     from ..io.tables import write_json
@@ -51,8 +52,14 @@ def evaluate_segmentation(
     from ..segmentation.segment import SegmentParameters
 
     loaded = load_model(model)
-    pairs, _ = read_labelled_folder(
+    pairs, named = read_labelled_folder(
         images, labels, ignore=ignore, sizes=pixel_sizes(pixel_size, index), stems=stems(split)
+    )
+    require_same_classes(
+        [phase.name for phase in named],
+        [phase.name for phase in loaded.card.classes],
+        first_of=f"the labels in {labels}",
+        second_of=f"model {loaded.card.name}",
     )
     parameters = validated(
         SegmentParameters,
