@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import shutil
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -368,6 +369,40 @@ def test_own_labels_are_refused(tmp_path):
     )
     write_labels(tmp_path / "a_labels.tif", labels)
     assert "a label image, not a micrograph" in _refusal(tmp_path / "a_labels.tif")
+
+
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [
+        ("a.tif", "open"),
+        ("a.png", "open"),
+        ("index.csv", "open"),
+        ("a.tif", "is_file"),
+    ],
+)
+def test_files_that_may_not_be_read_are_refused_as_such(tmp_path, name, method, monkeypatch):
+    path = tmp_path / ("a.tif" if name == "index.csv" else name)
+    Image.fromarray(_GREY).save(path)
+    (tmp_path / "index.csv").write_text("image\na.tif\n")
+    original = getattr(Path, method)
+
+    def refuse(self, *arguments, **options):
+        if self.name == name:
+            raise PermissionError(13, "Permission denied", str(self))
+        return original(self, *arguments, **options)
+
+    monkeypatch.setattr(Path, method, refuse)
+    with pytest.raises(InputError, match=rf"{name}: cannot be read \(Permission denied\)$"):
+        read_micrograph(path)
+
+
+def test_a_tiff_that_may_not_be_opened_is_refused_as_such(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    tifffile.imwrite(tmp_path / "a.tif", _GREY)
+    monkeypatch.setattr(tifffile, "TiffFile", refuse)
+    assert "cannot be read (Permission denied)" in _refusal(tmp_path / "a.tif")
 
 
 def test_an_unusable_index_is_refused(tmp_path):

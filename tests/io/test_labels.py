@@ -18,7 +18,12 @@ from napari_metallography.classes import (
     named_classes,
 )
 from napari_metallography.errors import InputError
-from napari_metallography.io.labels import LabelImage, read_labels, write_labels
+from napari_metallography.io.labels import (
+    LabelImage,
+    is_label_image,
+    read_labels,
+    write_labels,
+)
 from napari_metallography.regions import Box, Field
 
 CLASSES = named_classes(["matrix", "carbide network", "Karbid – fein"])
@@ -57,6 +62,45 @@ def test_other_programs_see_colours_and_resolution(tmp_path: Path) -> None:
         assert tuple(page.colormap[:, 1] // 257) == CLASSES[1].rgb
         numerator, denominator = page.tags["XResolution"].value
         assert 1e4 / (numerator / denominator) == pytest.approx(0.2, rel=1e-6)
+
+
+def test_a_label_image_is_known_by_its_metadata(tmp_path: Path) -> None:
+    write_labels(tmp_path / "a.tif", _labels((3, 40, 50)))
+    assert is_label_image(tmp_path / "a.tif")
+    for description in (
+        "napari_metallography: labels",
+        '{"note": {"napari_metallography": "labels"}}',
+        '["napari_metallography", "labels"]',
+        "[" * 5000,
+    ):
+        tifffile.imwrite(tmp_path / "b.tif", np.eye(9, dtype=np.uint8), description=description)
+        assert not is_label_image(tmp_path / "b.tif")
+    Image.new("L", (4, 4)).save(tmp_path / "c.png")
+    (tmp_path / "d.tif").write_bytes(b"II*\0nonsense")
+    for path in (tmp_path / "c.png", tmp_path / "d.tif", tmp_path / "missing.tif", tmp_path):
+        assert not is_label_image(path)
+
+
+def test_the_content_of_labels_counts_not_the_suffix(tmp_path: Path) -> None:
+    labels = _labels((40, 50))
+    write_labels(tmp_path / "a.tif", labels)
+    (tmp_path / "a.tif").rename(tmp_path / "a.png")
+    assert read_labels(tmp_path / "a.png").classes == CLASSES
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.png"])
+def test_labels_that_may_not_be_read_are_refused_as_such(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.fromarray(np.eye(9, dtype=np.uint8)).save(tmp_path / name)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(tifffile, "TiffFile", refuse)
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(InputError, match=rf"{name}: cannot be read \(Permission denied\)$"):
+        read_labels(tmp_path / name)
 
 
 def test_a_foreign_image_is_taken_as_class_indices(tmp_path: Path) -> None:

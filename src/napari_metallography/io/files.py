@@ -54,14 +54,22 @@ def read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+        raise unreadable(path, error) from error
 
 
 def require_file(path: Path) -> None:
     """Raise `InputError` unless `path` is a non-empty file."""
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder; name the files in it")
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    if path.stat().st_size == 0:
-        raise InputError(f"{path}: the file is empty")
+    try:
+        if path.is_dir():
+            raise InputError(f"{path}: is a folder; name the files in it")
+        if not path.is_file():
+            raise InputError(f"{path}: no such file")
+        if path.stat().st_size == 0:
+            raise InputError(f"{path}: the file is empty")
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def unreadable(path: Path, error: OSError) -> InputError:
+    """What to raise when the system refuses to read `path`."""
+    return InputError(f"{path}: cannot be read ({error.strerror or error})")

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from ..calibration import Calibration
 from ..errors import InputError
-from .files import require_file
 from .index import ImageIndex, find_index
+from .labels import is_label_image
 from .raster import read_raster
-from .tiff import read_tiff
-from .vendor import is_tiff, vendor_metadata
+from .tiff import is_tiff, read_tiff
+from .vendor import vendor_metadata
 
 IMAGE_SUFFIXES: tuple[str, ...] = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp")
 """Suffixes of the images that can be read, in lower case."""
@@ -90,10 +90,12 @@ def read_micrograph(path: Path, index: ImageIndex | None = None) -> Micrograph:
         When the file is missing, empty, damaged, truncated, no image, or a label image; when the
         index.csv beside it is not usable.
     """
-    require_file(path)
+    tiff = is_tiff(path)
+    if tiff and is_label_image(path):
+        raise InputError(f"{path}: a label image, not a micrograph; name the image it was made of")
     if index is None:
         index = find_index(path)
-    pixels, rgb, notes = read_tiff(path) if is_tiff(path) else (*read_raster(path), {})
+    pixels, rgb, notes = read_tiff(path) if tiff else (*read_raster(path), {})
     calibration, metadata = vendor_metadata(path)
     row = index.lookup(path) if index is not None else None
     if row is not None:

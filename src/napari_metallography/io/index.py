@@ -12,7 +12,7 @@ from typing import Any
 
 from ..calibration import Calibration
 from ..errors import InputError
-from .files import require_file
+from .files import read_bytes
 
 INDEX_NAME = "index.csv"
 
@@ -86,13 +86,11 @@ class ImageIndex:
             When the file is missing or empty, has no column `image`, names an image twice, or
             holds a pixel size or G that is no number.
         """
-        require_file(path)
+        text = _text(read_bytes(path))
         try:
-            return cls(path, tuple(_rows(path, _text(path.read_bytes()))))
+            return cls(path, tuple(_rows(path, text)))
         except csv.Error as error:
             raise InputError(f"{path}: not a CSV table ({error})") from error
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
 
     def lookup(self, image: Path) -> IndexRow | None:
         """The row of an image: by path relative to the index, by file name, by stem.

@@ -19,8 +19,8 @@ from ..calibration import Calibration
 from ..classes import UNLABELLED, PhaseClass
 from ..errors import InputError
 from ..regions import Field
-from .files import replacing, require_file
-from .tiff import opened
+from .files import read_bytes, replacing, require_file
+from .tiff import is_tiff, opened
 
 _KEY = "napari_metallography"
 _MOST_FOREIGN_CLASSES = 32
@@ -91,6 +91,18 @@ def write_labels(path: Path, labels: LabelImage) -> None:
         )
 
 
+def is_label_image(path: Path) -> bool:
+    """Whether the metadata of a TIFF say that it holds class indices, as `write_labels` does.
+
+    False for what cannot be read: what is wrong with it is for its reader to say.
+    """
+    try:
+        with opened(path) as tiff:
+            return _states_labels(_json_object(tiff.pages.first.description))
+    except InputError:
+        return False
+
+
 def read_labels(path: Path) -> LabelImage:
     """Read labels: our own TIFF, or a foreign grey or palette image taken as class indices.
 
@@ -100,11 +112,11 @@ def read_labels(path: Path) -> LabelImage:
         When the file cannot be read, or is a micrograph rather than labels.
     """
     require_file(path)
-    if path.suffix.lower() in (".tif", ".tiff"):
+    if is_tiff(path):
         indices, description = _read_tiff(path)
     else:
         indices, description = _decode(path), {}
-    if description.get(_KEY) == "labels":
+    if _states_labels(description):
         return _own(path, indices, description)
     return _foreign(path, indices)
 
@@ -161,18 +173,23 @@ def _read_tiff(path: Path) -> tuple[NDArray[Any], dict[str, Any]]:
         return tiff.asarray(), _json_object(tiff.pages.first.description)
 
 
+def _states_labels(description: dict[str, Any]) -> bool:
+    return description.get(_KEY) == "labels"
+
+
 def _json_object(text: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
 
 
 def _decode(path: Path) -> NDArray[Any]:
     # By Pillow: of an image with a palette OpenCV gives the colours, and of one bit 0 and 255.
+    content = BytesIO(read_bytes(path))
     try:
-        with warnings.catch_warnings(), Image.open(BytesIO(path.read_bytes())) as image:
+        with warnings.catch_warnings(), Image.open(content) as image:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             steps = [_STRETCHED.get(str(tile[3]), 1) for tile in image.tile]
             pixels = np.asarray(image)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import BmpImagePlugin, ImageFile, JpegImagePlugin, PngImagePlugin
 
 from ..errors import InputError
+from .files import read_bytes
 from .palette import through_palette
 
 _FORMATS = (
@@ -31,7 +33,7 @@ def raster_shape(path: Path) -> tuple[int, int]:
         When the file is damaged or of another format.
     """
     try:
-        with _opened(path) as image:
+        with _opened(path, read_bytes(path)) as image:
             return image.height, image.width
     except InputError:
         raise
@@ -49,12 +51,13 @@ def read_raster(path: Path) -> tuple[NDArray[Any], bool]:
     InputError
         When the file is damaged, truncated or of another format.
     """
+    content = read_bytes(path)
     try:
-        with _opened(path) as image:
-            _check_extent(path, image)
+        with _opened(path, content) as image:
+            _check_extent(path, image, len(content))
             image.load()
-            if _is_deep_png(path):
-                return _deep_png(path)
+            if _is_deep_png(content):
+                return _deep_png(path, content)
             return _pixels(image)
     except InputError:
         raise
@@ -68,32 +71,27 @@ def _damaged(path: Path) -> InputError:
     return InputError(f"{path}: not an image that can be read, or a truncated one")
 
 
-def _opened(path: Path) -> ImageFile.ImageFile:
+def _opened(path: Path, content: bytes) -> ImageFile.ImageFile:
     # The format's own class, because Image.open refuses large images as an attack.
-    with path.open("rb") as file:
-        start = file.read(8)
     for signature, image_file in _FORMATS:
-        if start.startswith(signature):
-            return image_file(path)
+        if content.startswith(signature):
+            return image_file(BytesIO(content))
     raise InputError(f"{path}: not a TIFF, PNG, JPEG or BMP image; convert it to TIFF or PNG")
 
 
-def _check_extent(path: Path, image: ImageFile.ImageFile) -> None:
-    if image.width * image.height > _MOST_COMPRESSED * path.stat().st_size:
+def _check_extent(path: Path, image: ImageFile.ImageFile, size: int) -> None:
+    if image.width * image.height > _MOST_COMPRESSED * size:
         raise _damaged(path)
 
 
-def _is_deep_png(path: Path) -> bool:
-    with path.open("rb") as file:
-        header = file.read(26)
-    return header[1:4] == b"PNG" and header[24] == 16 and header[25] in _PNG_COLOUR_OR_ALPHA
+def _is_deep_png(content: bytes) -> bool:
+    return content[1:4] == b"PNG" and content[24] == 16 and content[25] in _PNG_COLOUR_OR_ALPHA
 
 
-def _deep_png(path: Path) -> tuple[NDArray[Any], bool]:
+def _deep_png(path: Path, content: bytes) -> tuple[NDArray[Any], bool]:
     # Pillow would cut 16-bit colours to 8 bits. From bytes: OpenCV's own file reading fails on
     # non-ASCII paths under Windows.
-    content = np.frombuffer(path.read_bytes(), np.uint8)
-    pixels = cv2.imdecode(content, cv2.IMREAD_UNCHANGED)
+    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None:
         raise _damaged(path)
     order = [2, 1, 0, 3][: pixels.shape[-1]]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,10 +15,10 @@ import tifffile
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from .files import require_file
+from .files import read_bytes, require_file, unreadable
 from .palette import through_palette
 
-SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """First bytes of a TIFF and of a BigTIFF."""
 
 _MAP_FROM_BYTES = 2**25
@@ -34,6 +33,22 @@ _READABLE_PHOTOMETRICS = (0, 1, 2, 3, 6)
 
 _opening: ContextVar[bool] = ContextVar("opening", default=False)
 logging.getLogger("tifffile").addFilter(lambda record: not _opening.get())
+
+
+def is_tiff(path: Path) -> bool:
+    """Whether the first bytes of a file are those of a TIFF.
+
+    Raises
+    ------
+    InputError
+        When `path` is no file, is empty or cannot be read.
+    """
+    require_file(path)
+    try:
+        with path.open("rb") as file:
+            return file.read(4) in _SIGNATURES
+    except OSError as error:
+        raise unreadable(path, error) from error
 
 
 @contextmanager
@@ -54,6 +69,8 @@ def opened(path: Path) -> Iterator[tifffile.TiffFile]:
         raise
     except MemoryError as error:
         raise InputError(f"{path}: too large for the memory of this computer") from error
+    except PermissionError as error:
+        raise unreadable(path, error) from error
     except Exception as error:
         raise InputError(f"{path}: not a TIFF that can be read, or a truncated one") from error
     finally:
@@ -70,11 +87,10 @@ def read_tiff(path: Path) -> tuple[NDArray[Any], bool, dict[str, Any]]:
     Raises
     ------
     InputError
-        When the file is damaged, holds labels, or holds no grey or colour values.
+        When the file is damaged or holds no grey or colour values.
     """
     with opened(path) as tiff:
         page, series = tiff.pages.first, tiff.series[0]
-        _refuse_labels(path, page.description)
         _refuse_photometric(path, int(page.photometric))
         _check_extent(path, series, tiff.filehandle.size)
         pixels, rgb = _pixels(path, page, series)
@@ -86,15 +102,6 @@ def _notes(tiff: tifffile.TiffFile) -> dict[str, Any]:
     if count == 1:
         return {}
     return {"series": f"the first of {count} of different size or type was read"}
-
-
-def _refuse_labels(path: Path, description: str) -> None:
-    try:
-        stated = json.loads(description)
-    except (ValueError, RecursionError):
-        return
-    if isinstance(stated, dict) and stated.get("napari_metallography") == "labels":
-        raise InputError(f"{path}: a label image, not a micrograph")
 
 
 def _refuse_photometric(path: Path, photometric: int) -> None:
@@ -196,7 +203,7 @@ def _by_opencv(path: Path, page: tifffile.TiffPage) -> tuple[NDArray[Any], bool]
     level = cv2.utils.logging.getLogLevel()
     cv2.utils.logging.setLogLevel(0)
     try:
-        content = np.frombuffer(path.read_bytes(), np.uint8)
+        content = np.frombuffer(read_bytes(path), np.uint8)
         _, planes = cv2.imdecodemulti(content, cv2.IMREAD_UNCHANGED)
     except cv2.error:
         planes = ()

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import tifffile
 
-from ..errors import InputError
-from .files import require_file
+from .files import require_file, unreadable
 from .raster import raster_shape
-from .tiff import SIGNATURES, opened
+from .tiff import is_tiff, opened
 from .vendors import (
     fei,
     gatan,
@@ -46,15 +45,6 @@ _SIDECAR_READERS = (jeol_sidecar, hitachi_sidecar, tescan_sidecar)
 _MOST_SIDECAR_BYTES = 2**18
 
 
-def is_tiff(path: Path) -> bool:
-    """Whether the file's first bytes are those of a TIFF."""
-    try:
-        with path.open("rb") as file:
-            return file.read(4) in SIGNATURES
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
-
-
 def vendor_metadata(path: Path) -> Reading:
     """Calibration and settings from an image's TIFF tags, else from a sidecar beside it.
 
@@ -72,7 +62,6 @@ def vendor_metadata(path: Path) -> Reading:
     InputError
         When the file is missing, empty or a damaged image.
     """
-    require_file(path)
     if not is_tiff(path):
         shape = raster_shape(path)
         return _from_sidecar(path, shape) or (None, {})
@@ -90,8 +79,11 @@ def vendor_metadata(path: Path) -> Reading:
 def read_sidecar(path: Path) -> Reading | None:
     """Calibration and settings from a JEOL, Hitachi or TESCAN text; None when it is none."""
     require_file(path)
-    with path.open("rb") as file:
-        text = _decoded(file.read(_MOST_SIDECAR_BYTES))
+    try:
+        with path.open("rb") as file:
+            text = _decoded(file.read(_MOST_SIDECAR_BYTES))
+    except OSError as error:
+        raise unreadable(path, error) from error
     readings = (read(text) for read in _SIDECAR_READERS)
     return next((reading for reading in readings if reading[1]), None)
 
