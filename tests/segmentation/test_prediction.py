@@ -169,7 +169,7 @@ def test_smaller_windows_are_tried_when_memory_runs_out(rng) -> None:
 
 
 def test_a_device_without_memory_is_reported(rng) -> None:
-    predictor = Predictor(Hungry(10), PLAIN, 3, CPU)  # type: ignore[arg-type]
+    predictor = Predictor(Hungry(64 * 64), PLAIN, 3, CPU)  # type: ignore[arg-type]
     image = _image(rng)
     with pytest.raises(DeviceError, match="memory"):
         drain(predict(as_plane(image), Field(image.shape), predictor, PredictionParameters()))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
+from torch.nn.functional import pad
 
 from .. import regions
 from ..classes import UNLABELLED
@@ -25,6 +26,7 @@ from ..devices import (
 from ..events import Events, Notice, Progress
 from ..models.card import Normalisation
 from ..plane import Plane
+from .folding import folded
 from .networks import SegmentationNetwork, resized
 from .tiling import Window, haloed, overlapping
 
@@ -99,6 +101,7 @@ class Predictor:
     flips: bool = False
     _mean: Tensor = field(init=False)
     _std: Tensor = field(init=False)
+    _ready: SegmentationNetwork = field(init=False)
 
     def __post_init__(self) -> None:
         for name in ("mean", "std"):
@@ -106,7 +109,8 @@ class Predictor:
             object.__setattr__(self, f"_{name}", values.view(1, 3, 1, 1))
         if self.device.type == "cpu":
             keep_freed_memory()
-        self.network.to(self.device).to(memory_format=torch.channels_last).eval()
+        network = folded(self.network).to(self.device)
+        object.__setattr__(self, "_ready", network.to(memory_format=torch.channels_last))
 
     @property
     def enlargement(self) -> float:
@@ -133,7 +137,7 @@ class Predictor:
         height, width = images.shape[-2:]
         factor = self.factor * scale
         size = max(1, round(height * factor)), max(1, round(width * factor))
-        logits = self.network(resized(images, size).flip(axes))
+        logits = self._ready(resized(images, size).flip(axes))
         return resized(logits.flip(axes), (height, width))
 
 
@@ -223,7 +227,7 @@ def _predict_tiled(
     frame = measured.frame()
     rows = overlapping(frame, 256, 128) if mode == "paper" else haloed(frame, area, _HALO)
     batch = _PAPER_BATCH if mode == "paper" else 1
-    canvas = _Canvas(plane.shape, frame, predictor.classes, with_uncertainty)
+    canvas = _Canvas(plane.shape, frame, predictor, with_uncertainty)
     total = sum(len(row) for row in rows)
     done = 0
     yield Progress(0, total, "windows")
@@ -252,7 +256,7 @@ def _predict_windows(
     if not windows:
         return
     pixels = np.stack([plane.rgb8(*window.seen.slices) for window in windows])
-    logits = predictor.logits(pixels).float().cpu().numpy()
+    logits = predictor.logits(pixels).float()
     for window, answer in zip(windows, logits, strict=True):
         canvas.add(window.used, answer[(slice(None), *window.inner)])
 
@@ -260,21 +264,26 @@ def _predict_windows(
 class _Canvas:
     """Sums of logits of the rows under way, and the finished rows' classes.
 
-    Only as many rows of logits are kept as the windows under way are high, so that memory grows
-    with the width of an image, not with its area.
+    Only as many rows of logits are kept, on the network's device, as the windows under way are
+    high, so that memory grows with the width of an image, not with its area.
     """
 
     def __init__(
-        self, shape: tuple[int, int], frame: regions.Box, classes: int, with_uncertainty: bool
+        self,
+        shape: tuple[int, int],
+        frame: regions.Box,
+        predictor: Predictor,
+        with_uncertainty: bool,
     ) -> None:
         self.indices = np.full(shape, UNLABELLED, np.uint8)
         self.uncertainty = np.zeros(shape, np.uint8) if with_uncertainty else None
         self._columns = slice(frame.left, frame.right)
         self._top = frame.top
-        self._sums = np.zeros((classes, 0, frame.shape[1]), np.float32)
-        self._counts = np.zeros((0, frame.shape[1]), np.float32)
+        width, device = frame.shape[1], predictor.device
+        self._sums = torch.zeros(predictor.classes, 0, width, device=device)
+        self._counts = torch.zeros(0, width, device=device)
 
-    def add(self, box: regions.Box, logits: NDArray[np.float32]) -> None:
+    def add(self, box: regions.Box, logits: Tensor) -> None:
         """Add the logits (classes, h, w) of a box."""
         self._grow_to(box.bottom)
         rows = slice(box.top - self._top, box.bottom - self._top)
@@ -287,24 +296,25 @@ class _Canvas:
         self._grow_to(bottom)
         height = bottom - self._top
         rows = slice(self._top, bottom)
-        logits = self._sums[:, :height] / np.maximum(self._counts[:height], np.float32(1))
-        self.indices[rows, self._columns] = logits.argmax(0)
+        sums = self._sums[:, :height]
+        # The largest sum is the largest mean; several times as fast as `argmax` over axis 0.
+        self.indices[rows, self._columns] = sums.max(0).indices.byte().cpu().numpy()
         if self.uncertainty is not None:
-            self.uncertainty[rows, self._columns] = _entropy(logits)
-        self._sums = self._sums[:, height:].copy()
-        self._counts = self._counts[height:].copy()
+            entropy = _entropy(sums / self._counts[:height].clamp(min=1))
+            self.uncertainty[rows, self._columns] = entropy.cpu().numpy()
+        self._sums = self._sums[:, height:].clone()
+        self._counts = self._counts[height:].clone()
         self._top = bottom
 
     def _grow_to(self, bottom: int) -> None:
         missing = bottom - self._top - self._counts.shape[0]
         if missing > 0:
-            self._sums = np.pad(self._sums, ((0, 0), (0, missing), (0, 0)))
-            self._counts = np.pad(self._counts, ((0, missing), (0, 0)))
+            self._sums = pad(self._sums, (0, 0, 0, missing))
+            self._counts = pad(self._counts, (0, 0, 0, missing))
 
 
-def _entropy(logits: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
-    """Entropy over axis 0 of the softmax, 0 to 255 = certain to even."""
-    log_probabilities = torch.from_numpy(logits).log_softmax(0)
+def _entropy(logits: Tensor) -> Tensor:
+    """Entropy over axis 0 of the softmax as uint8, 0 to 255 = certain to even."""
+    log_probabilities = logits.log_softmax(0)
     entropy = -(log_probabilities.exp() * log_probabilities).sum(0) / math.log(len(logits))
-    scaled: NDArray[np.uint8] = (entropy.clamp(0, 1) * 255).round().byte().numpy()
-    return scaled
+    return (entropy.clamp(0, 1) * 255).round().byte()
