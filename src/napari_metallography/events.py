@@ -7,6 +7,7 @@ it, closing it cancels it cleanly, and `yield from` composes it.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -52,24 +53,24 @@ def ignore(event: Event) -> None:
 
 def relayed(events: Events[T], change: Callable[[Event], Event | None]) -> Events[T]:
     """Run a part of a computation, each of its events changed or, where None, kept back."""
-    try:
+    with closing(events):
         while True:
-            if (event := change(next(events))) is not None:
-                yield event
-    except StopIteration as stop:
-        result: T = stop.value
-        return result
-    finally:
-        events.close()
+            try:
+                event = next(events)
+            except StopIteration as stop:
+                result: T = stop.value
+                return result
+            if (changed := change(event)) is not None:
+                yield changed
 
 
 def drain(events: Events[T], on_event: Callable[[Event], None] = ignore) -> T:
     """Run a computation to its end, hand each event to `on_event` and return the result."""
-    try:
+    with closing(events):
         while True:
-            on_event(next(events))
-    except StopIteration as stop:
-        result: T = stop.value
-        return result
-    finally:
-        events.close()
+            try:
+                event = next(events)
+            except StopIteration as stop:
+                result: T = stop.value
+                return result
+            on_event(event)

@@ -31,16 +31,17 @@ def focal(logits: Tensor, labels: Tensor, alpha: float = 0.25, gamma: float = 2.
 
 
 def cross_entropy_and_dice(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy plus one minus the mean soft Dice of the classes in the batch.
+    """Cross-entropy plus one minus the mean soft Dice of the classes among the labels.
 
-    Shapes as in `focal`. Dice counters the imbalance between matrix and fine particles.
+    Shapes as in `focal`. Dice counters the imbalance between matrix and fine particles. Zero
+    where nothing is labelled, as `focal` is.
     """
     known = labels != UNLABELLED
     total = cross_entropy(logits, labels, ignore_index=UNLABELLED, reduction="none").sum()
-    return total / known.sum().clamp(min=1) + 1 - _mean_dice(logits, labels, known)
+    return total / known.sum().clamp(min=1) + _dice_loss(logits, labels, known)
 
 
-def _mean_dice(logits: Tensor, labels: Tensor, known: Tensor) -> Tensor:
+def _dice_loss(logits: Tensor, labels: Tensor, known: Tensor) -> Tensor:
     classes = logits.shape[1]
     probabilities = logits.softmax(1) * known[:, None]
     truth = one_hot(torch.where(known, labels, 0), classes).movedim(-1, 1) * known[:, None]
@@ -48,7 +49,7 @@ def _mean_dice(logits: Tensor, labels: Tensor, known: Tensor) -> Tensor:
     sizes = truth.sum(axes)
     dice = 2 * (probabilities * truth).sum(axes) / (probabilities.sum(axes) + sizes).clamp(min=1)
     present = sizes > 0
-    return (dice * present).sum() / present.sum().clamp(min=1)
+    return ((1 - dice) * present).sum() / present.sum().clamp(min=1)
 
 
 LOSSES: dict[str, Loss] = {
