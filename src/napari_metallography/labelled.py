@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .classes import UNLABELLED, PhaseClass, named_classes
+from .classes import UNLABELLED, PhaseClass, named_classes, require_same_classes
 from .errors import InputError
 from .inputs import (
     PixelSizes,
@@ -62,7 +62,7 @@ class LabelledImage:
 def check_labels(images: Sequence[LabelledImage], classes: int) -> None:
     """Refuse labels that do not fit their image or name a class that does not exist."""
     if not images:
-        raise InputError("there is no image to train on")
+        raise InputError("there is no labelled image")
     for image in images:
         if image.labels.shape != image.pixels.shape[:2]:
             raise InputError(
@@ -111,12 +111,13 @@ def read_labelled_folder(
     list of LabelledImage
         The data bar, where there is one, is unlabelled.
     tuple of PhaseClass
-        As the label files name them; empty when they do not.
+        As the first label file with names has them; empty when none has.
 
     Raises
     ------
     InputError
-        When a folder or a pair is missing or a file cannot be used.
+        When a folder or a pair is missing, a file cannot be used, or two label files name
+        different classes.
     """
     for folder in (images, labels):
         if not folder.is_dir():
@@ -132,10 +133,9 @@ def read_labelled_folder(
         if stem not in image_paths or stem not in label_paths:
             raise InputError(f"'{stem}' has no image in {images} or no labels in {labels}")
     pairs = [_read_pair(image_paths[s], label_paths[s], ignore, sizes) for s in wanted]
-    classes = {labels.classes for _, labels in pairs if labels.classes}
-    if len(classes) > 1:
-        raise InputError(f"the label files in {labels} name different classes")
-    return [image for image, _ in pairs], next(iter(classes), ())
+    return [image for image, _ in pairs], _common_classes(
+        [(label_paths[stem].name, read) for stem, (_, read) in zip(wanted, pairs, strict=True)]
+    )
 
 
 def class_count(images: Sequence[LabelledImage]) -> int:
@@ -151,6 +151,21 @@ def classes_or_default(
     if names:
         return named_classes(names)
     return tuple(found) or named_classes([f"class {i}" for i in range(class_count(images))])
+
+
+def _common_classes(files: Sequence[tuple[str, LabelImage]]) -> tuple[PhaseClass, ...]:
+    named = [(name, labels.classes) for name, labels in files if labels.classes]
+    if not named:
+        return ()
+    first_name, first = named[0]
+    for name, classes in named[1:]:
+        require_same_classes(
+            [phase.name for phase in first],
+            [phase.name for phase in classes],
+            first_of=first_name,
+            second_of=name,
+        )
+    return first
 
 
 def _read_pair(

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from napari_metallography.classes import UNLABELLED
-from napari_metallography.labelled import LabelledImage, digest
+from napari_metallography.labelled import LabelledImage
 from napari_metallography.training.samples import CropSampler, Geometry
 
 CPU = torch.device("cpu")
@@ -71,13 +71,3 @@ def test_no_class_takes_more_than_its_share_where_that_can_be(random) -> None:
         return float(((share >= 0.25) & (share <= 0.75)).float().mean())
 
     assert balanced(crops) > balanced(any_crops) + 0.3
-
-
-def test_the_digest_knows_shape_content_and_order() -> None:
-    def blank(*shape: int) -> LabelledImage:
-        return LabelledImage("x", np.zeros((*shape, 3), np.uint8), np.zeros(shape, np.uint8))
-
-    one, other = blank(2, 8), blank(4, 4)
-    assert digest([one]) != digest([other])
-    assert digest([one, other]) != digest([other, one])
-    assert digest([one]) == digest([blank(2, 8)])
