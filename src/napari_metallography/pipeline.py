@@ -23,6 +23,7 @@ from .inputs import (
     image_of_labels,
     measured_field,
     read_image,
+    require_grey_values,
 )
 from .io.files import replacing
 from .io.images import Micrograph
@@ -50,7 +51,12 @@ def segment_file(
     model: SegmentationModel | None = None,
 ) -> Events[LabelImage]:
     """Segment a file and write `<stem>_labels.tif` (and `<stem>_uncertainty.tif` if asked for)."""
+    target = labels_path(folder, path)
+    if target.resolve() == path.resolve():
+        raise InputError(f"{path}: the result would overwrite its input; choose another folder")
     micrograph = read_image(path, sizes)
+    if parameters.method == "model":
+        require_grey_values(micrograph)
     measured = measured_field(micrograph, keep_data_bar=keep_data_bar, region=region)
     result = yield from segment(
         micrograph.pixels,
@@ -65,13 +71,10 @@ def segment_file(
     labels = LabelImage(
         result.indices, result.classes, micrograph.calibration, measured, provenance
     )
-    target = labels_path(folder, path)
-    if target.resolve() == path.resolve():
-        raise InputError(f"{path}: the result would overwrite its input; choose another folder")
     write_labels(target, labels)
     if result.uncertainty is not None:
-        target = folder / f"{path.stem}_uncertainty.tif"
-        _write_uncertainty(target, result.uncertainty, labels.calibration)
+        beside = folder / f"{path.stem}_uncertainty.tif"
+        _write_uncertainty(beside, result.uncertainty, labels.calibration)
     return labels
 
 
@@ -100,7 +103,10 @@ def phase_rows(name: str, labels: LabelImage) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class MeasuredImage:
-    """A measured label file, with its overlay when the image is at hand."""
+    """A measured label file, with its overlay when the image is at hand.
+
+    `name` is the image's file name where it is known, else that of the labels without "_labels".
+    """
 
     name: str
     labels: LabelImage
@@ -144,13 +150,14 @@ def quantify_file(
         picture = overlay_picture(
             micrograph.planes[0], labels.planes[0], labels.classes, labels.calibration
         )
-    return MeasuredImage(image_of_labels(path).stem, labels, result, picture)
+    return MeasuredImage(_image_name(path, labels, micrograph), labels, result, picture)
 
 
 def write_study(
     folder: Path,
     images: Sequence[MeasuredImage],
     *,
+    head: ReportHead | None = None,
     decimal: str = ".",
     separator: str = ",",
 ) -> None:
@@ -167,7 +174,7 @@ def write_study(
             "provenance": provenance_table(images),
         },
     )
-    head = ReportHead("Phases and particles")
+    head = head or ReportHead("Phases and particles")
     write_report(folder / "report.html", head, [_report_field(image) for image in images], study)
 
 
@@ -184,6 +191,13 @@ def _report_field(image: MeasuredImage) -> ReportField:
     provenance = image.labels.provenance
     calibration = require(image.labels.calibration, image.name)
     return ReportField(image.name, image.picture, calibration, provenance)
+
+
+def _image_name(path: Path, labels: LabelImage, micrograph: Micrograph | None) -> str:
+    beside = image_of_labels(path)
+    known = micrograph.source.name if micrograph else str(labels.provenance.get("image", ""))
+    # Renamed label files, such as two results of one image, are told apart by their own names.
+    return known if Path(known).stem == beside.stem else beside.name
 
 
 def _image_in(folder: Path, labels: Path) -> Path:

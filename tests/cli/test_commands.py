@@ -96,8 +96,8 @@ def test_threshold_then_quantify_gives_the_discs(run, data, tmp_path) -> None:
     expected = {"phases.csv", "particles.csv", "statistics.json", "study.xlsx", "report.html"}
     assert {path.name for path in tables.iterdir()} == expected
     particles = pd.read_csv(tables / "particles.csv")
-    coarse = particles[particles["image"] == "steel0"]
-    fine = particles[particles["image"] == "steel1"]
+    coarse = particles[particles["image"] == "steel0.tif"]
+    fine = particles[particles["image"] == "steel1.tif"]
     assert len(coarse) == len(fine) == 3
     radius = np.sqrt((_discs() == 1).sum() / 3 / np.pi)
     assert coarse["equivalent_radius_um"].mean() == pytest.approx(0.5 * radius, rel=0.01)
@@ -421,7 +421,7 @@ def test_labels_without_a_pixel_size_take_their_images(run, data, tmp_path) -> N
     assert run("quantify", data / "labels", *folders).code == 0
     phases = pd.read_csv(tmp_path / "o/phases.csv").groupby("image")["field_area_um2"].first()
     assert phases.to_dict() == pytest.approx(
-        {"steel0": 120 * 160 * 0.5**2, "steel1": 120 * 160 * 0.25**2}
+        {"steel0.tif": 120 * 160 * 0.5**2, "steel1.tif": 120 * 160 * 0.25**2}
     )
 
 

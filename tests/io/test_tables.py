@@ -70,13 +70,18 @@ def test_a_workbook_has_a_bold_frozen_header_and_empty_missing_cells(tmp_path):
     book = openpyxl.load_workbook(tmp_path / "a.xlsx")
     assert book.sheetnames == ["phases", "empty"]
     sheet = book["phases"]
-    assert [cell.value for cell in sheet[1]] == list(FRAME.columns)
+    assert [cell.value for cell in sheet[1]] == [
+        "phase",
+        "number of particles",
+        "mean radius (µm)",
+        "touches the border",
+    ]
     assert all(cell.font.bold for cell in sheet[1])
     assert not sheet["A2"].font.bold
     assert sheet.freeze_panes == "A2"
     assert [cell.value for cell in sheet[2]] == ["carbide", 3, 0.3, True]
     assert [cell.value for cell in sheet[3]] == ["network", None, None, False]
-    assert sheet.column_dimensions["C"].width > len("mean_radius_um")
+    assert sheet.column_dimensions["B"].width > len("number of particles")
     assert book["empty"].max_row == 1
 
 

@@ -97,9 +97,23 @@ def test_a_plane_without_labels_is_no_field():
     events: list[object] = []
     result = run(stack, on_event=events.append)
     assert result.statistics["n_fields"] == 1
-    assert [e.message for e in events if isinstance(e, Notice)] == [
-        "image: plane 1 holds no labelled pixel and is left out"
+    notices = [e.message for e in events if isinstance(e, Notice)]
+    assert "image: plane 1 holds no labelled pixel and is left out" in notices
+
+
+def test_particles_too_small_to_resolve_are_noted_with_the_result():
+    events: list[object] = []
+    result = run(micrograph(), on_event=events.append, name="a")
+    notes = result.statistics["provenance"]["notes"]
+    assert [note[: note.index(";")] for note in notes] == [
+        "network: 1 of 1 particles are below 12 px (a disc 4 px wide)"
     ]
+    assert [e.message for e in events if isinstance(e, Notice)] == [f"a: {notes[0]}"]
+
+
+def test_what_the_smallest_area_leaves_out_is_not_noted():
+    parameters = QuantifyParameters(smallest_area_px=12)
+    assert run(micrograph(), parameters=parameters).statistics["provenance"]["notes"] == []
 
 
 def test_the_data_bar_and_what_lies_outside_the_region_are_left_out():

@@ -25,7 +25,7 @@ from napari_metallography.quantification.report import (
     write_report,
 )
 from napari_metallography.quantification.study import combine
-from napari_metallography.regions import Field
+from napari_metallography.regions import Box, Field
 
 NASTY = '<script>alert("x")</script> & $x^2$ 炭化物'
 VOID = {"meta", "img", "br", "wbr"}
@@ -58,7 +58,7 @@ class Reader(HTMLParser):
             self.texts.append(data)
 
 
-def result_of(phase="carbide", planes=1, parameters=None):
+def result_of(phase="carbide", planes=1, parameters=None, measured=None):
     indices = np.zeros((planes, 30, 40), np.uint8)
     for number_, plane in enumerate(indices):
         plane[2:6, 3 : 7 + number_] = 1
@@ -68,7 +68,7 @@ def result_of(phase="carbide", planes=1, parameters=None):
             indices,
             named_classes(["matrix", phase]),
             Calibration.square(0.1, "t"),
-            Field((30, 40)),
+            measured or Field((30, 40)),
             parameters or QuantifyParameters(),
         )
     )
@@ -95,7 +95,7 @@ def test_the_report_says_how_it_was_measured(tmp_path):
     text = "\n".join(page.texts)
     for expected in (
         "S-7", "A. Operator", "ASTM E1245", "2024-05-06", "scale bar", "0.1 µm × 0.2 µm (x × y)",
-        "0.01", "model.digest", "abc", "exclude-border: ", "3 px", "area_fraction", "carbide",
+        "0.01", "model: digest", "abc", "exclude-border: ", "3 px", "area fraction", "carbide",
     ):  # fmt: skip
         assert expected in text
     assert len(page.sources) == 1
@@ -166,6 +166,48 @@ def test_histograms_stand_in_the_order_of_the_classes(tmp_path):
     texts = report(tmp_path / "r.html", result).texts
     after = texts[texts.index("Particle sizes") :]
     assert after.index("first") < after.index("second")
+
+
+def test_the_report_speaks_in_words_and_units(tmp_path):
+    made = {"parameters": {"smallest_area_px": 3}, "grey_value_thresholds": [135.0, 1.25]}
+    page = report(tmp_path / "r.html", result_of(planes=2), provenance=made)
+    for expected in (
+        "area fraction", "area (µm²)", "field area (µm²)", "number of particles", "plane",
+        "mean radius (µm)", "number density (1/mm²)", "parameters: smallest area (px)",
+    ):  # fmt: skip
+        assert expected in page.texts
+    assert page.texts[page.texts.index("grey value thresholds") + 1] == "135, 1.25"
+    assert "_" not in "".join(page.texts)
+
+
+def test_a_single_image_has_no_column_of_planes(tmp_path):
+    assert "plane" not in report(tmp_path / "r.html", result_of()).texts
+
+
+def test_the_report_says_what_part_of_the_image_was_measured(tmp_path):
+    region = ((-0.5, -0.5), (-0.5, 30.5), (20.5, 30.5), (20.5, -0.5))
+    measured = Field((30, 40), Box(25, 0, 30, 40), (region,))
+    texts = report(tmp_path / "r.html", result_of(measured=measured)).texts
+    assert texts[texts.index("Data bar") + 1] == "rows 25 to 29 left out"
+    assert texts[texts.index("Region") + 1] == "1 region(s) of interest"
+
+
+def test_the_report_warns_of_particles_too_small_to_resolve(tmp_path):
+    small = np.zeros((30, 40), np.uint8)
+    small[::4, ::4] = 1
+    classes = named_classes(["matrix", "carbide"])
+    pixel = Calibration.square(0.1, "t")
+    result = drain(quantify(small, classes, pixel, Field((30, 40)), QuantifyParameters()))
+    warned = "specimen 7: carbide: 80 of 80 particles are below 12 px"
+    assert any(t.startswith(warned) for t in report(tmp_path / "r.html", result).texts)
+    fine = report(tmp_path / "r.html", result_of(parameters=QuantifyParameters(smallest_area_px=7)))
+    assert not any("below 12 px" in text for text in fine.texts)
+
+
+def test_the_line_in_the_histogram_is_the_pooled_mean():
+    axes = size_histogram(np.array([1.0, 2.0, 6.0])).axes[0]
+    assert list(axes.lines[0].get_xdata()) == [3, 3]
+    assert [text.get_text() for text in axes.get_legend().texts] == ["pooled mean 3 µm (n = 3)"]
 
 
 def test_the_histogram_counts_every_particle_once():

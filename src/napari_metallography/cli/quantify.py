@@ -46,6 +46,9 @@ def quantify(
     images: Annotated[
         Path | None, typer.Option(help="Folder of the images, for grey values and overlays.")
     ] = None,
+    specimen: Annotated[str, typer.Option(help="Specimen, for the report.")] = "",
+    operator: Annotated[str, typer.Option(help="Who measured, for the report.")] = "",
+    standard: Annotated[str, typer.Option(help="Standard that the report names.")] = "",
     decimal: Annotated[str, typer.Option(help="Decimal sign in CSV files.")] = ".",
     separator: Annotated[str, typer.Option(help="Column separator in CSV files.")] = ",",
     pixel_size: PixelSize = None,
@@ -56,6 +59,7 @@ def quantify(
     from ..inputs import label_files
     from ..pipeline import quantify_file, write_study
     from ..quantification.parameters import QuantifyParameters
+    from ..quantification.report import ReportHead
 
     if smallest_area < 1:
         raise InputError(f"--smallest-area {smallest_area}: a particle has one pixel at least")
@@ -82,7 +86,8 @@ def quantify(
 
     fields, failed = each(files, work)
     if fields:
-        write_study(output, fields, decimal=decimal, separator=separator)
+        head = ReportHead("Phases and particles", specimen, operator, standard)
+        write_study(output, fields, head=head, decimal=decimal, separator=separator)
         terminal.done(f"{len(fields)} measured; tables and report.html in {output}")
     fail_if(failed)
 

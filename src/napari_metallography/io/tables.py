@@ -20,6 +20,7 @@ from openpyxl.worksheet.worksheet import Worksheet
 
 from ..errors import InputError
 from .files import replacing
+from .headings import heading
 
 _MOST_ROWS = 1_048_576
 _WIDEST_COLUMN = 40
@@ -53,6 +54,7 @@ def write_csv(path: Path, frame: pd.DataFrame, decimal: str = ".", separator: st
 def write_xlsx(path: Path, sheets: Mapping[str, pd.DataFrame]) -> None:
     """Write tables as the sheets of an Excel workbook; missing cells are empty.
 
+    Columns are titled by their `headings.heading`, for people; programs read the CSV.
     Numbers have 16 significant digits, one more than Excel keeps.
     Text is stored as text, also where it looks like a formula.
 
@@ -113,16 +115,17 @@ def _fill(sheet: Worksheet, frame: pd.DataFrame) -> None:
     columns = [[plain(value) for value in frame[name].tolist()] for name in frame.columns]
     # A write-only sheet takes panes and widths only before its first row.
     sheet.freeze_panes = "A2"
-    for number, (name, values) in enumerate(zip(frame.columns, columns, strict=True), start=1):
-        sheet.column_dimensions[get_column_letter(number)].width = _width(str(name), values)
-    sheet.append([_bold(sheet, str(name)) for name in frame.columns])
+    titles = [heading(str(name)) for name in frame.columns]
+    for number, (title, values) in enumerate(zip(titles, columns, strict=True), start=1):
+        sheet.column_dimensions[get_column_letter(number)].width = _width(title, values)
+    sheet.append([_bold(sheet, title) for title in titles])
     for row in zip(*columns, strict=True):
         sheet.append([_cell(sheet, value) for value in row])
 
 
-def _width(name: str, values: Sequence[Any]) -> float:
+def _width(title: str, values: Sequence[Any]) -> float:
     shown = [f"{v:.6g}" if isinstance(v, float) else str(v) for v in values[:_ROWS_LOOKED_AT]]
-    return min(_WIDEST_COLUMN, max(map(len, [name, *shown])) + 3)
+    return min(_WIDEST_COLUMN, max(map(len, [title, *shown])) + 3)
 
 
 def _bold(sheet: Worksheet, text: str) -> Any:

@@ -21,6 +21,7 @@ from ..plane import ArrayLike
 from .parameters import QuantifyParameters
 from .particles import CONNECTIVITY, measure_particles, number_particles
 from .phases import measure_phases
+from .resolution import resolution_notes
 from .statistics import number_of_fields, phase_statistics
 
 
@@ -39,7 +40,8 @@ class Quantification:
         The particles' numbers where they lie, 0 elsewhere; same shape as the labels.
     statistics
         JSON form: `n_fields`, `n_particles`, `phases` (see `statistics.phase_statistics`),
-        `edge_rule`, `smallest_area_px`, `connectivity`, `parameters`, `provenance`.
+        `edge_rule`, `smallest_area_px`, `connectivity`, `parameters`, `provenance`; the latter's
+        `notes` say what the reader should know.
     """
 
     phases: pd.DataFrame
@@ -59,6 +61,8 @@ def quantify(
     labels_provenance: Mapping[str, Any] | None = None,
 ) -> Events[Quantification]:
     """Measure phases and particles; yields an event a plane and returns the result.
+
+    A notice says so when most particles of a phase are too small to resolve.
 
     Parameters
     ----------
@@ -102,7 +106,10 @@ def quantify(
         yield Progress(number + 1, n_planes, "planes measured")
     if not any(result.labelled for result in results):
         raise InputError(f"{name}: no pixel of the field is labelled; segment or paint it first")
-    return plan.assembled(results, indices.shape, dict(labels_provenance or {}))
+    result = plan.assembled(results, indices.shape, dict(labels_provenance or {}))
+    for note in result.statistics["provenance"]["notes"]:
+        yield Notice(f"{name}: {note}")
+    return result
 
 
 @dataclass(frozen=True)
@@ -192,7 +199,7 @@ class _Plan:
             "smallest_area_px": self.parameters.smallest_area_px,
             "connectivity": CONNECTIVITY,
             "parameters": self.parameters.model_dump(mode="json"),
-            "provenance": self._provenance(labels),
+            "provenance": self._provenance(labels) | {"notes": resolution_notes(particles)},
         }
         ids = np.stack([result.ids for result in results]).reshape(shape)
         return Quantification(phases, particles, ids, statistics)

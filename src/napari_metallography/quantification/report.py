@@ -22,6 +22,7 @@ from PIL import Image
 from .. import __version__
 from ..calibration import Calibration
 from ..io.files import write_text
+from ..io.headings import heading
 from .study import Study
 
 _LONGEST_SIDE_PX = 1400
@@ -42,6 +43,7 @@ td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: 
 img { max-width: 100%; height: auto; }
 figure { margin: 0.8rem 0; }
 figcaption, .note { color: #555; font-size: 0.87rem; }
+.caution { border-left: 4px solid #d55e00; background: #fdf1e7; padding: 0.4rem 0.8rem; }
 @media print {
   @page { margin: 15mm; }
   body { max-width: none; margin: 0; font-size: 10pt; }
@@ -106,7 +108,7 @@ def write_report(path: Path, head: ReportHead, fields: Sequence[ReportField], st
     Parameters
     ----------
     fields
-        The study's images with their pictures and pixel sizes.
+        The study's images, in its order, with their pictures and pixel sizes.
     study
         The results; `quantification.study.combine` also takes a single image.
 
@@ -115,12 +117,15 @@ def write_report(path: Path, head: ReportHead, fields: Sequence[ReportField], st
     InputError
         When the file cannot be written.
     """
+    provenance = study.statistics["provenance"]
+    images = [_image(image, made) for image, made in zip(fields, provenance, strict=True)]
+    cautions = _cautions(fields, provenance)
     sections = [
-        Section("Statistics over fields", statistics_table(study.statistics)),
-        Section("Phases", table(study.phases.drop(columns="class_index"))),
+        Section("Statistics over fields", cautions + statistics_table(study.statistics)),
+        Section("Phases", table(_phases(study))),
         Section("Particle sizes", _histograms(study)),
         Section("How it was measured", _rules(study.statistics)),
-        Section("Images", "".join(map(_image, fields))),
+        Section("Images", "".join(images)),
     ]
     write_text(path, page(head, sections))
 
@@ -137,10 +142,8 @@ def page(head: ReportHead, sections: Iterable[Section]) -> str:
 
 
 def table(frame: pd.DataFrame) -> str:
-    """An HTML table; numbers to four significant digits, missing ones as a dash."""
-    # Long names may break after an underscore, so that the table fits a page.
-    names = [escape(str(name)).replace("_", "_<wbr>") for name in frame.columns]
-    titles = "".join(f"<th>{name}</th>" for name in names)
+    """An HTML table titled by `heading`; numbers to four digits, missing ones as a dash."""
+    titles = "".join(f"<th>{escape(heading(str(name)))}</th>" for name in frame.columns)
     columns = [frame[name].tolist() for name in frame.columns]
     rows = "".join(
         f"<tr>{''.join(map(_table_cell, row))}</tr>" for row in zip(*columns, strict=True)
@@ -152,7 +155,7 @@ def table(frame: pd.DataFrame) -> str:
 
 
 def entries(pairs: Mapping[str, Any]) -> str:
-    """A two-column HTML table of names and values; nested mappings become dotted names."""
+    """A two-column HTML table of names, as `heading` writes them, and values."""
     rows = "".join(
         f"<tr><th>{escape(name)}</th><td>{escape(number(value))}</td></tr>"
         for name, value in _flat(pairs)
@@ -181,13 +184,17 @@ def drawing(figure: Figure, caption: str) -> str:
 
 
 def size_histogram(radii_um: NDArray[np.float64]) -> Figure:
-    """Number-weighted histogram of equivalent radii in µm; the square root of n sets the bins."""
+    """Number-weighted histogram of equivalent-circle radii in µm of all fields together.
+
+    The square root of n sets the number of bins.
+    """
     figure = Figure(figsize=(6.4, 3.2), layout="constrained")
     axes = figure.add_subplot()
     axes.hist(radii_um, bins=_bins(len(radii_um)), color="#56b4e9", edgecolor="white", lw=0.5)
     mean = float(radii_um.mean())
-    axes.axvline(mean, color="#d55e00", label=f"mean {mean:.4g} µm")
-    axes.set(xlabel="equivalent radius √(area/π) in µm", ylabel="number of particles")
+    label = f"pooled mean {mean:.4g} µm (n = {len(radii_um)})"
+    axes.axvline(mean, color="#d55e00", label=label)
+    axes.set(xlabel="equivalent-circle radius √(area/π) in µm", ylabel="number of particles")
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
@@ -199,12 +206,12 @@ def statistics_table(statistics: Mapping[str, Any]) -> str:
     rows = [
         {
             "phase": phase,
-            "quantity": quantity,
+            "quantity": heading(quantity),
             "n fields": values["n_fields"],
             "mean": values["mean"],
             "s": values["s"],
             "95 % confidence interval": _interval(values),
-            "relative accuracy %": values["relative_accuracy_percent"],
+            "relative accuracy (%)": values["relative_accuracy_percent"],
         }
         for phase, quantities in statistics["phases"].items()
         for quantity, values in quantities.items()
@@ -217,14 +224,16 @@ def statistics_table(statistics: Mapping[str, Any]) -> str:
     )
     note = (
         f"{statistics['n_fields']} field(s), {statistics['n_particles']} particle(s)"
-        f"{f' ({counts})' if counts else ''}. n counts fields, not particles; the mean radius is "
-        "the mean over fields of each field's mean."
+        f"{f' ({counts})' if counts else ''}. n counts fields, not particles; s is the standard "
+        "deviation over fields; the mean radius is the mean over fields of each field's mean."
     )
     return f'<p class="note">{escape(note)}</p>{table(pd.DataFrame(rows, dtype=object))}'
 
 
 def number(value: Any) -> str:
     """A value as a report shows it: four significant digits, a dash for a missing number."""
+    if isinstance(value, list):
+        return ", ".join(map(number, value)) or "–"
     if value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)):
         return "–"
     if not isinstance(value, float):
@@ -252,23 +261,47 @@ def _rules(statistics: Mapping[str, Any]) -> str:
         "Edge rule": f"{statistics['edge_rule']}: {edges[statistics['edge_rule']]}",
         "Smallest particle": f"{statistics['smallest_area_px']} px",
         "Particles": f"{statistics['connectivity']}-connected regions of a phase",
-        "Radius": "equivalent radius √(area/π)",
+        "Radius": "equivalent-circle radius √(area/π)",
         "Area fraction": "of the labelled part of the field, every pixel of the phase counted",
         "95 % confidence interval": "mean ± t·s/√n over n fields, cut at what is possible",
     }
     return entries(lines)
 
 
-def _image(image: ReportField) -> str:
+def _cautions(fields: Sequence[ReportField], provenance: Sequence[Mapping[str, Any]]) -> str:
+    return "".join(
+        f'<p class="caution">{escape(f"{image.name}: {note}")}</p>'
+        for image, made in zip(fields, provenance, strict=True)
+        for note in made["notes"]
+    )
+
+
+def _phases(study: Study) -> pd.DataFrame:
+    """The phases without what tells a reader nothing: indices, the plane of single images."""
+    single = not study.phases["plane"].any()
+    return study.phases.drop(columns=["class_index", "plane"] if single else "class_index")
+
+
+def _image(image: ReportField, made: Mapping[str, Any]) -> str:
     size = image.calibration
+    uncertainty = size.relative_uncertainty
     lines = {
         "Pixel size": f"{size.x_um:.6g} µm × {size.y_um:.6g} µm (x × y)",
         "Source of the pixel size": size.source,
-        "Relative uncertainty of it": size.relative_uncertainty,
+        "Relative uncertainty of it": "not stated" if uncertainty is None else uncertainty,
+        **_field_lines(made["field"]),
         **image.provenance,
     }
     shown = "" if image.overlay_rgb is None else picture(image.overlay_rgb, image.name)
     return f"<h3>{escape(image.name)}</h3>{shown}{entries(lines)}"
+
+
+def _field_lines(measured: Mapping[str, Any]) -> dict[str, str]:
+    bar, region = measured["data_bar"], measured["region"]
+    return {
+        "Data bar": f"rows {bar[0]} to {bar[2] - 1} left out" if bar else "none left out",
+        "Region": f"{len(region)} region(s) of interest" if region else "whole image",
+    }
 
 
 def _histograms(study: Study) -> str:
@@ -300,7 +333,7 @@ def _embedded(png: bytes, caption: str) -> str:
 
 
 def _table_cell(value: Any) -> str:
-    kind = ' class="number"' if isinstance(value, int | float) else ""
+    kind = "" if isinstance(value, str) else ' class="number"'
     return f"<td{kind}>{escape(number(value))}</td>"
 
 
@@ -314,6 +347,6 @@ def _interval(values: Mapping[str, Any]) -> str:
 def _flat(pairs: Mapping[str, Any], above: str = "") -> Iterable[tuple[str, Any]]:
     for name, value in pairs.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{above}{name}.")
+            yield from _flat(value, f"{above}{heading(name)}: ")
         else:
-            yield f"{above}{name}", value
+            yield f"{above}{heading(name)}", value

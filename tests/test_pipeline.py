@@ -1,0 +1,332 @@
+"""From files to files, by thresholds: no network is asked."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import openpyxl
+import pandas as pd
+import pytest
+import tifffile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from napari_metallography import pipeline
+from napari_metallography.classes import UNLABELLED, named_classes
+from napari_metallography.errors import InputError
+from napari_metallography.events import Notice, drain
+from napari_metallography.inputs import PixelSizes
+from napari_metallography.io.labels import read_labels
+from napari_metallography.pipeline import (
+    phase_rows,
+    quantify_file,
+    segment_file,
+    write_study,
+)
+from napari_metallography.quantification.parameters import QuantifyParameters
+from napari_metallography.quantification.report import ReportHead
+from napari_metallography.regions import Box
+from napari_metallography.segmentation.segment import SegmentParameters
+from napari_metallography.segmentation.thresholding import ThresholdParameters
+
+THRESHOLD = SegmentParameters(method="threshold")
+PIXEL_UM = 0.25
+SIDE_PX = 8
+"""Squares of this side stand 40 px apart: their area is exact on the grid."""
+
+
+def squares(rows: int = 3, columns: int = 4) -> np.ndarray:
+    truth = np.zeros((40 * rows, 40 * columns), np.uint8)
+    for row, column in np.ndindex(rows, columns):
+        top, left = 40 * row + 10, 40 * column + 15
+        truth[top : top + SIDE_PX, left : left + SIDE_PX] = 1
+    return truth
+
+
+def grey_of(truth: np.ndarray) -> np.ndarray:
+    noise = np.random.default_rng(5).normal(0, 6, truth.shape)
+    return np.clip(np.where(truth == 1, 190, 90) + noise, 0, 255).astype(np.uint8)
+
+
+def with_data_bar(grey: np.ndarray, rows: int) -> np.ndarray:
+    bar = np.zeros((rows, grey.shape[-1]), np.uint8)
+    cv2.putText(bar, "20 um", (8, rows // 2 + 5), 0, rows / 60, 255, 1, cv2.LINE_AA)
+    return np.concatenate([grey, bar])
+
+
+def saved(path: Path, pixels: np.ndarray, **options: object) -> Path:
+    tifffile.imwrite(path, pixels, photometric="minisblack", **options)
+    return path
+
+
+@pytest.fixture
+def steel(tmp_path: Path) -> Path:
+    return saved(tmp_path / "steel.tif", grey_of(squares()))
+
+
+def segmented(path: Path, folder: Path, size: float | None = PIXEL_UM, **options):
+    return drain(segment_file(path, folder, THRESHOLD, sizes=PixelSizes(size), **options))
+
+
+def measured(path: Path, *, size: float | None = None, images: Path | None = None, **parameters):
+    chosen = QuantifyParameters(**parameters)
+    return drain(quantify_file(path, lambda _: chosen, sizes=PixelSizes(size), images=images))
+
+
+def test_numbers_are_those_of_the_drawn_squares(steel: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    labels = segmented(steel, out)
+    np.testing.assert_array_equal(labels.indices, squares())
+    result = measured(out / "steel_labels.tif", images=steel).result
+    phase = result.phases.set_index("phase").loc["phase"]
+    field_px, phase_px = 120 * 160, 12 * SIDE_PX**2
+    assert phase["area_fraction"] == phase_px / field_px
+    assert phase["n_particles"] == 12
+    assert phase["area_um2"] == phase_px * PIXEL_UM**2
+    assert phase["mean_radius_um"] == pytest.approx(SIDE_PX * PIXEL_UM / np.sqrt(np.pi))
+    assert phase["std_radius_um"] == pytest.approx(0)
+    assert phase["number_density_per_mm2"] == pytest.approx(12 / (field_px * (PIXEL_UM / 1e3) ** 2))
+    assert result.particles["enclosing_radius_um"].to_numpy() == pytest.approx(
+        SIDE_PX * PIXEL_UM / np.sqrt(2)
+    )
+    assert result.particles["mean_grey"].to_numpy() == pytest.approx(190, abs=3)
+
+
+@settings(max_examples=5)
+@given(st.floats(0.01, 50))
+def test_lengths_follow_the_pixel_size_and_fractions_do_not(tmp_path_factory, size_um) -> None:
+    folder = tmp_path_factory.mktemp("sizes")
+    segmented(saved(folder / "steel.tif", grey_of(squares())), folder, None)
+    once, scaled = (
+        measured(folder / "steel_labels.tif", size=size).result.phases.iloc[1]
+        for size in (1.0, size_um)
+    )
+    assert scaled["area_fraction"] == once["area_fraction"]
+    assert scaled["mean_radius_um"] == pytest.approx(size_um * once["mean_radius_um"])
+    assert scaled["area_um2"] == pytest.approx(size_um**2 * once["area_um2"])
+
+
+def test_labels_carry_pixel_size_field_and_how_they_were_made(steel: Path, tmp_path: Path) -> None:
+    segmented(steel, tmp_path / "out", region=Box(0, 0, 80, 160))
+    labels = read_labels(tmp_path / "out/steel_labels.tif")
+    assert labels.calibration is not None
+    assert (labels.calibration.x_um, labels.calibration.y_um) == (PIXEL_UM, PIXEL_UM)
+    assert labels.provenance["image"] == "steel.tif"
+    assert labels.provenance["method"] == "threshold"
+    assert 100 < labels.provenance["grey_value_thresholds"][0] < 180
+    assert labels.measured.mask().sum() == 80 * 160
+
+
+def test_the_data_bar_is_left_out_unless_it_is_kept(tmp_path: Path) -> None:
+    image = saved(tmp_path / "sem.tif", with_data_bar(grey_of(squares(8, 10)), 30))
+    without = segmented(image, tmp_path / "a")
+    assert without.measured.data_bar == Box(320, 0, 350, 400)
+    assert (without.indices[320:] == UNLABELLED).all()
+    np.testing.assert_array_equal(without.indices[:320], squares(8, 10))
+    phases = measured(tmp_path / "a/sem_labels.tif").result.phases
+    assert set(phases["field_area_um2"]) == {320 * 400 * PIXEL_UM**2}
+    assert phases["area_fraction"].tolist()[1] == SIDE_PX**2 / 40**2
+    kept = segmented(image, tmp_path / "b", keep_data_bar=True)
+    assert not (kept.indices == UNLABELLED).any()
+
+
+def test_only_the_region_is_measured(steel: Path, tmp_path: Path) -> None:
+    labels = segmented(steel, tmp_path, region=Box(40, 40, 120, 160))
+    inside = np.zeros(labels.indices.shape, bool)
+    inside[40:, 40:] = True
+    assert (labels.indices[~inside] == UNLABELLED).all()
+    np.testing.assert_array_equal(labels.indices[inside], squares()[inside])
+    result = measured(tmp_path / "steel_labels.tif").result
+    assert len(result.particles) == 6
+    assert set(result.phases["field_area_um2"]) == {80 * 120 * PIXEL_UM**2}
+
+
+def test_a_region_without_a_pixel_writes_nothing(steel: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds no pixel"):
+        segmented(steel, tmp_path / "out", region=Box(500, 500, 600, 600))
+    assert not (tmp_path / "out").exists()
+
+
+def test_each_plane_of_a_stack_is_a_field(tmp_path: Path) -> None:
+    truths = np.stack([squares(), np.roll(squares(), 3, axis=1), squares() * 0])
+    truths[2, 60:70, 60:70] = 1
+    stack = saved(tmp_path / "stack.tif", grey_of(truths), metadata={"axes": "ZYX"})
+    labels = segmented(stack, tmp_path / "out")
+    np.testing.assert_array_equal(labels.indices, truths)
+    result = measured(tmp_path / "out/stack_labels.tif", images=stack).result
+    assert result.statistics["n_fields"] == 3
+    assert result.particles.groupby("plane").size().tolist() == [12, 12, 1]
+    fractions = (truths == 1).mean(axis=(1, 2))
+    values = result.statistics["phases"]["phase"]["area_fraction"]
+    assert values["mean"] == pytest.approx(fractions.mean())
+    assert values["s"] == pytest.approx(fractions.std(ddof=1))
+
+
+def test_without_a_pixel_size_there_are_labels_but_no_numbers(steel: Path, tmp_path: Path) -> None:
+    assert segmented(steel, tmp_path, None).calibration is None
+    with pytest.raises(InputError, match=r"steel_labels\.tif: no pixel size is known; give --pix"):
+        measured(tmp_path / "steel_labels.tif")
+    assert measured(tmp_path / "steel_labels.tif", size=2.0).labels.calibration.x_um == 2
+
+
+def test_rows_of_the_summary_tell_what_quantify_tells(steel: Path, tmp_path: Path) -> None:
+    summary = pd.DataFrame(phase_rows(steel.name, segmented(steel, tmp_path)))
+    write_study(tmp_path / "tables", [measured(tmp_path / "steel_labels.tif")])
+    phases = pd.read_csv(tmp_path / "tables/phases.csv")
+    joined = summary.merge(phases, on=["image", "plane", "phase"], suffixes=("", "_measured"))
+    assert len(joined) == len(summary) == len(phases) == 2
+    assert joined["area_fraction"].tolist() == joined["area_fraction_measured"].tolist()
+    assert (joined["area_px"] * PIXEL_UM**2).tolist() == joined["area_um2"].tolist()
+
+
+def test_unlabelled_planes_have_no_fraction(steel: Path, tmp_path: Path) -> None:
+    labels = segmented(steel, tmp_path)
+    labels.indices[:] = UNLABELLED
+    assert [row["area_fraction"] for row in phase_rows("a", labels)] == [None, None]
+
+
+def test_a_study_is_named_after_its_images(steel: Path, tmp_path: Path) -> None:
+    segmented(steel, tmp_path)
+    made = tmp_path / "steel_labels.tif"
+    assert measured(made).name == "steel.tif"
+    renamed = made.rename(tmp_path / "steel-2_labels.tif")
+    assert measured(renamed).name == "steel-2.tif"
+    foreign = saved(tmp_path / "steel.tiff", squares())
+    assert measured(foreign, size=1.0).name == "steel.tiff"
+    assert measured(foreign, size=1.0, images=steel).name == "steel.tif"
+
+
+def test_a_study_holds_the_same_numbers_in_every_file(steel: Path, tmp_path: Path) -> None:
+    segmented(steel, tmp_path)
+    image = measured(tmp_path / "steel_labels.tif", images=steel)
+    out = tmp_path / "tables"
+    write_study(out, [image], head=ReportHead("Carbides", "plate 7"))
+    phases = pd.read_csv(out / "phases.csv")
+    sheet = openpyxl.load_workbook(out / "study.xlsx")["phases"]
+    titles = [cell.value for cell in sheet[1]]
+    assert "mean_radius_um" in phases.columns
+    assert {"mean radius (µm)", "area (µm²)", "number density (1/mm²)"} < set(titles)
+    radius = sheet.cell(3, titles.index("mean radius (µm)") + 1).value
+    assert radius == pytest.approx(phases["mean_radius_um"][1], rel=1e-14)
+    statistics = json.loads((out / "statistics.json").read_text("utf-8"))
+    mean = statistics["phases"]["phase"]["mean_radius_um"]["mean"]
+    assert mean == phases["mean_radius_um"][1]
+    report = (out / "report.html").read_text("utf-8")
+    assert "plate 7" in report
+    assert f"{mean:.4g}" in report
+    assert "mean radius (µm)" in report
+    assert len(pd.read_csv(out / "particles.csv")) == 12
+
+
+def test_particles_too_small_to_resolve_are_noted_everywhere(tmp_path: Path) -> None:
+    dots = np.zeros((60, 60), np.uint8)
+    dots[::6, ::6] = 1
+    labels = saved(tmp_path / "dots.tif", dots)
+    notices: list[str] = []
+    image = drain(
+        quantify_file(labels, lambda _: QuantifyParameters(), sizes=PixelSizes(1.0)),
+        lambda event: notices.append(event.message) if isinstance(event, Notice) else None,
+    )
+    write_study(tmp_path / "out", [image])
+    told = "100 of 100 particles are below 12 px"
+    assert len(notices) == 1
+    assert told in notices[0]
+    assert told in (tmp_path / "out/report.html").read_text("utf-8")
+    assert told in (tmp_path / "out/statistics.json").read_text("utf-8")
+    sheet = openpyxl.load_workbook(tmp_path / "out/study.xlsx")["provenance"]
+    assert any(told in str(row[2]) for row in sheet.iter_rows(values_only=True))
+
+
+def test_a_file_that_is_its_own_result_is_refused_before_any_work(
+    steel: Path, tmp_path: Path, monkeypatch
+) -> None:
+    before = steel.read_bytes()
+    (tmp_path / "out").mkdir()
+    link = tmp_path / "out/steel_labels.tif"
+    try:
+        link.symlink_to(steel)
+    except OSError:
+        pytest.skip("links cannot be made here")
+    monkeypatch.setattr(pipeline, "read_image", lambda *_: pytest.fail("the image was read"))
+    with pytest.raises(InputError, match="would overwrite its input; choose another folder"):
+        segmented(steel, tmp_path / "out")
+    assert link.is_symlink()
+    assert steel.read_bytes() == before
+
+
+def test_labels_that_cannot_be_written_leave_nothing_half_done(
+    steel: Path, tmp_path: Path, monkeypatch
+) -> None:
+    out = tmp_path / "out"
+    segmented(steel, out)
+    before = (out / "steel_labels.tif").read_bytes()
+
+    def full(self: Path, target: Path) -> Path:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(InputError, match=r"steel_labels\.tif: cannot be written \(No space left"):
+        segmented(steel, out, region=Box(0, 0, 40, 40))
+    assert (out / "steel_labels.tif").read_bytes() == before
+    assert [path.name for path in out.iterdir()] == ["steel_labels.tif"]
+
+
+@pytest.mark.parametrize(
+    "name", ["phases.csv", "particles.csv", "statistics.json", "study.xlsx", "report.html"]
+)
+def test_a_study_that_cannot_be_written_leaves_no_part_of_a_file(
+    steel: Path, tmp_path: Path, name: str
+) -> None:
+    segmented(steel, tmp_path)
+    image = measured(tmp_path / "steel_labels.tif")
+    (tmp_path / "out" / name).mkdir(parents=True)
+    with pytest.raises(InputError, match=f"{name}: cannot be written"):
+        write_study(tmp_path / "out", [image])
+    assert not [path for path in (tmp_path / "out").iterdir() if ".part" in path.name]
+
+
+def test_an_input_that_is_missing_writes_nothing(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"gone\.tif: no such file"):
+        segmented(tmp_path / "gone.tif", tmp_path / "out")
+    with pytest.raises(InputError, match=r"gone_labels\.tif: no such file"):
+        measured(tmp_path / "gone_labels.tif", size=1.0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_image_of_another_size_is_refused(steel: Path, tmp_path: Path) -> None:
+    segmented(steel, tmp_path / "out")
+    (tmp_path / "images").mkdir()
+    saved(tmp_path / "images/steel.tif", grey_of(squares(2, 2)))
+    with pytest.raises(InputError, match="but its labels have"):
+        measured(tmp_path / "out/steel_labels.tif", images=tmp_path / "images")
+
+
+def test_labels_whose_image_is_not_in_the_folder_are_refused(steel: Path, tmp_path: Path) -> None:
+    segmented(steel, tmp_path / "out")
+    (tmp_path / "images").mkdir()
+    saved(tmp_path / "images/other.tif", grey_of(squares()))
+    with pytest.raises(InputError, match="holds no image 'steel'"):
+        measured(tmp_path / "out/steel_labels.tif", images=tmp_path / "images")
+    for ending in ("tif", "bmp"):
+        cv2.imencode(f".{ending}", grey_of(squares()))[1].tofile(
+            tmp_path / f"images/steel.{ending}"
+        )
+    with pytest.raises(InputError, match="Name one with --images"):
+        measured(tmp_path / "out/steel_labels.tif", images=tmp_path / "images")
+
+
+def test_foreign_labels_are_named_by_number(tmp_path: Path) -> None:
+    labels = saved(tmp_path / "a.tif", squares() * 2)
+    image = measured(labels, size=1.0)
+    assert [phase.name for phase in image.labels.classes] == ["matrix", "class 1", "class 2"]
+    assert image.result.phases["n_particles"].tolist()[1:] == [0, 12]
+
+
+def test_a_dark_phase_is_the_rest_of_a_bright_one(steel: Path, tmp_path: Path) -> None:
+    dark = SegmentParameters(method="threshold", threshold=ThresholdParameters(phase="dark"))
+    labels = drain(segment_file(steel, tmp_path, dark, sizes=PixelSizes(PIXEL_UM)))
+    np.testing.assert_array_equal(labels.indices, 1 - squares())
+    assert labels.classes == named_classes(["matrix", "phase"])
