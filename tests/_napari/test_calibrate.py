@@ -94,6 +94,18 @@ def test_active_image_is_offered_first(qtbot, model) -> None:
     assert widget.image.value is model.layers["second"]
 
 
+def test_a_computed_map_is_neither_offered_nor_chosen(qtbot) -> None:
+    viewer = ViewerModel()
+    errors = viewer.add_image(pixels(), name="steel errors")
+    mark_computed(errors)
+    steel = viewer.add_image(pixels(), name="steel")
+    viewer.layers.selection.active = errors
+    widget = CalibrateWidget(viewer)
+    qtbot.addWidget(widget.native)
+    assert widget.image.choices == (steel,)
+    assert widget.image.value is steel
+
+
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.tuples(st.integers(0, 39), st.integers(0, 20)),

@@ -86,7 +86,7 @@ def test_the_form_shows_iou_and_particle_scores(widget, qtbot) -> None:
     assert list(rows["IoU"]) == [f"{matrix:.3f}", f"{carbide:.3f}"]
     assert list(rows["precision"]) == ["–", "1.000"]
     assert list(rows["recall"]) == ["–", "0.500"]
-    assert list(rows["n (true)"]) == ["–", "1 (2)"]
+    assert list(rows["n\n(true)"]) == ["–", "1 (2)"]
     assert f"{(carbide + matrix) / 2:.3f}" in widget.summary.value
 
 
@@ -122,6 +122,32 @@ def test_layers_of_different_shape_are_refused(qtbot) -> None:
     widget.truth.value = widget.viewer.layers["other"]
     run(widget, qtbot)
     assert "choose labels of the same image" in widget.controls.status.value
+
+
+def test_classes_of_other_names_are_refused_in_one_line(widget) -> None:
+    image = widget.viewer.layers["steel"]
+    others = named_classes(["carbide", "matrix"])
+    widget.truth.value = add_labels_layer(widget.viewer, image, truth(), others, "other", {})
+    widget.controls.run_button.native.click()
+    said = widget.controls.status.value
+    assert "found: matrix, carbide; other: carbide, matrix" in said
+    assert "\n" not in said
+
+
+def test_labels_that_name_no_classes_are_compared_by_number(widget, qtbot) -> None:
+    widget.truth.value = widget.viewer.add_labels((truth() + 1).astype(np.uint8), name="foreign")
+    run(widget, qtbot)
+    assert list(widget.scores.to_dataframe()["phase"]) == NAMES
+
+
+def test_scores_of_other_layers_are_not_shown(widget, qtbot) -> None:
+    widget.show()
+    run(widget, qtbot)
+    assert widget.scores.visible
+    labels = widget.viewer.add_labels(np.ones((20, 30), np.uint8), name="other")
+    assert widget.scores.visible
+    widget.predicted.value = labels
+    assert not widget.scores.visible
 
 
 def test_the_same_layer_twice_is_refused(widget) -> None:

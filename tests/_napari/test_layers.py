@@ -137,7 +137,7 @@ def test_data_bar_comes_back_as_the_box_it_was(top, left, rows, columns, y_um, x
     box = Box(top, left, min(20, top + rows), min(30, left + columns))
     placement = {"scale": (y_um, x_um), "units": ("um", "um"), "translate": (3.7, -11.3)}
     corners = box.corners
-    bar = Shapes([corners], shape_type="rectangle", **placement)
+    bar = Shapes([np.array(corners)], shape_type="rectangle", **placement)
     assert layers.field_of(image(**placement), None, bar).data_bar == box
 
 

@@ -16,6 +16,7 @@ from napari_metallography._napari.layers import add_labels_layer, calibrate_laye
 from napari_metallography._napari.quantify import QuantifyWidget, features_of, phase_table
 from napari_metallography.calibration import Calibration
 from napari_metallography.classes import named_classes
+from napari_metallography.errors import InputError
 from napari_metallography.regions import Box, Field
 
 NAMES = ["ferrite", "carbide", "inclusion"]
@@ -93,10 +94,10 @@ def test_the_layer_lies_on_its_labels(widget, qtbot) -> None:
 def test_the_form_shows_area_count_radius_and_that_one_field_is_too_few(widget, qtbot) -> None:
     run(widget, qtbot)
     assert column(widget, "phase") == NAMES
-    assert column(widget, "area (%)") == [f"{100 * n / 2000:.2f}" for n in (1959, 32, 9)]
+    assert column(widget, "area\n(%)") == [f"{100 * n / 2000:.2f}" for n in (1959, 32, 9)]
     assert column(widget, "n") == ["–", "2", "1"]
     radius = 0.5 * math.sqrt(16 / math.pi)
-    assert column(widget, "mean radius (µm)")[:2] == ["–", f"{radius:.4g}"]
+    assert column(widget, "mean radius\n(µm)")[:2] == ["–", f"{radius:.4g}"]
     assert "One field alone gives no confidence interval" in widget.results.summary.value
 
 
@@ -139,6 +140,49 @@ def test_matrix_is_left_out_unless_chosen(widget, qtbot) -> None:
     assert list(run(widget, qtbot).features["phase"][1:]) == ["ferrite"]
 
 
+def test_a_refusal_leaves_nothing_of_the_last_result(widget, qtbot, tmp_path: Path) -> None:
+    widget.show()
+    run(widget, qtbot)
+    assert widget.results.visible
+    widget.classes.value = []
+    widget.controls.run_button.native.click()
+    assert not widget.results.visible
+    assert "steel phases particles" not in widget.viewer.layers
+    with pytest.raises(InputError, match="quantify first"):
+        widget.results.write_xlsx(tmp_path / "study.xlsx")
+
+
+@pytest.mark.parametrize("choice", ["phase_layer", "image"])
+def test_another_layer_has_no_results_until_it_is_measured(widget, qtbot, choice: str) -> None:
+    widget.show()
+    run(widget, qtbot)
+    image = widget.viewer.layers["steel"]
+    classes = named_classes(NAMES)
+    others = {
+        "phase_layer": add_labels_layer(widget.viewer, image, phases(), classes, "other", {}),
+        "image": widget.viewer.add_image(phases(), name="other image"),
+    }
+    assert widget.results.visible
+    getattr(widget, choice).value = others[choice]
+    assert not widget.results.visible
+    # What was measured keeps its own layer, named after it.
+    assert "steel phases particles" in widget.viewer.layers
+
+
+def test_a_result_that_comes_when_another_layer_is_chosen_is_not_shown(widget, qtbot) -> None:
+    widget.show()
+    widget.controls.run_button.native.click()
+    widget.phase_layer.value = widget.viewer.add_labels(phases() + 1, name="other")
+    qtbot.waitUntil(finished(widget), timeout=30_000)
+    assert "steel phases particles" in widget.viewer.layers
+    assert not widget.results.visible
+
+
+def test_the_results_say_whose_they_are(widget, qtbot) -> None:
+    run(widget, qtbot)
+    assert widget.results.summary.value.startswith("steel phases: 1 field, 3 particles.")
+
+
 def test_no_class_chosen_is_refused(widget) -> None:
     widget.classes.value = []
     widget.controls.run_button.native.click()
@@ -163,7 +207,7 @@ def test_the_segmented_field_stays_the_measured_one(widget, qtbot) -> None:
     labels.metadata = {**labels.metadata, "field": field.to_dict()}
     layer = run(widget, qtbot)
     assert layer.metadata["statistics"]["provenance"]["field"]["data_bar"] == [30, 0, 40, 50]
-    assert column(widget, "area (%)")[1] == f"{100 * 32 / 1500:.2f}"
+    assert column(widget, "area\n(%)")[1] == f"{100 * 32 / 1500:.2f}"
 
 
 def test_selecting_a_particle_centres_the_view(widget, qtbot) -> None:

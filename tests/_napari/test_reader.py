@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from napari.layers import Layer
+from napari.layers import Image, Layer
 
 from napari_metallography._napari import reader
 from napari_metallography._napari.layers import labels_as_indices, layer_calibration
@@ -122,6 +122,13 @@ def test_own_labels_open_as_a_labels_layer_of_classes(tmp_path: Path) -> None:
     assert layer_calibration(layer) == Calibration(0.1, 0.2, "index.csv")
     assert layer.metadata["provenance"] == {"method": "test"}
     assert Field.from_dict((40, 50), layer.metadata["field"]) == Field((40, 50))
+
+
+def test_a_micrograph_that_mentions_labels_stays_an_image(tmp_path: Path) -> None:
+    note = json.dumps({"note": {"napari_metallography": "labels"}})
+    tifffile.imwrite(tmp_path / "steel.tif", pixels(), description=note)
+    (layer,) = read(str(tmp_path / "steel.tif"))
+    assert isinstance(layer, Image)
 
 
 @pytest.mark.parametrize("content", [b"", b"II*\x00", b"no image at all"])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from napari.components import ViewerModel
-from napari.layers import Labels
+from napari.layers import Labels, Shapes
 from napari.utils.notifications import notification_manager
 
 from napari_metallography._napari import segment as segment_module
@@ -42,6 +42,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pixel_size_um=(0.05, 0.2),
         data=DataSource(name="none <at all>", digest="0" * 64, licence="BSD-3-Clause"),
         metrics={"validation_miou": 0.25},
+        good_from_px={"particles": 4},
     )
     path = folder / "random.safetensors"
     save_model(path, card, SegmentationNetwork(network, len(NAMES)))
@@ -80,6 +81,22 @@ def two_phases(shape: tuple[int, int] = (64, 80)) -> np.ndarray:
     image = np.full(shape, 60, np.uint8)
     image[10:30, 40:60] = 180
     return image + np.arange(shape[1], dtype=np.uint8)[None] // 8
+
+
+BAR = np.array([[19.5, -0.5], [19.5, 79.5], [29.5, 79.5], [29.5, -0.5]])
+
+
+def add_data_bar(widget: SegmentWidget) -> Shapes:
+    """Rows 20 to 29, the lower half of the square."""
+    return widget.viewer.add_shapes(
+        [BAR], shape_type="rectangle", name="steel data bar", scale=(0.1, 0.1), units=("um", "um")
+    )
+
+
+def bright(widget: SegmentWidget) -> int:
+    """Pixels of the phase in the preview; -1 while there is none."""
+    shown = [x for x in widget.viewer.layers if x.name == "threshold preview"]
+    return int(shown[0].data.sum()) if shown else -1
 
 
 def settle() -> None:
@@ -140,16 +157,23 @@ def test_threshold_finds_the_square_exactly(widget, qtbot) -> None:
     assert labels.metadata["provenance"]["method"] == "threshold"
 
 
-def test_outside_the_region_stays_unlabelled(widget, qtbot) -> None:
-    rectangle = np.array([[4.5, 34.5], [4.5, 69.5], [39.5, 69.5], [39.5, 34.5]])
+REGION = np.array([[4.5, 34.5], [4.5, 69.5], [39.5, 69.5], [39.5, 34.5]])
+
+
+def choose_region(widget: SegmentWidget) -> Shapes:
+    """Rows 5 to 39 and columns 35 to 69, in a layer named "corner"."""
     shapes = widget.viewer.add_shapes(
-        [rectangle], shape_type="rectangle", scale=(0.1, 0.1), units=("um", "um")
+        [REGION], shape_type="rectangle", scale=(0.1, 0.1), units=("um", "um"), name="corner"
     )
-    assert shapes in widget.region.choices
     widget.region.value = shapes
+    return shapes
+
+
+def test_outside_the_region_stays_unlabelled(widget, qtbot) -> None:
+    assert choose_region(widget) in widget.region.choices
     by_threshold(widget)
     run(widget, qtbot)
-    labels = widget.viewer.layers["steel phases"].data
+    labels = widget.viewer.layers["steel phases (corner)"].data
     inside = np.zeros(labels.shape, bool)
     inside[5:40, 35:70] = True
     np.testing.assert_array_equal(labels > 0, inside)
@@ -192,6 +216,60 @@ def test_a_rerun_keeps_what_the_user_edited(widget, qtbot) -> None:
     assert [x.name for x in widget.viewer.layers] == ["steel", "steel phases", "steel phases [1]"]
     assert edited.data[0, 0] == 2
     assert widget.viewer.layers["steel phases [1]"].data[0, 0] == 1
+
+
+def results(widget: SegmentWidget) -> list[str]:
+    return [x.name for x in widget.viewer.layers if isinstance(x, Labels)]
+
+
+def test_a_region_leaves_the_whole_field_s_result_alone(widget, qtbot) -> None:
+    by_threshold(widget)
+    run(widget, qtbot)
+    whole = widget.viewer.layers["steel phases"]
+    shapes = choose_region(widget)
+    run(widget, qtbot)
+    run(widget, qtbot)
+    assert results(widget) == ["steel phases", "steel phases (corner)"]
+    assert (whole.data > 0).all()
+    # The same layer, but another region.
+    shapes.data = [REGION + np.array([3, 0])]
+    run(widget, qtbot)
+    assert results(widget)[2:] == ["steel phases (corner) [1]"]
+    widget.region.value = None
+    run(widget, qtbot)
+    assert len(results(widget)) == 3
+
+
+def test_a_moved_data_bar_corrects_the_result(widget, qtbot) -> None:
+    bar = add_data_bar(widget)
+    by_threshold(widget)
+    run(widget, qtbot)
+    assert not widget.viewer.layers["steel phases"].data[20:30].any()
+    bar.data = [BAR + np.array([5, 0])]
+    run(widget, qtbot)
+    assert results(widget) == ["steel phases"]
+    assert widget.viewer.layers["steel phases"].data[20:25].all()
+
+
+def test_another_image_of_the_same_name_does_not_replace_a_result(widget, qtbot) -> None:
+    by_threshold(widget)
+    run(widget, qtbot)
+    former = widget.viewer.layers["steel phases"]
+    widget.viewer.layers.remove("steel")
+    widget.viewer.add_image(255 - two_phases(), name="steel")
+    run(widget, qtbot)
+    assert former in widget.viewer.layers
+    assert results(widget) == ["steel phases", "steel phases [1]"]
+
+
+def test_the_uncertainty_of_a_region_is_a_map_of_its_own(widget, qtbot) -> None:
+    widget.by_model.fields["uncertainty"].value = True
+    run(widget, qtbot)
+    choose_region(widget)
+    run(widget, qtbot)
+    names = [x.name for x in widget.viewer.layers]
+    assert {"steel uncertainty", "steel uncertainty (corner)"} <= set(names)
+    assert [x.name for x in widget.image.choices] == ["steel"]
 
 
 def test_cancel_leaves_no_layer(widget, qtbot, monkeypatch) -> None:
@@ -339,39 +417,48 @@ def test_a_preview_of_a_stack_follows_the_plane_in_view(widget, qtbot) -> None:
 
 
 def test_the_preview_follows_a_shape_that_is_moved(widget, qtbot) -> None:
-    rows = np.array([[4.5, 34.5], [4.5, 69.5], [39.5, 69.5], [39.5, 34.5]])
-    shapes = widget.viewer.add_shapes(
-        [rows], shape_type="rectangle", scale=(0.1, 0.1), units=("um", "um")
-    )
-    widget.region.value = shapes
+    shapes = choose_region(widget)
     by_threshold(widget)
     widget.by_threshold.preview.value = True
-
-    def bright() -> int:
-        shown = [x for x in widget.viewer.layers if x.name == "threshold preview"]
-        return int(shown[0].data.sum()) if shown else -1
-
-    qtbot.waitUntil(lambda: bright() == 400)
+    qtbot.waitUntil(lambda: bright(widget) == 400)
     # The upper half of the square lies above the region now.
-    shapes.data = [rows + np.array([15, 0])]
-    qtbot.waitUntil(lambda: bright() == 200)
+    shapes.data = [REGION + np.array([15, 0])]
+    qtbot.waitUntil(lambda: bright(widget) == 200)
 
 
 def test_the_preview_follows_the_data_bar(widget, qtbot) -> None:
-    bar = np.array([[19.5, -0.5], [19.5, 79.5], [29.5, 79.5], [29.5, -0.5]])
-    layer = widget.viewer.add_shapes(
-        [bar], shape_type="rectangle", name="steel data bar", scale=(0.1, 0.1), units=("um", "um")
-    )
+    layer = add_data_bar(widget)
     by_threshold(widget)
     widget.by_threshold.preview.value = True
+    qtbot.waitUntil(lambda: bright(widget) == 200)
+    layer.data = [BAR + np.array([5, 0])]
+    qtbot.waitUntil(lambda: bright(widget) == 300)
+    # Back by five rows, as napari's transform tool moves whole layers.
+    layer.translate = (-0.5, 0)
+    qtbot.waitUntil(lambda: bright(widget) == 200)
 
-    def bright() -> int:
-        shown = [x for x in widget.viewer.layers if x.name == "threshold preview"]
-        return int(shown[0].data.sum()) if shown else -1
 
-    qtbot.waitUntil(lambda: bright() == 200)
-    layer.data = [bar + np.array([5, 0])]
-    qtbot.waitUntil(lambda: bright() == 300)
+def test_the_preview_follows_when_the_data_bar_is_deleted(widget, qtbot) -> None:
+    layer = add_data_bar(widget)
+    by_threshold(widget)
+    widget.by_threshold.preview.value = True
+    qtbot.waitUntil(lambda: bright(widget) == 200)
+    widget.viewer.layers.remove(layer)
+    qtbot.waitUntil(lambda: bright(widget) == 400)
+
+
+def test_a_data_bar_found_by_itself_does_not_hinder_closing_everything(widget, qtbot) -> None:
+    planes = np.random.default_rng(0).integers(60, 200, (200, 300), np.uint8)
+    planes[-30:] = 0
+    planes[-20:-10, 20:120:10] = 255
+    widget.image.value = widget.viewer.add_image(planes, name="sem")
+    by_threshold(widget)
+    widget.by_threshold.preview.value = True
+    qtbot.waitUntil(lambda: "threshold preview" in widget.viewer.layers)
+    assert "sem data bar" in widget.viewer.layers
+    widget.viewer.layers.clear()
+    qtbot.wait(100)
+    assert len(widget.viewer.layers) == 0
 
 
 def test_a_previewed_image_that_is_removed_is_let_go(widget, qtbot) -> None:
@@ -393,6 +480,20 @@ def test_the_card_is_readable_and_escaped(widget) -> None:
     text = widget.by_model.model.card.value
     for part in (*NAMES, "0.05 to 0.2 µm", "none &lt;at all&gt;", "BSD-3-Clause", "mIoU 0.25"):
         assert part in text
+
+
+def test_the_form_says_from_which_size_each_class_is_reliable(widget) -> None:
+    form = widget.by_model
+    assert form.reliable.label == "Reliable from"
+    assert form.reliable.value == "network: not known<br>particles: 4 px (0.4 µm)"
+    # Calibrating the image, wherever it is done, changes what is said in µm.
+    calibrate_layer(widget.viewer.layers["steel"], Calibration.square(0.4, "test"))
+    assert form.reliable.value.endswith("particles: 4 px (1.6 µm)")
+    # Trained on 0.05 to 0.2 µm: the image is enlarged twofold.
+    form.fields["resample"].value = True
+    assert form.reliable.value.endswith("particles: 2 px (0.8 µm)")
+    widget.image.value = widget.viewer.add_image(two_phases(), name="in pixels")
+    assert form.reliable.value.endswith("particles: 4 px")
 
 
 def test_settings_are_remembered(widget, qtbot) -> None:

@@ -15,7 +15,8 @@ from napari.utils.notifications import show_error
 from ..calibration import Calibration, micrometres
 from ..errors import InputError
 from ..io.images import read_micrograph
-from .form import HELP_PAGES, chosen, layer_choice, link, show_all, unproxied, wrap
+from .form import align_labels, chosen, micrograph_choice, show_all, unproxied, wrap
+from .help import help_link
 from .layers import (
     calibrate_with_companions,
     layer_calibration,
@@ -46,7 +47,7 @@ class CalibrateWidget(Container[Widget]):
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         self.viewer = unproxied(viewer)
         self._followed: Image | None = None
-        self.image = layer_choice(self.viewer, Image, "Image")
+        self.image = micrograph_choice(self.viewer)
         self.present = _text("Pixel size")
         self.way = ComboBox(choices=_WAYS, value=_KNOWN, label="Take it from")
         self.known = LengthField("Pixel size", "side of one pixel")
@@ -60,6 +61,7 @@ class CalibrateWidget(Container[Widget]):
         self.status = _text("")
         self.mixed = _text("")
         super().__init__(widgets=self._rows())
+        align_labels(self)
         self._connect()
         self.reset_choices()
         self._choose_active()
@@ -122,7 +124,7 @@ class CalibrateWidget(Container[Widget]):
             self.apply_button,
             self.status,
             self.mixed,
-            link("Help", f"{HELP_PAGES}#calibrate"),
+            help_link("Calibrate"),
         ]
 
     def _connect(self) -> None:
@@ -135,7 +137,7 @@ class CalibrateWidget(Container[Widget]):
 
     def _choose_active(self) -> None:
         active = self.viewer.layers.selection.active
-        if isinstance(active, Image):
+        if active in self.image.choices:
             self.image.value = active
 
     def _show_way(self) -> None:

@@ -9,11 +9,11 @@ from typing import Any
 import napari.viewer
 import numpy as np
 import pandas as pd
-from magicgui.widgets import ComboBox, Label, Table
+from magicgui.widgets import ComboBox, Label, Table, Widget
 from napari.layers import Image, Labels
 from numpy.typing import NDArray
 
-from ..classes import PhaseClass
+from ..classes import PhaseClass, require_same_classes
 from ..errors import InputError
 from ..evaluation.segmentation import ImageScore, score_image, summary
 from ..events import Events, Progress
@@ -26,8 +26,8 @@ from ..io.overlays import (
     WRONG_PHASE,
     error_map,
 )
-from .form import Form, as_result, chosen, fill, layer_choice, wrap
-from .layers import labels_as_indices, layer_calibration, plane_placement
+from .form import Form, as_result, chosen, fill, layer_choice, show_all, wrap
+from .layers import labels_as_indices, layer_calibration, plane_placement, stated_names
 from .quantify import class_names
 from .results import mark_computed, remove_untouched
 
@@ -88,21 +88,30 @@ class CompareWidget(Form):
             [self.predicted, self.truth, self.phase, self.scores, self.summary, self.legend],
             {},
             "Compare",
-            "compare-with-truth",
+            "Compare with truth",
         )
         wrap(self.summary)
         wrap(self.legend)
         as_result(self.scores)
         self.predicted.changed.connect(self.phase.reset_choices)
+        for choice in (self.predicted, self.truth):
+            choice.changed.connect(self._clear)
 
     def compute(self) -> None:
         """Compare the chosen layers."""
+        self._clear()
         predicted: Labels = chosen(self.predicted, "the Labels layer of a segmentation")
         truth: Labels = chosen(self.truth, "the Labels layer of the truth")
         if predicted is truth:
             raise InputError("prediction and truth are the same layer; choose two")
         prediction, classes = labels_as_indices(predicted)
         known, true_classes = labels_as_indices(truth)
+        require_same_classes(
+            stated_names(predicted),
+            stated_names(truth),
+            first_of=predicted.name,
+            second_of=truth.name,
+        )
         calibration = layer_calibration(predicted)
         events = compare(
             prediction,
@@ -131,8 +140,17 @@ class CompareWidget(Form):
         fill(self.scores, score_table(result.scores))
         self.summary.value = summary_text(result.scores)
         self.controls.say(f"mean IoU {result.scores['miou']:.3f}")
-        for widget in (self.scores, self.summary, self.legend):
-            widget.visible = True
+        # Another layer may have been chosen meanwhile: these scores are not its.
+        of_chosen = self.predicted.value is predicted and self.truth.value is truth
+        show_all(self._results, of_chosen)
+
+    def _clear(self, *_: object) -> None:
+        """Show no scores: those there are belong to other layers, or to another run."""
+        show_all(self._results, False)
+
+    @property
+    def _results(self) -> list[Widget]:
+        return [self.scores, self.summary, self.legend]
 
     def _phases(self, _: object) -> list[tuple[str, int]]:
         names = class_names(self.predicted.value)
@@ -197,7 +215,8 @@ def summary_text(scores: dict[str, Any]) -> str:
     """The scores over all classes, and what precision and recall count."""
     return (
         f"Mean IoU {scores['miou']:.3f}, accuracy {scores['accuracy']:.3f}.\n"
-        "Precision and recall count particles, matched at IoU ≥ 0.5."
+        "Precision and recall count particles, matched at IoU ≥ 0.5. "
+        "n: particles found, and in brackets the true ones."
     )
 
 

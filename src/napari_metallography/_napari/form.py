@@ -26,7 +26,7 @@ from magicgui.widgets import (
     Widget,
 )
 from magicgui.widgets.bases import ValueWidget
-from napari.layers import Layer
+from napari.layers import Image, Layer
 from napari.utils.notifications import show_error
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -45,11 +45,11 @@ from qtpy.QtWidgets import (
 from ..errors import InputError, Model, validated
 from ..events import Event, Events, Progress
 from . import settings
+from .help import help_link
+from .results import is_computed
 from .worker import Run
 
 T = TypeVar("T")
-
-HELP_PAGES = "https://napari-hub.org/plugins/napari-metallography"
 
 _UNITS = {"px": "px", "um": "µm", "um2": "µm²", "percent": "%"}
 _LARGEST = 1_000_000
@@ -197,6 +197,20 @@ def layer_choice(
     return ComboBox(choices=offered, label=label, tooltip=tooltip)
 
 
+def micrograph_choice(
+    viewer: napari.viewer.Viewer, *, optional: bool = False, tooltip: str = ""
+) -> ComboBox:
+    """A choice among the viewer's images; maps computed from one are not offered."""
+    return layer_choice(
+        viewer,
+        Image,
+        "Image",
+        optional=optional,
+        tooltip=tooltip,
+        accepts=lambda layer: not is_computed(layer),
+    )
+
+
 def chosen(choice: ComboBox, what: str) -> Any:
     """The chosen layer, or `InputError` saying what to open."""
     if choice.value is None:
@@ -313,8 +327,8 @@ class Form(Container[Widget]):
         Widgets whose values outlive the session, by name.
     run_text
         What the Run button says.
-    help_page
-        Anchor of the help page.
+    help_section
+        Section of the help.
     """
 
     def __init__(
@@ -324,16 +338,15 @@ class Form(Container[Widget]):
         fields: Sequence[Widget],
         remembered: Mapping[str, ValueWidget[Any]],
         run_text: str,
-        help_page: str,
+        help_section: str,
     ) -> None:
         self.viewer = unproxied(viewer)
         self.controls = RunControls(run_text)
         self._section = section
         self._remembered = dict(remembered)
-        super().__init__(
-            widgets=[self.controls, link("Help", f"{HELP_PAGES}#{help_page}")], labels=False
-        )
+        super().__init__(widgets=[self.controls, help_link(help_section)], labels=False)
         self.fields: Container[Widget] = Container(widgets=list(fields))
+        align_labels(self.fields)
         self.native.layout().insertWidget(0, _scrolled(self.fields), 1)
         self._recall()
         self.controls.run_button.changed.connect(self._run_pressed)
@@ -422,17 +435,17 @@ def wrap(label: Label) -> None:
     native.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
 
 
-def link(text: str, address: str) -> Label:
-    """A label that opens a page."""
-    # Qt's own blue cannot be read on a dark theme; this one can on both.
-    label = Label(value=f'<a href="{address}" style="color:#4a90d9">{text}</a>')
-    label.native.setOpenExternalLinks(True)
-    return label
+def align_labels(fields: Iterable[Widget]) -> None:
+    """Give the labels before fields one width; magicgui does so only for fields added later."""
+    labels = [label for field in fields if field.label and (label := _label_before(field))]
+    widest = max((label.sizeHint().width() for label in labels), default=0)
+    for label in labels:
+        label.setMinimumWidth(widest)
 
 
 def fill(table: Table, frame: pd.DataFrame) -> None:
-    """Show a table without its index."""
-    table.value = frame.to_dict("list")
+    """Show a table without its index, units below the names so that more columns fit."""
+    table.value = frame.rename(columns=lambda name: name.replace(" (", "\n(")).to_dict("list")
 
 
 def as_result(table: Table) -> None:
@@ -451,6 +464,12 @@ def show_all(widgets: Iterable[Widget], visible: bool) -> None:
     """Show or hide widgets."""
     for widget in widgets:
         widget.visible = visible
+
+
+def _label_before(field: Widget) -> QLabel | None:
+    row = field.native.parentWidget().layout()
+    first = row.itemAt(0).widget() if row is not None and row.count() else None
+    return first if isinstance(first, QLabel) and first is not field.native else None
 
 
 def _scrolled(fields: Container[Widget]) -> QScrollArea:

@@ -20,6 +20,7 @@ from ..databar import find_data_bar
 from ..errors import InputError
 from ..plane import ArrayLike
 from ..regions import Box, Field, Polygon
+from .results import is_computed
 
 CONVENTION = "value = class index + 1; 0 = unlabelled"
 """What the values of a Labels layer of classes mean."""
@@ -30,7 +31,6 @@ _AGREE_TO = 1e-6
 _VERTICES_OF_AN_ELLIPSE = 128
 _CLOSED_SHAPES = ("polygon", "rectangle", "ellipse")
 _MOST_FOREIGN_CLASSES = 32
-_COMPUTED = "computed_digest"
 
 
 def layer_calibration(layer: Layer) -> Calibration | None:
@@ -234,6 +234,11 @@ def labels_as_indices(layer: Labels) -> tuple[NDArray[np.uint8], tuple[PhaseClas
     return layer_to_indices(values), classes
 
 
+def stated_names(layer: Labels) -> list[str]:
+    """Names of the classes that a layer states; none where it states none."""
+    return [phase["name"] for phase in layer.metadata.get("classes", ())]
+
+
 def _agree(one: Calibration, other: Calibration) -> bool:
     return math.isclose(one.x_um, other.x_um, rel_tol=_AGREE_TO) and math.isclose(
         one.y_um, other.y_um, rel_tol=_AGREE_TO
@@ -255,7 +260,7 @@ def _is_companion(layer: Layer, image: Image, viewer: ViewerModel) -> bool:
 def _micrographs(viewer: ViewerModel) -> list[Image]:
     """Image layers that are not a map computed from another."""
     images = [layer for layer in viewer.layers if isinstance(layer, Image)]
-    return [one for one in images if _COMPUTED not in one.metadata]
+    return [one for one in images if not is_computed(one)]
 
 
 def _is_named_after(layer: Layer, image: Image) -> bool:

@@ -10,10 +10,12 @@ from magicgui.widgets import ComboBox, Label, Widget
 from napari.utils.notifications import show_error
 from qtpy.QtWidgets import QFileDialog
 
+from ..calibration import Calibration
 from ..errors import InputError
 from ..models import registry
 from ..models.card import ModelCard, Task
 from ..models.file import read_card
+from ..segmentation.model import resampling_factor
 from .form import wrap
 
 _FILE = "file…"
@@ -110,12 +112,34 @@ def card_html(card: ModelCard) -> str:
         "Pixel size": _pixel_sizes(card),
         "Trained on": escape(f"{card.data.name} ({len(card.data.images)} images)"),
         "Quality": "<br>".join(_metric(*item) for item in list(card.metrics.items())[:_MOST]),
-        "Finds three in four": _sizes(card),
         "Licence": escape(" · ".join(t for t in (card.data.licence, card.data.attribution) if t)),
         "Note": escape(card.notice),
     }
     rows = (f"<b>{title}:</b> {text}" for title, text in matters.items() if text)
     return "<br>".join(rows)
+
+
+def reliable_html(card: ModelCard, calibration: Calibration | None, resample: bool) -> str:
+    """From which diameter particles of each class but the matrix are found, a line a size.
+
+    Parameters
+    ----------
+    calibration
+        Of the image; sizes are in µm too when it is known.
+    resample
+        Whether the image is brought to the trained pixel sizes: sizes then are those before.
+    """
+    size_um = calibration.mean_um if calibration else None
+    factor = resampling_factor(card, size_um) if resample and size_um else 1.0
+    sizes = {name: _diameter(px / factor, size_um) for name, px in card.good_from_px.items()}
+    lines: dict[str, list[str]] = {}
+    for phase in card.classes[1:]:
+        lines.setdefault(sizes.get(phase.name, "not known"), []).append(escape(phase.name))
+    return "<br>".join(f"{', '.join(names)}: {size}" for size, names in lines.items())
+
+
+def _diameter(px: float, size_um: float | None) -> str:
+    return f"{px:.3g} px" + (f" ({px * size_um:.3g} µm)" if size_um else "")
 
 
 def _coloured(name: str, colour: str) -> str:
@@ -126,11 +150,6 @@ def _pixel_sizes(card: ModelCard) -> str:
     if card.pixel_size_um is None:
         return "any (none was known in training)"
     return "{:.3g} to {:.3g} µm in training".format(*card.pixel_size_um)
-
-
-def _sizes(card: ModelCard) -> str:
-    sizes = (f"{escape(name)} from {px:.3g} px" for name, px in card.good_from_px.items())
-    return ", ".join(sizes)
 
 
 def _metric(name: str, value: float) -> str:

@@ -28,7 +28,6 @@ from qtpy.QtCore import QLocale, Qt
 from qtpy.QtWidgets import QFileDialog
 
 from ..calibration import Calibration, require
-from ..classes import PhaseClass
 from ..errors import InputError
 from ..events import Events
 from ..io.labels import LabelImage
@@ -42,7 +41,18 @@ from ..quantification.statistics import ONE_FIELD
 from ..quantification.study import combine
 from ..regions import Field
 from ..segmentation.segment import planes_of
-from .form import Form, as_result, chosen, fill, layer_choice, parameter_fields, read, wrap
+from .form import (
+    Form,
+    align_labels,
+    as_result,
+    chosen,
+    fill,
+    layer_choice,
+    micrograph_choice,
+    parameter_fields,
+    read,
+    wrap,
+)
 from .layers import (
     calibrate_layer,
     field_of,
@@ -51,6 +61,7 @@ from .layers import (
     layer_calibration,
     plane_placement,
     snapshot,
+    stated_names,
 )
 from .results import centre_on, mark_computed, remove_untouched
 from .worker import one_step
@@ -90,10 +101,8 @@ class QuantifyWidget(Form):
             label="Measure as particles",
             tooltip="phases whose particles are numbered and measured; Ctrl-click for several",
         )
-        self.image = layer_choice(
+        self.image = micrograph_choice(
             viewer,
-            Image,
-            "Image",
             optional=True,
             tooltip="for the mean grey value of each particle and for the report's picture",
         )
@@ -121,15 +130,20 @@ class QuantifyWidget(Form):
             ],
             {"data_bar": self.data_bar, **self.parameters},
             "Quantify",
-            "quantify",
+            "Quantify",
         )
         self.classes.native.setMaximumHeight(90)
         self.phase_layer.changed.connect(self._labels_chosen)
+        for choice in (self.phase_layer, self.image):
+            choice.changed.connect(self._keep_own_results)
         self._labels_chosen()
 
     def compute(self) -> None:
         """Measure the chosen layer."""
+        # Whatever comes of this run, the last one's results must not pass for it.
+        self.results.clear()
         labels: Labels = chosen(self.phase_layer, "a Labels layer of phases, or run Segment")
+        remove_untouched(self.viewer, f"{labels.name} particles")
         calibration = self._calibration(labels)
         indices, classes = labels_as_indices(labels)
         source = LabelImage(
@@ -144,12 +158,11 @@ class QuantifyWidget(Form):
         self.controls.start(
             measured_events(source, labels.name, parameters, pixels, rgb),
             f"Quantify {labels.name}",
-            partial(self._show, labels),
+            partial(self._show, labels, self.image.value),
         )
 
-    def _show(self, labels: Labels, measured: Measured) -> None:
+    def _show(self, labels: Labels, image: Image | None, measured: Measured) -> None:
         name = f"{labels.name} particles"
-        remove_untouched(self.viewer, name)
         particles = measured.result.particles
         layer = Labels(
             measured.result.ids.reshape(labels.data.shape),
@@ -166,8 +179,14 @@ class QuantifyWidget(Form):
         mark_computed(layer)
         self.viewer.add_layer(layer)
         layer.events.selected_label.connect(partial(_centre, self.viewer, layer, particles))
-        self.results.present(measured)
+        self.results.present(measured, labels, image)
+        self._keep_own_results()
         self.controls.say(f"{layer.name}: {len(particles):,} particles")
+
+    def _keep_own_results(self, *_: object) -> None:
+        """Clear what belongs to layers other than the chosen ones."""
+        if not self.results.are_of(self.phase_layer.value, self.image.value):
+            self.results.clear()
 
     def _calibration(self, labels: Labels) -> Calibration:
         known = layer_calibration(labels)
@@ -222,6 +241,7 @@ class _Results(Container[Widget]):
     def __init__(self, form: QuantifyWidget) -> None:
         self._form = form
         self._measured: Measured | None = None
+        self._of: tuple[Labels | None, Image | None] = (None, None)
         self.phases = Table(value=None)
         self.summary = Label(value="")
         self.page = SpinBox(value=1, min=1, max=1, label="Page of particles", visible=False)
@@ -256,6 +276,7 @@ class _Results(Container[Widget]):
             visible=False,
         )
         self.margins = (0, 0, 0, 0)
+        align_labels(self)
         wrap(self.summary)
         for table in (self.phases, self.particles):
             as_result(table)
@@ -265,11 +286,20 @@ class _Results(Container[Widget]):
         self.xlsx.changed.connect(lambda: self._ask_and_write("Excel (*.xlsx)", self.write_xlsx))
         self.report.changed.connect(lambda: self._ask_and_write("HTML (*.html)", self.write_report))
 
-    def present(self, measured: Measured) -> None:
-        """Show a result."""
-        self._measured = measured
+    def are_of(self, labels: Labels | None, image: Image | None) -> bool:
+        """Whether the result shown is that of these layers."""
+        return self._of[0] is labels and self._of[1] is image
+
+    def clear(self) -> None:
+        """Show nothing and have nothing to write."""
+        self._measured, self._of = None, (None, None)
+        self.visible = False
+
+    def present(self, measured: Measured, labels: Labels, image: Image | None) -> None:
+        """Show the result of a Labels layer, with the grey values of an image."""
+        self._measured, self._of = measured, (labels, image)
         fill(self.phases, phase_table(measured.result.phases))
-        self.summary.value = summary_text(measured.result)
+        self.summary.value = f"{measured.name}: {summary_text(measured.result)}"
         n = len(measured.result.particles)
         for widget in (self.page, self.particles):
             widget.visible = n > MOST_FEATURE_ROWS
@@ -418,9 +448,9 @@ def class_names(labels: Labels | None) -> Sequence[str]:
     """Names of a layer's classes; numbered where it names none."""
     if labels is None:
         return ()
-    stated = labels.metadata.get("classes")
-    if stated:
-        return [PhaseClass.model_validate(phase).name for phase in stated]
+
+    if stated := stated_names(labels):
+        return stated
     return [f"class {value}" for value in range(1, int(np.max(labels.data)) + 1)][:32]
 
 

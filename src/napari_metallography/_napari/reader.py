@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tifffile
 from napari.utils.notifications import show_error
 
 from ..calibration import Calibration
 from ..errors import InputError
 from ..io.images import Micrograph, is_image_file, read_micrograph
-from ..io.labels import LabelImage, read_labels
+from ..io.labels import LabelImage, is_label_image, read_labels
 from .layers import class_labels_keywords
 
 LayerData = tuple[Any, ...]
@@ -71,19 +70,9 @@ def _paths(path: str | Sequence[str]) -> list[Path]:
 def _layer(paths: list[Path]) -> LayerData:
     if len(paths) > 1:
         return image_layer(_stacked([read_micrograph(path) for path in paths]))
-    if _is_label_image(paths[0]):
+    if is_label_image(paths[0]):
         return labels_layer(read_labels(paths[0]), paths[0].stem)
     return image_layer(read_micrograph(paths[0]))
-
-
-def _is_label_image(path: Path) -> bool:
-    try:
-        with tifffile.TiffFile(path) as tiff:
-            description = tiff.pages.first.description
-    except Exception:
-        # No TIFF, or a damaged one: what is wrong with it is for the image reader to say.
-        return False
-    return '"napari_metallography": "labels"' in description
 
 
 def _stacked(micrographs: Sequence[Micrograph]) -> Micrograph:

@@ -3,30 +3,50 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 
 import numpy as np
 from napari.components import ViewerModel
-from napari.layers import Labels, Layer
+from napari.layers import Image, Labels, Layer
+
+from ..regions import Field
 
 _DIGEST = "computed_digest"
+_ORIGIN = "computed_from"
 
 
-def mark_computed(layer: Layer) -> None:
-    """Note what the layer holds now, so that a later edit shows."""
-    layer.metadata = {**layer.metadata, _DIGEST: _digest(layer)}
+def mark_computed(layer: Layer, origin: str = "") -> None:
+    """Note what the layer holds now, so that a later edit shows, and what it was made from."""
+    layer.metadata = {**layer.metadata, _DIGEST: _digest(layer), _ORIGIN: origin}
+
+
+def is_computed(layer: Layer) -> bool:
+    """Whether a layer is a result, such as a map made from an image."""
+    return _DIGEST in layer.metadata
 
 
 def is_untouched(layer: Layer) -> bool:
     """Whether a layer is a result that nobody has edited since."""
-    return _DIGEST in layer.metadata and layer.metadata[_DIGEST] == _digest(layer)
+    return is_computed(layer) and layer.metadata[_DIGEST] == _digest(layer)
 
 
-def remove_untouched(viewer: ViewerModel, name: str) -> None:
-    """Remove the earlier results of a name; edited ones stay, napari then numbers the new one."""
+def remove_untouched(viewer: ViewerModel, name: str, origin: str = "") -> None:
+    """Remove the earlier results of a name and an origin.
+
+    Edited ones, and those made from something else, stay: napari then numbers the new one.
+    """
     for layer in list(viewer.layers):
-        if _is_named(layer, name) and is_untouched(layer):
+        if _is_named(layer, name) and _is_from(layer, origin) and is_untouched(layer):
             viewer.layers.remove(layer)
+
+
+def origin_of(image: Image, measured: Field) -> str:
+    """What tells results of one image and region from those of another; the data bar does not.
+
+    A layer's `unique_id` holds for the session, as result layers do.
+    """
+    return f"{image.unique_id} {json.dumps(measured.to_dict()['region'])}"
 
 
 def centre_on(viewer: ViewerModel, layer: Labels, position: tuple[float, ...]) -> None:
@@ -43,6 +63,10 @@ def centre_on(viewer: ViewerModel, layer: Labels, position: tuple[float, ...]) -
 
 def _is_named(layer: Layer, name: str) -> bool:
     return bool(layer.name == name or layer.name.startswith(f"{name} ["))
+
+
+def _is_from(layer: Layer, origin: str) -> bool:
+    return bool(layer.metadata.get(_ORIGIN, "") == origin)
 
 
 def _digest(layer: Layer) -> str:

@@ -14,13 +14,24 @@ from magicgui.widgets import CheckBox, ComboBox, FloatSlider, Label, Widget
 from magicgui.widgets.bases import ValueWidget
 from napari.layers import Image, Shapes
 from qtpy.compat import isalive
+from qtpy.QtCore import QTimer
 
+from ..calibration import Calibration
 from ..errors import InputError
 from ..regions import Field
 from ..segmentation.prediction import PAPER_SCALES, PredictionParameters
 from ..segmentation.segment import Segmentation, SegmentParameters, segment
 from ..segmentation.thresholding import ThresholdParameters
-from .form import Form, chosen, layer_choice, parameter_fields, read, show_all, wrap
+from .form import (
+    Form,
+    chosen,
+    layer_choice,
+    micrograph_choice,
+    parameter_fields,
+    read,
+    show_all,
+    wrap,
+)
 from .layers import (
     add_labels_layer,
     field_of,
@@ -29,8 +40,8 @@ from .layers import (
     plane_placement,
     snapshot,
 )
-from .model_choice import ModelChoice
-from .results import mark_computed, remove_untouched
+from .model_choice import ModelChoice, reliable_html
+from .results import mark_computed, origin_of, remove_untouched
 from .threshold_preview import PreparedPlane, PreviewLayer, prepare
 from .worker import Run, one_step
 
@@ -39,14 +50,20 @@ _MODES = {"fast": "fast (large windows)", "paper": "as in the paper (overlapping
 _THRESHOLDS = {"otsu": "found by Otsu's method", "manual": "set by hand"}
 _PHASES = {"bright": "bright", "dark": "dark"}
 _REGION = "a Shapes layer: only what its rectangles, ellipses and polygons enclose is segmented"
-_DATA_BAR = "the microscope's text bar; found by itself and shown as a rectangle you may move"
+_DATA_BAR = (
+    "the microscope's text bar; found by itself and shown as a rectangle you may move or delete; "
+    "when its layer is deleted it is looked for again"
+)
+_RELIABLE = (
+    "diameter from which three in four particles of the images held back in training were found"
+)
 
 
 class SegmentWidget(Form):
     """The dock *Segment*."""
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
-        self.image = layer_choice(viewer, Image, "Image")
+        self.image = micrograph_choice(viewer)
         self.region = layer_choice(
             viewer, Shapes, "Region of interest", optional=True, tooltip=_REGION
         )
@@ -75,11 +92,16 @@ class SegmentWidget(Form):
                 **self.by_threshold.remembered,
             },
             "Segment",
-            "segment",
+            "Segment phases",
         )
         self._previewer = _Previewer(self)
         self.method.changed.connect(self._show_method)
         self._show_method()
+        self._followed: Image | None = None
+        self.image.changed.connect(self._follow)
+        for source in self.by_model.reliability_depends_on:
+            source.changed.connect(self._show_reliable)
+        self._follow()
 
     def compute(self) -> None:
         """Segment the chosen image."""
@@ -93,7 +115,8 @@ class SegmentWidget(Form):
             parameters=self.parameters(),
             name=image.name,
         )
-        self.controls.start(events, f"Segment {image.name}", partial(self._show, image))
+        region = self.region.value.name if self.region.value is not None else ""
+        self.controls.start(events, f"Segment {image.name}", partial(self._show, image, region))
 
     def abandon(self) -> None:
         """End the preview's preparation too."""
@@ -103,7 +126,7 @@ class SegmentWidget(Form):
     def closed(self) -> None:
         """Take the preview away."""
         super().closed()
-        self._previewer.remove()
+        self._previewer.stop()
 
     def parameters(self) -> SegmentParameters:
         """What the form says; `InputError` when something is missing."""
@@ -120,23 +143,26 @@ class SegmentWidget(Form):
         bar = find_or_add_data_bar(self.viewer, image) if self.data_bar.value else None
         return self.region.value, bar
 
-    def _show(self, image: Image, result: Segmentation) -> None:
+    def _show(self, image: Image, region: str, result: Segmentation) -> None:
         self._previewer.stop()
-        name = f"{image.name} phases"
-        remove_untouched(self.viewer, name)
+        origin = origin_of(image, result.measured)
+        # A region's result does not take the place of the whole field's.
+        where = f" ({region})" if result.measured.region else ""
+        name = f"{image.name} phases{where}"
+        remove_untouched(self.viewer, name, origin)
         if result.uncertainty is not None:
-            self._show_uncertainty(image, result.uncertainty)
+            self._show_uncertainty(image, f"{image.name} uncertainty{where}", result, origin)
         metadata = {"provenance": result.provenance, "field": result.measured.to_dict()}
         layer = add_labels_layer(self.viewer, image, result.indices, result.classes, name, metadata)
-        mark_computed(layer)
+        mark_computed(layer, origin)
         shares = ", ".join(_shares(result))
         self.controls.say(f"{layer.name}: {shares}")
 
-    def _show_uncertainty(self, image: Image, uncertainty: Any) -> None:
-        name = f"{image.name} uncertainty"
-        remove_untouched(self.viewer, name)
+    def _show_uncertainty(self, image: Image, name: str, result: Segmentation, origin: str) -> None:
+        assert result.uncertainty is not None
+        remove_untouched(self.viewer, name, origin)
         layer = Image(
-            uncertainty.astype(np.float32) / 255,
+            result.uncertainty.astype(np.float32) / 255,
             name=name,
             colormap="magma",
             contrast_limits=(0, 1),
@@ -145,8 +171,23 @@ class SegmentWidget(Form):
             visible=False,
             **plane_placement(image, image.ndim),
         )
-        mark_computed(layer)
+        mark_computed(layer, origin)
         self.viewer.add_layer(layer)
+
+    def _follow(self, *_: object) -> None:
+        """Follow the pixel size of the chosen image, which *Calibrate* may change."""
+        if self._followed is not None:
+            for event in (self._followed.events.scale, self._followed.events.units):
+                event.disconnect(self._show_reliable)
+        self._followed = self.image.value
+        if self._followed is not None:
+            for event in (self._followed.events.scale, self._followed.events.units):
+                event.connect(self._show_reliable)
+        self._show_reliable()
+
+    def _show_reliable(self, *_: object) -> None:
+        image = self.image.value
+        self.by_model.show_reliable(layer_calibration(image) if image is not None else None)
 
     def _show_method(self) -> None:
         by_threshold = self.method.value == "threshold"
@@ -171,6 +212,8 @@ class ModelFields:
             {"flips": "Average over mirror images"},
             {"mode": _MODES},
         )
+        self.reliable = Label(value="", label="Reliable from", tooltip=_RELIABLE)
+        wrap(self.reliable)
         scales = ", ".join(map(str, PAPER_SCALES))
         self.multi_scale = CheckBox(
             value=False,
@@ -187,11 +230,22 @@ class ModelFields:
         }
         self.widgets: list[Widget] = [
             *self.model.widgets,
+            self.reliable,
             *self.prediction.values(),
             self.multi_scale,
             *self.fields.values(),
             self.device,
         ]
+
+    @property
+    def reliability_depends_on(self) -> list[ValueWidget[Any]]:
+        """The fields that `show_reliable` reads."""
+        return [self.model.combo, self.fields["resample"]]
+
+    def show_reliable(self, calibration: Calibration | None) -> None:
+        """Say how large particles must be in an image of this pixel size."""
+        card, resample = self.model.chosen_card(), bool(self.fields["resample"].value)
+        self.reliable.value = reliable_html(card, calibration, resample) if card else ""
 
     def parameters(self) -> SegmentParameters:
         """What the fields say."""
@@ -265,6 +319,7 @@ class _Previewer:
         for widget in sources:
             widget.changed.connect(self.update)
         form.viewer.dims.events.current_step.connect(self.update)
+        form.viewer.layers.events.removed.connect(self._removed)
 
     def stop(self) -> None:
         """Untick the preview and take it away."""
@@ -310,6 +365,15 @@ class _Previewer:
         self._measured = None
         self.update()
 
+    def _removed(self, event: Any) -> None:
+        if event.value in self._followed:
+            # Not at once: looking for the data bar may add a layer amid the removal of several.
+            QTimer.singleShot(0, self._look_again)
+
+    def _look_again(self) -> None:
+        if isalive(self._form.native):  # type: ignore[no-untyped-call]
+            self._measure_again()
+
     def _field(self) -> Field:
         """The field; kept, because looking for a data bar takes longer than a slider may."""
         if self._measured is None:
@@ -321,10 +385,12 @@ class _Previewer:
 
     def _follow(self, shapes: list[Shapes]) -> None:
         for layer in self._followed:
-            layer.events.data.disconnect(self._measure_again)
+            for event in _moves(layer):
+                event.disconnect(self._measure_again)
         self._followed = WeakSet(shapes)
         for layer in self._followed:
-            layer.events.data.connect(self._measure_again)
+            for event in _moves(layer):
+                event.connect(self._measure_again)
 
     def _wanted(self, measured: Field) -> object:
         """What the prepared plane depends on."""
@@ -389,6 +455,12 @@ class _Previewer:
         fields.found.value = f"Otsu's threshold: {self._plane.otsu:.4g}"
         if fields.preview.value:
             self._layer.show(self._plane.phase(fields.parameters()), self._form.image.value)
+
+
+def _moves(shapes: Shapes) -> list[Any]:
+    """What tells that shapes lie elsewhere: drawn anew, or the whole layer transformed."""
+    events = shapes.events
+    return [events.data, events.scale, events.translate, events.rotate, events.shear, events.affine]
 
 
 def devices() -> list[tuple[str, str]]:
