@@ -22,6 +22,7 @@ from napari_metallography.inputs import PixelSizes
 from napari_metallography.io.labels import read_labels
 from napari_metallography.pipeline import (
     phase_rows,
+    provenance_table,
     quantify_file,
     segment_file,
     write_study,
@@ -144,8 +145,8 @@ def test_only_the_region_is_measured(steel: Path, tmp_path: Path) -> None:
     assert set(result.phases["field_area_um2"]) == {80 * 120 * PIXEL_UM**2}
 
 
-def test_a_region_without_a_pixel_writes_nothing(steel: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="holds no pixel"):
+def test_a_region_off_the_image_writes_nothing(steel: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="the region"):
         segmented(steel, tmp_path / "out", region=Box(500, 500, 600, 600))
     assert not (tmp_path / "out").exists()
 
@@ -219,6 +220,17 @@ def test_a_study_holds_the_same_numbers_in_every_file(steel: Path, tmp_path: Pat
     assert f"{mean:.4g}" in report
     assert "mean radius (µm)" in report
     assert len(pd.read_csv(out / "particles.csv")) == 12
+
+
+def test_the_provenance_has_a_row_for_each_value(steel: Path, tmp_path: Path) -> None:
+    segmented(steel, tmp_path, region=Box(0, 0, 120, 80))
+    table = provenance_table([measured(tmp_path / "steel_labels.tif", size=0.5)])
+    assert set(table["image"]) == {"steel.tif"}
+    values = dict(zip(table["what"], table["value"], strict=True))
+    assert values["calibration: pixel size (µm)"] == "[0.5, 0.5]"
+    assert values["calibration: source"] == "stated by the user"
+    assert values["labels: parameters: smoothing (px)"] == "0.0"
+    assert values["field: data bar"] == "null"
 
 
 def test_particles_too_small_to_resolve_are_noted_everywhere(tmp_path: Path) -> None:

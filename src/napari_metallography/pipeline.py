@@ -33,7 +33,7 @@ from .io.tables import write_csv, write_json, write_xlsx
 from .plane import as_plane
 from .quantification.measure import Quantification, quantify
 from .quantification.parameters import QuantifyParameters
-from .quantification.report import ReportField, ReportHead, write_report
+from .quantification.report import ReportField, ReportHead, titled, write_report
 from .quantification.study import combine
 from .regions import Box
 from .segmentation.model import SegmentationModel
@@ -183,8 +183,12 @@ def provenance_table(images: Sequence[MeasuredImage]) -> pd.DataFrame:
     rows = []
     for image in images:
         provenance = image.result.statistics["provenance"]
-        rows += [(image.name, key, json.dumps(value)) for key, value in provenance.items()]
+        rows += [(image.name, what, _as_text(value)) for what, value in titled(provenance)]
     return pd.DataFrame(rows, columns=["image", "what", "value"])
+
+
+def _as_text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _report_field(image: MeasuredImage) -> ReportField:

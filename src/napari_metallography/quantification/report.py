@@ -158,7 +158,7 @@ def entries(pairs: Mapping[str, Any]) -> str:
     """A two-column HTML table of names, as `heading` writes them, and values."""
     rows = "".join(
         f"<tr><th>{escape(name)}</th><td>{escape(number(value))}</td></tr>"
-        for name, value in _flat(pairs)
+        for name, value in titled(pairs)
     )
     return (
         f'<table class="entries">{rows}</table>'
@@ -239,6 +239,15 @@ def number(value: Any) -> str:
     if not isinstance(value, float):
         return str(value)
     return f"{value:.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.4g}"
+
+
+def titled(pairs: Mapping[str, Any], above: str = "") -> Iterable[tuple[str, Any]]:
+    """Names, as `heading` writes them, and values; a nested mapping's names follow its own."""
+    for name, value in pairs.items():
+        if isinstance(value, Mapping):
+            yield from titled(value, f"{above}{heading(name)}: ")
+        else:
+            yield f"{above}{heading(name)}", value
 
 
 def _head(head: ReportHead) -> str:
@@ -342,11 +351,3 @@ def _interval(values: Mapping[str, Any]) -> str:
         return f"none: {values['reason']}"
     low, high = values["ci95"]
     return f"{number(low)} to {number(high)}"
-
-
-def _flat(pairs: Mapping[str, Any], above: str = "") -> Iterable[tuple[str, Any]]:
-    for name, value in pairs.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{above}{heading(name)}: ")
-        else:
-            yield f"{above}{heading(name)}", value
