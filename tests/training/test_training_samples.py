@@ -71,3 +71,43 @@ def test_no_class_takes_more_than_its_share_where_that_can_be(random) -> None:
         return float(((share >= 0.25) & (share <= 0.75)).float().mean())
 
     assert balanced(crops) > balanced(any_crops) + 0.3
+
+
+def _painted(shape: tuple[int, int]) -> LabelledImage:
+    """Two small strokes far apart, the second a tenth of the first."""
+    labels = np.full(shape, UNLABELLED, np.uint8)
+    labels[20:30, 20:120] = 0
+    labels[170:180, 180:190] = 1
+    return LabelledImage("strokes", np.zeros((*shape, 3), np.uint8), labels)
+
+
+@pytest.mark.parametrize(
+    "geometry", [Geometry(64), Geometry(64, zoom=1.5, stretch=1.2, rotate=True)]
+)
+def test_crops_lie_around_paint_of_every_class(random, geometry) -> None:
+    _, labels = CropSampler([_painted((200, 200))], geometry, CPU).batch(60, random)
+    assert (labels != UNLABELLED).flatten(1).any(1).all()
+    seen = [(labels == index).flatten(1).any(1).float().mean() for index in (0, 1)]
+    assert min(seen) > 0.3
+
+
+def test_an_image_without_labels_is_not_drawn(random) -> None:
+    blank = LabelledImage(
+        "blank", np.zeros((900, 900, 3), np.uint8), np.full((900, 900), UNLABELLED, np.uint8)
+    )
+    _, labels = CropSampler([blank, _numbered((64, 64))], Geometry(64), CPU).batch(10, random)
+    assert (labels != UNLABELLED).all()
+
+
+def test_parts_of_a_batch_make_up_the_whole() -> None:
+    sampler = CropSampler([_numbered((150, 120))], Geometry(32, zoom=1.5, rotate=True), CPU)
+
+    def drawn(part: slice) -> tuple[torch.Tensor, torch.Tensor]:
+        random = torch.Generator().manual_seed(1)
+        images, _ = sampler.batch(6, random, part)
+        return images, torch.rand(1, generator=random)
+
+    whole, after = drawn(slice(None))
+    parts = [drawn(slice(0, 3)), drawn(slice(3, 6))]
+    assert torch.equal(torch.cat([images for images, _ in parts]), whole)
+    assert all(torch.equal(then, after) for _, then in parts)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import grid_sample, pad
 
@@ -16,6 +17,7 @@ from ..labelled import LabelledImage
 from ..segmentation.networks import reflect_pad
 
 _TRIES = 10
+_MOSTLY_LABELLED = 0.5
 
 
 @dataclass(frozen=True)
@@ -44,61 +46,120 @@ class Geometry:
 
 
 class CropSampler:
-    """Draws batches of crops from images that lie on the device."""
+    """Draws batches of crops from images that lie on the device.
+
+    Crops of an image with few labels are taken around labelled pixels, each of its classes
+    equally often; those of other images anywhere.
+    """
 
     def __init__(
         self, images: Sequence[LabelledImage], geometry: Geometry, device: torch.device
     ) -> None:
         self._geometry = geometry
         shortest = math.ceil(geometry.crop * geometry.zoom)
-        self._pairs = [_on_device(image, shortest, device) for image in images]
-        self._areas = torch.tensor([float(i.labels.size) for i in images])
+        labelled = [image for image in images if (image.labels != UNLABELLED).any()]
+        self._sources = [_source(image, shortest, device) for image in labelled]
+        self._areas = torch.tensor([float(i.labels.size) for i in labelled])
 
-    def batch(self, size: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
+    def batch(
+        self, size: int, random: torch.Generator, part: slice = slice(None)
+    ) -> tuple[Tensor, Tensor]:
         """Images (B, 3, S, S) float 0–255 and labels (B, S, S) int64 with 255 = unlabelled.
 
-        Images are chosen in proportion to their area.
+        Images are chosen in proportion to their area. `part` of the batch is all that is made
+        of it, for one of several processes; the generator advances as for the whole.
         """
         chosen = torch.multinomial(self._areas, size, replacement=True, generator=random)
-        crops = [self._balanced_crop(index, random) for index in chosen.tolist()]
+        # A seed a crop: what one crop needs does not depend on how often another was redrawn.
+        seeds = torch.randint(2**62, (size,), generator=random)
+        crops = [
+            self._balanced_crop(self._sources[index], torch.Generator().manual_seed(seed))
+            for index, seed in zip(chosen[part].tolist(), seeds[part].tolist(), strict=True)
+        ]
         images = torch.stack([image for image, _ in crops])
         return images, torch.stack([label for _, label in crops])
 
-    def _balanced_crop(self, index: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
-        image, shifted_labels = self._pairs[index]
+    def _balanced_crop(self, source: _Source, random: torch.Generator) -> tuple[Tensor, Tensor]:
         for _ in range(_TRIES):
-            grid = _grid(shifted_labels.shape, self._geometry, random)
-            # Labels are shifted by one, so that what lies outside the image becomes unlabelled.
-            labels = _sampled(shifted_labels[None], grid, "nearest")[0].long()
+            grid = _grid(source, self._geometry, random)
+            labels = _sampled(source.labels[None], grid, "nearest")[0].long()
             labels = torch.where(labels == 0, UNLABELLED, labels - 1)
             if _largest_share(labels) <= self._geometry.largest_share:
                 break
-        return _sampled(image, grid, "bilinear"), labels
+        return _sampled(source.pixels, grid, "bilinear"), labels
 
 
-def _on_device(image: LabelledImage, shortest: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Pixels (3, Y, X) and labels (Y, X) plus one, both uint8; 0 = unlabelled."""
+@dataclass(frozen=True)
+class _Source:
+    """An image on the device.
+
+    Attributes
+    ----------
+    pixels
+        (3, Y, X) uint8.
+    labels
+        (Y, X) uint8, class index plus one, so that what lies outside the image is 0 = unlabelled.
+    painted
+        (n, 2) rows and columns of each class's labelled pixels; empty where most are labelled.
+    """
+
+    pixels: Tensor
+    labels: Tensor
+    painted: tuple[Tensor, ...]
+
+
+def _source(image: LabelledImage, shortest: int, device: torch.device) -> _Source:
     pixels = torch.from_numpy(image.pixels.copy()).permute(2, 0, 1)
-    labels = torch.from_numpy(image.labels + np.uint8(1))
-    bottom, right = (max(0, shortest - length) for length in labels.shape)
+    bottom, right = (max(0, shortest - length) for length in image.labels.shape)
     padded = reflect_pad(pixels[None].float(), bottom, right)[0].byte()
     # What reflection adds is seen but neither learnt nor scored.
-    return padded.to(device), pad(labels, (0, right, 0, bottom)).to(device)
+    labels = pad(torch.from_numpy(image.labels + np.uint8(1)), (0, right, 0, bottom))
+    return _Source(padded.to(device), labels.to(device), _painted(image.labels))
 
 
-def _grid(shape: torch.Size, geometry: Geometry, random: torch.Generator) -> Tensor:
+def _painted(labels: NDArray[np.uint8]) -> tuple[Tensor, ...]:
+    known = labels != UNLABELLED
+    if known.mean() > _MOSTLY_LABELLED:
+        return ()
+    return tuple(torch.from_numpy(np.argwhere(labels == i)) for i in np.unique(labels[known]))
+
+
+def _grid(source: _Source, geometry: Geometry, random: torch.Generator) -> Tensor:
     """Positions (S, S, 2) of a random crop as x and y in pixels of the image."""
     draws = torch.rand(6, generator=random).tolist()
     scale = geometry.zoom ** (2 * draws[0] - 1)
     reach = _reach(geometry, scale)
-    centre = [
-        _between(reach, length - reach, draw)
-        for length, draw in zip(shape, draws[1:3], strict=True)
-    ]
+    row, column = _centre(source, reach, draws[1:3], random)
     axis = torch.arange(geometry.crop) - (geometry.crop - 1) / 2
     y, x = torch.meshgrid(axis, axis, indexing="ij")
     offsets = torch.stack([x, y], -1) @ _transform(geometry, scale, draws[3:]).T
-    return offsets + torch.tensor([centre[1], centre[0]])
+    return offsets + torch.tensor([column, row])
+
+
+def _centre(
+    source: _Source, reach: float, draws: Sequence[float], random: torch.Generator
+) -> tuple[float, float]:
+    """Row and column of a crop's centre, where the crop does not leave the image if it can."""
+    height, width = source.labels.shape
+    if source.painted:
+        row, column = _around_paint(source, reach, draws, random)
+        return _inside(row, reach, height), _inside(column, reach, width)
+    return _between(reach, height - reach, draws[0]), _between(reach, width - reach, draws[1])
+
+
+def _around_paint(
+    source: _Source, reach: float, draws: Sequence[float], random: torch.Generator
+) -> tuple[float, float]:
+    """A centre at most half a crop's reach from a painted pixel, so that the crop shows it."""
+    pick = torch.rand(2, generator=random).tolist()
+    pixels = source.painted[int(pick[0] * len(source.painted))]
+    row, column = pixels[int(pick[1] * len(pixels))].tolist()
+    return row + (draws[0] - 0.5) * reach, column + (draws[1] - 0.5) * reach
+
+
+def _inside(position: float, reach: float, length: int) -> float:
+    """The nearest place, between two pixels, where the crop does not leave the image."""
+    return math.floor(min(max(position, reach), max(reach, length - reach))) - 0.5
 
 
 def _reach(geometry: Geometry, scale: float) -> float:
