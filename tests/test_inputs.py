@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
 from napari_metallography.calibration import Calibration
 from napari_metallography.errors import InputError
@@ -16,8 +17,12 @@ from napari_metallography.inputs import (
     read_image,
     require_distinct_stems,
 )
+from napari_metallography.io.images import Micrograph
+from napari_metallography.io.index import ImageIndex
 from napari_metallography.io.labels import LabelImage
 from napari_metallography.regions import Box, Field
+
+_STEPS = np.arange(0, 256, 4, dtype=np.uint8).reshape(8, 8).repeat(4, axis=1)
 
 
 def _touch(folder: Path, *names: str) -> list[Path]:
@@ -45,6 +50,35 @@ def test_labels_are_no_images_beside_images(tmp_path) -> None:
 def test_a_folder_without_images_is_refused(tmp_path) -> None:
     with pytest.raises(InputError, match="holds no image"):
         image_files([tmp_path])
+
+
+def test_folders_in_a_folder_are_not_searched_and_one_is_named(tmp_path) -> None:
+    for name in ("Tag 2", "Tag 1"):
+        (tmp_path / name).mkdir()
+        _touch(tmp_path / name, "a.tif")
+    with pytest.raises(InputError) as refusal:
+        image_files([tmp_path])
+    assert "are not searched" in str(refusal.value)
+    assert str(refusal.value).endswith(f"such as {tmp_path / 'Tag 1'}")
+    (image,) = _touch(tmp_path, "b.tif")
+    assert image_files([tmp_path]) == [image]
+
+
+def test_names_beyond_ascii_are_listed_and_paired(tmp_path) -> None:
+    folder = tmp_path / "Gefüge 組織"
+    folder.mkdir()
+    image, labels = _touch(folder, "Härte µ.tif", "Härte µ_labels.tif")
+    assert image_files([folder]) == [image]
+    assert label_files([folder]) == [labels]
+    assert image_of_labels(labels) == image
+
+
+def test_labels_of_other_names_are_found_where_none_has_the_ending(tmp_path) -> None:
+    a, b = _touch(tmp_path, "a.png", "b.png")
+    assert label_files([tmp_path]) == [a, b]
+    (labels,) = _touch(tmp_path, "b_labels.tif")
+    assert label_files([tmp_path]) == [labels]
+    assert label_files([a, tmp_path]) == [a, labels]
 
 
 def test_a_folder_that_cannot_be_listed_is_refused(tmp_path, monkeypatch) -> None:
@@ -97,6 +131,49 @@ def test_a_stated_size_goes_before_the_index_and_the_file(tmp_path) -> None:
     (tmp_path / "index.csv").write_text("image,pixel_size_um\na.tif,2\n", encoding="utf-8")
     assert size(PixelSizes()) == 2
     assert size(PixelSizes(1)) == 1
+
+
+def test_a_size_is_stated_or_in_an_index_or_in_the_file(tmp_path) -> None:
+    path, other = tmp_path / "a.tif", tmp_path / "other.csv"
+    tifffile.imwrite(path, _STEPS, imagej=True, resolution=(0.25, 0.25), metadata={"unit": "um"})
+
+    def size(sizes: PixelSizes) -> float:
+        found = read_image(path, sizes).calibration
+        assert found is not None
+        return found.mean_um
+
+    assert size(PixelSizes()) == 4
+    (tmp_path / "index.csv").write_text("image,pixel_size_um\na.tif,3\n", encoding="utf-8")
+    assert size(PixelSizes()) == 3
+    other.write_text("image,pixel_size_um\na,2\n", encoding="utf-8")
+    named = ImageIndex.read(other)
+    assert size(PixelSizes(index=named)) == 2
+    assert size(PixelSizes(1, named)) == 1
+    other.write_text("image,pixel_size_um\nb.tif,2\n", encoding="utf-8")
+    assert size(PixelSizes(index=ImageIndex.read(other))) == 4
+
+
+def test_without_any_size_there_is_none(tmp_path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", _STEPS)
+    assert read_image(tmp_path / "a.tif", PixelSizes()).calibration is None
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])
+def test_foreign_labels_are_no_micrograph(tmp_path, name) -> None:
+    Image.fromarray(_STEPS // 64).save(tmp_path / name)
+    with pytest.raises(InputError, match="name the image it was made of"):
+        read_image(tmp_path / name, PixelSizes())
+
+
+@pytest.mark.parametrize(
+    "box", [Box(0, 0, 41, 50), Box(0, 0, 40, 51), Box(40, 0, 60, 50), Box(-1, 0, 9, 9)]
+)
+def test_a_region_beyond_the_image_is_refused(tmp_path, box) -> None:
+    micrograph = Micrograph(np.zeros((2, 40, 50), np.uint8), False, None, source=tmp_path)
+    with pytest.raises(InputError, match="beyond the image of 40 rows and 50 columns"):
+        measured_field(micrograph, region=box)
+    whole = measured_field(micrograph, keep_data_bar=True, region=Box(0, 0, 40, 50))
+    assert whole.mask().all()
 
 
 def test_a_region_and_the_first_plane_of_a_stack(tmp_path) -> None:

@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
 
 from napari_metallography.errors import InputError
-from napari_metallography.plane import as_plane
+from napari_metallography.plane import as_plane, plane_shape
 
 GRADIENT = np.arange(200, dtype=np.uint8).reshape(10, 20)
 EVERYTHING = (slice(None), slice(None))
@@ -27,6 +27,13 @@ def test_eight_bit_grey_values_are_taken_as_they_are() -> None:
 def test_eight_bit_colours_lose_only_their_alpha() -> None:
     rgba = np.random.default_rng(0).integers(0, 256, (5, 6, 4), dtype=np.uint8)
     assert (as_plane(rgba).rgb8(*EVERYTHING) == rgba[..., :3]).all()
+
+
+@pytest.mark.parametrize("leading", [(), (7,), (2, 3)])
+def test_rows_and_columns_come_last_but_for_colours(leading: tuple[int, ...]) -> None:
+    assert plane_shape(np.empty((*leading, 4, 5))) == (4, 5)
+    for samples in (3, 4):
+        assert plane_shape(np.empty((*leading, 4, 5, samples)), rgb=True) == (4, 5)
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32, np.float64])

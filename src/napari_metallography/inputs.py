@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from .databar import find_data_bar
 from .errors import InputError
 from .io.images import IMAGE_SUFFIXES, Micrograph, is_image_file, read_micrograph
 from .io.index import ImageIndex, find_index
-from .io.labels import LabelImage
+from .io.labels import LabelImage, looks_like_labels, looks_like_mask
 from .regions import Box, Field
 
 _LABELS_ENDING = "_labels"
@@ -80,15 +80,49 @@ def image_of_labels(path: Path) -> Path:
 
 
 def read_image(path: Path, sizes: PixelSizes) -> Micrograph:
-    """Read a micrograph and know its pixel size."""
+    """Read a micrograph and know its pixel size.
+
+    Raises
+    ------
+    InputError
+        When the file cannot be used, or holds class indices instead of grey values.
+    """
     micrograph = read_micrograph(path, sizes.index)
+    if not micrograph.rgb and looks_like_labels(micrograph.planes[0]):
+        raise InputError(
+            f"{path}: class indices, not grey values, so a label image and no micrograph; "
+            "name the image it was made of"
+        )
     return replace(micrograph, calibration=sizes.override(micrograph.calibration))
+
+
+def require_grey_values(micrograph: Micrograph) -> None:
+    """Refuse a black and white mask, of which a network can make nothing.
+
+    Raises
+    ------
+    InputError
+        When the values are 0 and 255 only.
+    """
+    if not micrograph.rgb and looks_like_mask(micrograph.planes[0]):
+        raise InputError(
+            f"{micrograph.source}: black and white only, a mask and no micrograph; "
+            "--method threshold turns a mask into labels"
+        )
 
 
 def measured_field(
     micrograph: Micrograph, *, keep_data_bar: bool = False, region: Box | None = None
 ) -> Field:
-    """The image less its data bar, restricted to a box."""
+    """The image less its data bar, restricted to a box.
+
+    Raises
+    ------
+    InputError
+        When the box reaches beyond the image.
+    """
+    if region is not None:
+        _require_inside(region, micrograph)
     bar = None if keep_data_bar else find_data_bar(micrograph.planes[0])
     return Field(micrograph.shape, bar, (region.corners,) if region else ())
 
@@ -109,15 +143,32 @@ def label_files(paths: Iterable[Path]) -> list[Path]:
     return files
 
 
+def _require_inside(region: Box, micrograph: Micrograph) -> None:
+    rows, columns = micrograph.shape
+    if region.top < 0 or region.left < 0 or region.bottom > rows or region.right > columns:
+        raise InputError(
+            f"{micrograph.source}: the region {','.join(map(str, region.to_list()))} reaches "
+            f"beyond the image of {rows} rows and {columns} columns"
+        )
+
+
 def _files_in(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
     try:
-        inside = sorted(p for p in path.iterdir() if is_image_file(p))
+        entries = sorted(path.iterdir())
+        inside = [p for p in entries if is_image_file(p)]
+        folders = [p for p in entries if p.is_dir()]
     except OSError as error:
         raise InputError(f"{path}: cannot be listed ({error.strerror or error})") from error
     # A folder may hold both: then its labels are no images.
     inside = [p for p in inside if not p.stem.endswith(_LABELS_ENDING)] or inside
     if not inside:
-        raise InputError(f"{path}: holds no image ({', '.join(IMAGE_SUFFIXES)})")
+        raise InputError(f"{path}: holds no image{_instead(folders)}")
     return inside
+
+
+def _instead(folders: Sequence[Path]) -> str:
+    if folders:
+        return f", and the folders in it are not searched; name one, such as {folders[0]}"
+    return f" ({', '.join(IMAGE_SUFFIXES)})"

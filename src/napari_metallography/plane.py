@@ -31,6 +31,12 @@ class ArrayLike(Protocol):
         """A part of the array."""
 
 
+def plane_shape(array: ArrayLike, *, rgb: bool = False) -> tuple[int, int]:
+    """Rows and columns of an image, or of the planes of a stack; with `rgb` colours come last."""
+    last = len(array.shape) - int(rgb)
+    return array.shape[last - 2], array.shape[last - 1]
+
+
 @dataclass(frozen=True)
 class Plane:
     """One micrograph of shape (Y, X) or (Y, X, 3 or 4).
@@ -47,7 +53,7 @@ class Plane:
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns."""
-        return self.array.shape[0], self.array.shape[1]
+        return plane_shape(self.array, rgb=len(self.array.shape) == 3)
 
     def rgb8(self, rows: slice, columns: slice) -> NDArray[np.uint8]:
         """A window of shape (rows, columns, 3), 8-bit."""

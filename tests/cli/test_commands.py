@@ -14,8 +14,6 @@ import tifffile
 
 from napari_metallography.calibration import Calibration
 from napari_metallography.classes import named_classes
-from napari_metallography.cli.options import stems
-from napari_metallography.errors import InputError
 from napari_metallography.io.labels import LabelImage, read_labels, write_labels
 from napari_metallography.models.card import DataSource, ModelCard, Network
 from napari_metallography.regions import Field
@@ -407,15 +405,6 @@ def test_info_takes_two_images_of_one_name(run, data, tmp_path) -> None:
     assert len(run("info", data / "images", twin).out.splitlines()) == 3
 
 
-def test_names_in_a_list_may_hold_spaces(tmp_path) -> None:
-    listed = tmp_path / "list.txt"
-    listed.write_text("\ufeffsteel 1\r\n\n  steel 2 \n", encoding="utf-8")
-    assert stems(listed) == ["steel 1", "steel 2"]
-    listed.write_bytes(b"\xff\xfe\x00\xd8")
-    with pytest.raises(InputError, match="one name a line"):
-        stems(listed)
-
-
 def test_labels_without_a_pixel_size_take_their_images(run, data, tmp_path) -> None:
     folders = ("-o", tmp_path / "o", "--images", data / "images")
     assert run("quantify", data / "labels", *folders).code == 0
@@ -490,3 +479,83 @@ def test_an_interrupted_training_keeps_a_checkpoint_and_goes_on(data, tmp_path) 
     again = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
     assert again.returncode == 2
     assert "--resume" in again.stderr
+
+
+@pytest.mark.parametrize("region", ["0,0,121,160", "0,0,120,161", "500,500,600,600"])
+def test_a_region_beyond_the_image_is_refused(run, data, tmp_path, region) -> None:
+    image = data / "images/steel0.tif"
+    where = ("-o", tmp_path / "o", "--method", "threshold", "--region", region)
+    done = run("segment", image, *where)
+    assert done.code == 2
+    assert len(done.errors) == 1
+    assert "beyond the image of 120 rows and 160 columns" in done.errors[0]
+    assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize("command", ["segment", "info"])
+def test_foreign_labels_are_not_segmented(run, data, model, tmp_path, command) -> None:
+    options = ("-o", tmp_path / "o", "--model", model) if command == "segment" else ()
+    done = run(command, data / "labels/steel0.tif", *options)
+    assert done.code == 2
+    assert "label image" in done.errors[0]
+    assert not (tmp_path / "o").exists()
+
+
+def test_a_mask_is_thresholded_but_given_to_no_network(run, data, model, tmp_path) -> None:
+    mask = data / "mask.png"
+    mask.write_bytes(cv2.imencode(".png", _discs() * 255)[1].tobytes())
+    refused = run("segment", mask, "-o", tmp_path / "o", "--model", model)
+    assert refused.code == 2
+    assert "--method threshold" in refused.errors[0]
+    assert not (tmp_path / "o").exists()
+    assert run("segment", mask, "-o", tmp_path / "o", "--method", "threshold").code == 0
+    assert (read_labels(tmp_path / "o/mask_labels.tif").indices == _discs()).all()
+
+
+def test_folders_in_a_folder_are_named(run, data) -> None:
+    done = run("info", data)
+    assert done.code == 2
+    assert done.errors[0].endswith(f"not searched; name one, such as {data / 'images'}")
+
+
+def test_results_into_a_file_are_refused_before_any_work(run, data, tmp_path, monkeypatch) -> None:
+    def read(*_: object) -> None:
+        raise AssertionError("work was done")
+
+    monkeypatch.setattr("napari_metallography.inputs.read_micrograph", read)
+    taken = tmp_path / "taken"
+    taken.write_bytes(b"kept")
+    folders = ("--images", data / "images", "--labels", data / "labels")
+    score = ("evaluate", "segmentation", "--model", "uhcs-carbides", *folders)
+    for arguments in (
+        ("segment", data / "images", "-o", taken),
+        ("quantify", data / "labels", "-o", taken / "in/it"),
+        ("demo", "-o", taken),
+        (*score, "-o", tmp_path / "scores.json", "--error-maps", taken),
+    ):
+        done = run(*arguments)
+        assert done.code == 2
+        assert (
+            done.err.splitlines()
+            == done.errors
+            == [f"error: {taken}: is a file; name a folder for the results"]
+        )
+    assert "is a folder; name a file" in run(*score, "-o", tmp_path).errors[0]
+    assert taken.read_bytes() == b"kept"
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--classes", "a,b"),
+        ("--architecture", "unet"),
+        ("--encoder-weights", "random"),
+        ("--enlargement", 2),
+    ],
+)
+def test_a_model_to_start_from_settles_the_network(run, data, model, tmp_path, option, value):
+    folders = ("--images", data / "images", "--labels", data / "labels")
+    stated = ("--start-from", model, option, value, "-o", tmp_path / "new/mine.safetensors")
+    done = run("train", "segmentation", *folders, *stated)
+    assert done.code == 2
+    assert done.errors == [f"error: {option} cannot go with --start-from: the model settles it"]

@@ -18,9 +18,12 @@ from napari_metallography.classes import (
     named_classes,
 )
 from napari_metallography.errors import InputError
+from napari_metallography.io.images import is_image_file, read_micrograph
 from napari_metallography.io.labels import (
     LabelImage,
     is_label_image,
+    looks_like_labels,
+    looks_like_mask,
     read_labels,
     write_labels,
 )
@@ -101,6 +104,65 @@ def test_labels_that_may_not_be_read_are_refused_as_such(
     monkeypatch.setattr(Path, "read_bytes", refuse)
     with pytest.raises(InputError, match=rf"{name}: cannot be read \(Permission denied\)$"):
         read_labels(tmp_path / name)
+
+
+def _areas(values: list[int], dtype: str = "uint8") -> np.ndarray:
+    return np.repeat(np.array([values], dtype), 8, axis=0).repeat(8, axis=1)
+
+
+@pytest.mark.parametrize("values", [[0, 1], [0, 2, 255], [1, 2], [0, 9], [1, 255]])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int32"])
+def test_a_few_small_numbers_in_areas_are_labels(values: list[int], dtype: str) -> None:
+    assert looks_like_labels(_areas(values, dtype))
+    assert not looks_like_mask(_areas(values, dtype))
+
+
+@pytest.mark.parametrize("values", [[0, 255], [3], [0], [255], [0, 10], [0, 1, 254], [0, 36, 72]])
+def test_what_may_be_a_micrograph_does_not_look_like_labels(values: list[int]) -> None:
+    assert not looks_like_labels(_areas(values))
+    assert looks_like_mask(_areas(values)) == (values == [0, 255])
+
+
+def test_real_numbers_and_one_column_do_not_look_like_labels() -> None:
+    assert not looks_like_labels(_areas([0, 1], "float32"))
+    assert not looks_like_labels(np.arange(9, dtype=np.uint8)[:, None])
+
+
+def test_one_odd_pixel_of_a_large_image_makes_it_a_micrograph() -> None:
+    labels = np.zeros((2000, 2000), np.uint8)
+    labels[500:900] = 1
+    assert looks_like_labels(labels)
+    labels[1, 1] = 77
+    assert not looks_like_labels(labels)
+    assert not looks_like_mask(np.where(labels == 1, 255, labels))
+
+
+@given(level=st.floats(0, 9), noise=st.floats(0.8, 3), seed=st.integers(0, 99))
+def test_an_image_exposed_far_too_little_is_still_one(
+    level: float, noise: float, seed: int
+) -> None:
+    values = np.random.default_rng(seed).normal(4.5 + level / 9, noise, (64, 64))
+    assert not looks_like_labels(np.clip(values, 0, 9).round().astype(np.uint8))
+
+
+def test_real_labels_look_like_labels_and_real_micrographs_do_not(shared_data: Path) -> None:
+    folders = [shared_data / "uhcs", *sorted((shared_data / "nasa").glob("*/*"))]
+    for folder in folders:
+        for path in sorted((folder / "labels").glob("*.*")):
+            assert looks_like_labels(read_micrograph(path).planes[0]), path
+    for path in sorted((shared_data / "uhcs/labels_coarse").glob("*.png")):
+        plane = read_micrograph(path).planes[0]
+        assert looks_like_labels(plane) == (len(np.unique(plane)) > 1), path
+    vendors = sorted((shared_data / "vendor").rglob("*.[tT][iI][fF]"))
+    images = [path for folder in folders for path in sorted((folder / "images").glob("*.*"))]
+    images = [path for path in images if is_image_file(path)]
+    sheets = [path for name in ("neu", "xsdd") for path in (shared_data / name).rglob("*.*g")]
+    assert len(images) > 30
+    for path in [*vendors, *images, *sheets[::10], *(shared_data / "tbm/full_images").glob("*.*")]:
+        micrograph = read_micrograph(path)
+        if not micrograph.rgb:
+            assert not looks_like_labels(micrograph.planes[0]), path
+            assert not looks_like_mask(micrograph.planes[0]), path
 
 
 def test_a_foreign_image_is_taken_as_class_indices(tmp_path: Path) -> None:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from . import terminal
-from .options import Device, DeviceName
+from .options import Device, DeviceName, Output
 
 if TYPE_CHECKING:
     from ..pipeline import MeasuredImage
 
 
 def demo(
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.")],
+    output: Output,
     device: Device = DeviceName.auto,
 ) -> None:
     """Segment and measure the steel samples: labels, tables, overlays, report.html."""

@@ -17,6 +17,8 @@ from .options import (
     PixelSize,
     pixel_sizes,
     prediction_settings,
+    results_file,
+    results_folder,
     stems,
 )
 
@@ -25,14 +27,20 @@ def evaluate_segmentation(
     model: Annotated[str, typer.Option(help="Name or file of a model.")],
     images: Annotated[Path, typer.Option(help="Folder of images.")],
     labels: Annotated[Path, typer.Option(help="Folder of labels with the same stems.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="JSON file to write.")],
+    output: Annotated[
+        Path,
+        typer.Option("-o", "--output", help="JSON file to write.", callback=results_file),
+    ],
     split: Annotated[
         Path | None, typer.Option(help="File that lists the stems to use; default: all.")
     ] = None,
     ignore: Annotated[int | None, typer.Option(help="Label value that means unlabelled.")] = None,
     error_maps: Annotated[
         Path | None,
-        typer.Option(help="Folder for error maps: green added, pink missed, white right."),
+        typer.Option(
+            help="Folder for error maps: green added, pink missed, white right.",
+            callback=results_folder,
+        ),
     ] = None,
     mode: Annotated[Mode, typer.Option(help="How the network is applied.")] = Mode.fast,
     flips: Annotated[bool, typer.Option(help="Average over mirror images.")] = True,

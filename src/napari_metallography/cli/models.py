@@ -10,7 +10,7 @@ import typer
 
 from ..errors import InputError
 from . import terminal
-from .options import Device, DeviceName
+from .options import Device, DeviceName, results_file
 
 Model = Annotated[str, typer.Argument(help="Name or file of a model.")]
 
@@ -49,7 +49,9 @@ def model_info(model: Model, device: Device = DeviceName.auto) -> None:
 
 def export(
     model: Model,
-    output: Annotated[Path, typer.Option("-o", "--output", help="ONNX file to write.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="ONNX file to write.", callback=results_file)
+    ],
     device: Device = DeviceName.auto,
 ) -> None:
     """Export a segmentation model to ONNX: normalised images (B, 3, H, W) to logits."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from ..errors import InputError
+from ..io.files import read_bytes
 from . import terminal
 
 if TYPE_CHECKING:
@@ -34,7 +36,31 @@ class Mode(StrEnum):
     paper = "paper"
 
 
-Output = Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.")]
+def results_folder(path: Path | None) -> Path | None:
+    """Refuse, before any work, to write results into what is a file."""
+    if path is not None and (file := _file_on_the_way(path)):
+        raise InputError(f"{file}: is a file; name a folder for the results")
+    return path
+
+
+def results_file(path: Path) -> Path:
+    """Refuse, before any work, to write a result where it cannot be a file."""
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; name a file for the result")
+    if file := _file_on_the_way(path.parent):
+        raise InputError(f"{path}: {file} is a file, not a folder; name another")
+    return path
+
+
+def _file_on_the_way(path: Path) -> Path | None:
+    nearest = next((part for part in (path, *path.parents) if part.exists()), None)
+    return nearest if nearest is not None and not nearest.is_dir() else None
+
+
+Output = Annotated[
+    Path,
+    typer.Option("-o", "--output", help="Folder for the results.", callback=results_folder),
+]
 Device = Annotated[DeviceName, typer.Option(help="Where to compute.")]
 PixelSize = Annotated[
     float | None, typer.Option(help="Pixel size in µm of all inputs; overrides everything.")
@@ -88,15 +114,13 @@ def stems(path: Path | None) -> list[str] | None:
     """Names listed in a file, one a line; None without a file."""
     if path is None:
         return None
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
+    # Split as bytes: text would also be split at signs that a name may hold.
+    lines = read_bytes(path).removeprefix(BOM_UTF8).splitlines()
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        names = [line.decode().strip() for line in lines]
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 text; list one name a line") from error
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
-    return [name for line in lines if (name := line.strip())]
+    return [name for name in names if name]
 
 
 def require_csv_signs(decimal: str, separator: str) -> None:

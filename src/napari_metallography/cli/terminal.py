@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import TypeVar
 
 from rich.console import Console
@@ -21,17 +21,36 @@ from rich.progress import (
 from .. import events
 
 T = TypeVar("T")
+Advance = Callable[[events.Progress], None]
 
 # Results go to files and standard output; what is said to people goes to standard error.
 console = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def follow(running: events.Events[T], description: str) -> T:
-    """Run a computation to its end and show how far it is.
+    """Run a computation to its end and show how far it is: a bar, or off a terminal plain lines.
 
     Ctrl-C lets the step under way end, so that what the computation keeps is whole; a second one
     stops at once.
     """
+    progress = _bar(description) if console.is_terminal else nullcontext(_lines(description))
+    with _asking_to_stop() as asked, progress as advance:
+
+        def show(event: events.Event) -> None:
+            if asked:
+                raise KeyboardInterrupt
+            if isinstance(event, events.Progress):
+                advance(event)
+            elif isinstance(event, events.Notice):
+                notice(event.message)
+            elif event.metrics:
+                console.print(_training_line(event), markup=False)
+
+        return events.drain(running, show)
+
+
+@contextmanager
+def _bar(description: str) -> Iterator[Advance]:
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -40,21 +59,29 @@ def follow(running: events.Events[T], description: str) -> T:
         TextColumn("{task.fields[what]}"),
         TimeRemainingColumn(),
     )
-    bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-    with _asking_to_stop() as asked, bar:
+    with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(description, total=None, what="")
+        yield lambda step: bar.update(
+            task, completed=step.done, total=step.total, what=step.message
+        )
 
-        def show(event: events.Event) -> None:
-            if asked:
-                raise KeyboardInterrupt
-            if isinstance(event, events.Progress):
-                bar.update(task, completed=event.done, total=event.total, what=event.message)
-            elif isinstance(event, events.Notice):
-                notice(event.message)
-            elif event.metrics:
-                console.print(_training_line(event), markup=False)
 
-        return events.drain(running, show)
+def _lines(description: str) -> Advance:
+    """For logs: a line at each tenth of the work."""
+    reached = 0
+
+    def advance(step: events.Progress) -> None:
+        nonlocal reached
+        tenth = 10 * step.done // step.total if step.total else 0
+        if tenth > reached:
+            console.print(
+                f"{description}: {100 * step.done // step.total} % "
+                f"({step.done} of {step.total} {step.message})",
+                markup=False,
+            )
+        reached = tenth
+
+    return advance
 
 
 @contextmanager

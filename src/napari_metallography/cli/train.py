@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,11 +12,15 @@ import typer
 
 from ..errors import InputError, validated
 from . import terminal
-from .options import Device, DeviceName, Index, PixelSize, pixel_sizes, stems
+from .options import Device, DeviceName, Index, PixelSize, pixel_sizes, results_file, stems
 
 if TYPE_CHECKING:
+    from ..classes import PhaseClass
     from ..labelled import LabelledImage
     from ..training.recipe import SegmentationRecipe
+    from ..training.results import Description
+    from ..training.segmentation import TrainingJob
+    from ..training.start import Start
 
 
 class Architecture(StrEnum):
@@ -37,7 +42,10 @@ class Recipe(StrEnum):
 def train_segmentation(
     images: Annotated[Path, typer.Option(help="Folder of images.")],
     labels: Annotated[Path, typer.Option(help="Folder of labels with the same stems.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Model to write: .safetensors.")],
+    output: Annotated[
+        Path,
+        typer.Option("-o", "--output", help="Model to write: .safetensors.", callback=results_file),
+    ],
     val_images: Annotated[Path | None, typer.Option(help="Images for validation.")] = None,
     val_labels: Annotated[Path | None, typer.Option(help="Labels for validation.")] = None,
     split: Annotated[Path | None, typer.Option(help="File that lists the stems to use.")] = None,
@@ -84,22 +92,13 @@ def train_segmentation(
 ) -> None:
     """Train a segmentation model; write it with history.csv and training.json beside it."""
     from ..devices import choose_device
-    from ..labelled import classes_or_default, read_labelled_folder
-    from ..models.card import Network
-    from ..segmentation.model import load_model
-    from ..training.results import (
-        Description,
-        checkpoint_path,
-        finished,
-        require_free,
-        write_results,
-    )
-    from ..training.segmentation import TrainingJob, train
-    from ..training.start import from_model, new_network
+    from ..labelled import read_labelled_folder
+    from ..training.results import Description, checkpoint_path, require_free
+    from ..training.segmentation import TrainingJob
 
     require_free(output, resume=resume)
     sizes = pixel_sizes(pixel_size, index)
-    training, found = read_labelled_folder(
+    training, named = read_labelled_folder(
         images, labels, ignore=ignore, sizes=sizes, stems=stems(split)
     )
     validation: list[LabelledImage] = []
@@ -111,27 +110,8 @@ def train_segmentation(
             sizes=sizes,
             stems=stems(val_split),
         )
-    if start_from:
-        _require_none(
-            {
-                "--classes": classes,
-                "--architecture": architecture,
-                "--encoder": encoder,
-                "--encoder-weights": encoder_weights,
-                "--enlargement": enlargement,
-            }
-        )
-        parent = load_model(start_from)
-        phases, start = parent.card.classes, from_model(parent)
-    else:
-        names = [name.strip() for name in classes.split(",")] if classes else []
-        phases = classes_or_default(names, found, training)
-        network = {
-            "architecture": architecture.value if architecture else "unet",
-            "encoder": encoder or "efficientnet-lite0",
-            "enlargement": 1.0 if enlargement is None else enlargement,
-        }
-        start = new_network(validated(Network, network), encoder_weights or "imagenet")
+    network = _NetworkOptions(classes, architecture, encoder, encoder_weights, enlargement)
+    phases, start = network.start(start_from, training, named)
     changes = {
         "iterations": iterations,
         "batch_size": batch_size,
@@ -149,20 +129,55 @@ def train_segmentation(
         device=choose_device(device.value),
         checkpoint=checkpoint_path(output),
     )
-    if resume and not checkpoint_path(output).exists():
-        terminal.notice("there is no stopped training to go on with; starting anew")
-    trained = terminal.follow(train(job, resume=resume), "training")
     description = Description(phases, data_name or images.name, licence, attribution, half)
-    card = terminal.follow(finished(output.stem, job, trained, description), "validating")
-    write_results(output, job, trained, card, description)
-    scores = ", ".join(f"{name} {value:.4f}" for name, value in card.metrics.items())
-    terminal.done(f"written to {output}" + (f"; {scores}" if scores else ""))
+    _train(job, output, description, resume=resume)
 
 
-def _require_none(fresh: Mapping[str, object]) -> None:
-    given = [name for name, value in fresh.items() if value is not None]
-    if given:
-        raise InputError(f"{given[0]} cannot go with --start-from: the model settles it")
+@dataclass(frozen=True)
+class _NetworkOptions:
+    """What is stated of a new network; None where nothing is."""
+
+    classes: str | None
+    architecture: Architecture | None
+    encoder: str | None
+    encoder_weights: str | None
+    enlargement: float | None
+
+    def start(
+        self,
+        parent: str | None,
+        images: Sequence[LabelledImage],
+        named: tuple[PhaseClass, ...],
+    ) -> tuple[tuple[PhaseClass, ...], Start]:
+        """Classes, and the network and weights to start from."""
+        return self._from_parent(parent) if parent else self._anew(images, named)
+
+    def _from_parent(self, name: str) -> tuple[tuple[PhaseClass, ...], Start]:
+        from ..segmentation.model import load_model
+        from ..training.start import from_model
+
+        stated = [field.name for field in fields(self) if getattr(self, field.name) is not None]
+        if stated:
+            option = stated[0].replace("_", "-")
+            raise InputError(f"--{option} cannot go with --start-from: the model settles it")
+        model = load_model(name)
+        return model.card.classes, from_model(model)
+
+    def _anew(
+        self, images: Sequence[LabelledImage], named: tuple[PhaseClass, ...]
+    ) -> tuple[tuple[PhaseClass, ...], Start]:
+        from ..labelled import classes_or_default
+        from ..models.card import Network
+        from ..training.start import new_network
+
+        names = [name.strip() for name in self.classes.split(",")] if self.classes else []
+        network = {
+            "architecture": self.architecture.value if self.architecture else "unet",
+            "encoder": self.encoder or "efficientnet-lite0",
+            "enlargement": 1.0 if self.enlargement is None else self.enlargement,
+        }
+        start = new_network(validated(Network, network), self.encoder_weights or "imagenet")
+        return classes_or_default(names, named, images), start
 
 
 def _recipe(name: Recipe, changes: dict[str, Any]) -> SegmentationRecipe:
@@ -170,3 +185,16 @@ def _recipe(name: Recipe, changes: dict[str, Any]) -> SegmentationRecipe:
 
     given = {key: value for key, value in changes.items() if value is not None}
     return validated(SegmentationRecipe, {**RECIPES[name.value].model_dump(), **given})
+
+
+def _train(job: TrainingJob, output: Path, description: Description, *, resume: bool) -> None:
+    from ..training.results import checkpoint_path, finished, write_results
+    from ..training.segmentation import train
+
+    if resume and not checkpoint_path(output).exists():
+        terminal.notice("there is no stopped training to go on with; starting anew")
+    trained = terminal.follow(train(job, resume=resume), "training")
+    card = terminal.follow(finished(output.stem, job, trained, description), "validating")
+    write_results(output, job, trained, card, description)
+    scores = ", ".join(f"{name} {value:.4f}" for name, value in card.metrics.items())
+    terminal.done(f"written to {output}" + (f"; {scores}" if scores else ""))

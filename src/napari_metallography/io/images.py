@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..calibration import Calibration
 from ..errors import InputError
+from ..plane import plane_shape
 from .index import ImageIndex, find_index
 from .labels import is_label_image
 from .raster import read_raster
@@ -55,8 +56,7 @@ class Micrograph:
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns of a plane."""
-        rows, columns = self.pixels.shape[-3:-1] if self.rgb else self.pixels.shape[-2:]
-        return rows, columns
+        return plane_shape(self.pixels, rgb=self.rgb)
 
     def plane(self, number: int) -> NDArray[Any]:
         """A plane by its number from 0.

@@ -18,12 +18,16 @@ from PIL import Image
 from ..calibration import Calibration
 from ..classes import UNLABELLED, PhaseClass
 from ..errors import InputError
+from ..plane import plane_shape
 from ..regions import Field
 from .files import read_bytes, replacing, require_file
 from .tiff import is_tiff, opened
 
 _KEY = "napari_metallography"
 _MOST_FOREIGN_CLASSES = 32
+_LARGEST_INDEX = 9
+_LEAST_ALIKE = 0.4
+_SAMPLES_A_SIDE = 512
 _STRETCHED = {"L;2": 85, "L;4": 17}
 """Pillow's modes of grey PNGs whose values it multiplies, to fill 0 to 255."""
 
@@ -103,6 +107,30 @@ def is_label_image(path: Path) -> bool:
         return False
 
 
+def looks_like_labels(plane: NDArray[Any]) -> bool:
+    """Whether an image (Y, X) can only be class indices: a few small numbers in areas.
+
+    Several values, all of them 0 to 9 or 255 and not just 0 and 255, and neighbours mostly alike:
+    even an image exposed so little has the noise of its detector.
+    """
+    step = max(1, max(plane.shape) // _SAMPLES_A_SIDE)
+    # Looked at in a sample first, which settles it for every usual micrograph.
+    if plane.dtype.kind not in "ui" or not _are_few(np.unique(plane[::step, ::step])):
+        return False
+    values = np.unique(plane)
+    if not _are_few(values) or len(values) < 2 or not ((values > 0) & (values < UNLABELLED)).any():
+        return False
+    alike = plane[:, 1:] == plane[:, :-1]
+    return bool(alike.sum() > _LEAST_ALIKE * alike.size)
+
+
+def looks_like_mask(plane: NDArray[Any]) -> bool:
+    """Whether an image (Y, X) is black and white: of the values 0 and 255 only, both in use."""
+    step = max(1, max(plane.shape) // _SAMPLES_A_SIDE)
+    sampled = np.isin(plane[::step, ::step], (0, UNLABELLED)).all()
+    return bool(sampled) and np.unique(plane).tolist() == [0, UNLABELLED]
+
+
 def read_labels(path: Path) -> LabelImage:
     """Read labels: our own TIFF, or a foreign grey or palette image taken as class indices.
 
@@ -131,6 +159,10 @@ def check_classes(path: Path | str, indices: NDArray[np.uint8], classes: int) ->
         )
 
 
+def _are_few(values: NDArray[Any]) -> bool:
+    return bool(((values >= 0) & (values <= _LARGEST_INDEX) | (values == UNLABELLED)).all())
+
+
 def _own(path: Path, indices: NDArray[Any], description: dict[str, Any]) -> LabelImage:
     try:
         classes = tuple(PhaseClass.model_validate(c) for c in description["classes"])
@@ -139,7 +171,7 @@ def _own(path: Path, indices: NDArray[Any], description: dict[str, Any]) -> Labe
             indices=indices.astype(np.uint8),
             classes=classes,
             calibration=Calibration.from_dict(stored) if stored else None,
-            measured=Field.from_dict(_plane_shape(indices), description["field"]),
+            measured=Field.from_dict(plane_shape(indices), description["field"]),
             provenance=description["provenance"],
         )
     except (KeyError, TypeError, ValueError) as error:
@@ -161,11 +193,7 @@ def _foreign(path: Path, indices: NDArray[Any]) -> LabelImage:
         raise InputError(
             f"{path}: a mask of 0 and 255: 255 means unlabelled here; write the phases as 0 and 1"
         )
-    return LabelImage(indices.astype(np.uint8), (), None, Field(_plane_shape(indices)))
-
-
-def _plane_shape(indices: NDArray[Any]) -> tuple[int, int]:
-    return indices.shape[-2], indices.shape[-1]
+    return LabelImage(indices.astype(np.uint8), (), None, Field(plane_shape(indices)))
 
 
 def _read_tiff(path: Path) -> tuple[NDArray[Any], dict[str, Any]]:
