@@ -61,6 +61,8 @@ def main() -> None:
     dock, quantify = viewer.window.add_plugin_dock_widget(PLUGIN, "Quantify")
     quantify.phase_layer.value = phases
     quantify.image.value = image
+    # Smaller ones are mostly noise, as the form says.
+    quantify.parameters["smallest_area_px"].value = 12
     run(quantify)
     viewer.reset_view()
     shoot(viewer, "quantify")

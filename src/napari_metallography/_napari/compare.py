@@ -137,7 +137,7 @@ class CompareWidget(Form):
         )
         mark_computed(layer)
         self.viewer.add_layer(layer)
-        fill(self.scores, score_table(result.scores))
+        fill(self.scores, score_table(result.scores), "phase")
         self.summary.value = summary_text(result.scores)
         self.controls.say(f"mean IoU {result.scores['miou']:.3f}")
         # Another layer may have been chosen meanwhile: these scores are not its.

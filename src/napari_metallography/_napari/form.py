@@ -53,6 +53,7 @@ T = TypeVar("T")
 
 _UNITS = {"px": "px", "um": "µm", "um2": "µm²", "percent": "%"}
 _LARGEST = 1_000_000
+_LEAST_WIDTH = 370
 
 
 # --- fields of parameter objects -------------------------------------------------------------
@@ -435,27 +436,58 @@ def wrap(label: Label) -> None:
     native.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
 
 
-def align_labels(fields: Iterable[Widget]) -> None:
-    """Give the labels before fields one width; magicgui does so only for fields added later."""
-    labels = [label for field in fields if field.label and (label := _label_before(field))]
-    widest = max((label.sizeHint().width() for label in labels), default=0)
-    for label in labels:
-        label.setMinimumWidth(widest)
+def align_labels(fields: Container[Widget]) -> None:
+    """Keep the labels before fields at one width; magicgui does so only for fields added later."""
+    _LabelColumn(fields)
 
 
-def fill(table: Table, frame: pd.DataFrame) -> None:
-    """Show a table without its index, units below the names so that more columns fit."""
+class _LabelColumn(QObject):
+    """The labels of a container; lives with it.
+
+    How wide they are is known once napari's style is on them: at the first show, and at each
+    change of theme or font size.
+    """
+
+    def __init__(self, fields: Container[Widget]) -> None:
+        super().__init__(fields.native)
+        self._labels = [x for field in fields if field.label and (x := _label_before(field))]
+        fields.native.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Watch for a show or a change of style; lets every event pass."""
+        if event is not None and event.type() in (QEvent.Type.Show, QEvent.Type.StyleChange):
+            self._align()
+        return False
+
+    def _align(self) -> None:
+        for label in self._labels:
+            label.ensurePolished()
+        widest = max((label.sizeHint().width() for label in self._labels), default=0)
+        for label in self._labels:
+            label.setMinimumWidth(widest)
+
+
+def fill(table: Table, frame: pd.DataFrame, wrapped: str = "") -> None:
+    """Show a table without its index, units below the names so that more columns fit.
+
+    The column `wrapped` takes the room that the others leave, on several lines if need be.
+    """
     table.value = frame.rename(columns=lambda name: name.replace(" (", "\n(")).to_dict("list")
+    header = table.native.horizontalHeader()
+    header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+    if wrapped:
+        column = frame.columns.get_loc(wrapped)
+        header.setSectionResizeMode(column, QHeaderView.ResizeMode.Stretch)
 
 
 def as_result(table: Table) -> None:
-    """Make a table one to read: no editing, columns as wide as their content."""
+    """Make a table one to read: no editing, rows as high as their content."""
     table.read_only = True
     native = table.native
     # magicgui's own delegate shows every number with four decimals.
     native.setItemDelegate(QStyledItemDelegate(native))
     native.verticalHeader().setVisible(False)
-    native.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+    native.verticalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
     native.setMinimumHeight(130)
     native.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
 
@@ -487,7 +519,7 @@ def _scrolled(fields: Container[Widget]) -> QScrollArea:
     area.setFrameShape(QFrame.Shape.NoFrame)
     area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
     area.setWidget(fields.native)
-    area.setMinimumWidth(fields.native.minimumSizeHint().width() + 20)
+    area.setMinimumWidth(max(_LEAST_WIDTH, fields.native.minimumSizeHint().width() + 20))
     return area
 
 

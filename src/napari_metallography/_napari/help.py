@@ -6,7 +6,7 @@ from functools import partial
 from importlib import resources
 
 from magicgui.widgets import Label
-from qtpy.QtWidgets import QDialog, QTextBrowser, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QDialog, QSizePolicy, QTextBrowser, QVBoxLayout, QWidget
 
 _SIZE = (520, 460)
 
@@ -22,6 +22,7 @@ def help_link(section: str) -> Label:
     """A label that opens a section of the help in a window of its own."""
     # Qt's own blue cannot be read on a dark theme; this one can on both.
     label = Label(value='<a href="#" style="color:#4a90d9">Help</a>', label="")
+    label.native.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
     label.native.linkActivated.connect(partial(_open, label, section))
     return label
 

@@ -132,10 +132,10 @@ def reliable_html(card: ModelCard, calibration: Calibration | None, resample: bo
     size_um = calibration.mean_um if calibration else None
     factor = resampling_factor(card, size_um) if resample and size_um else 1.0
     sizes = {name: _diameter(px / factor, size_um) for name, px in card.good_from_px.items()}
-    lines: dict[str, list[str]] = {}
-    for phase in card.classes[1:]:
-        lines.setdefault(sizes.get(phase.name, "not known"), []).append(escape(phase.name))
-    return "<br>".join(f"{', '.join(names)}: {size}" for size, names in lines.items())
+    names = [phase.name for phase in card.classes[1:]]
+    lines = [f"{escape(name)}: {sizes[name]}" for name in names if name in sizes]
+    others = [escape(name) for name in names if name not in sizes]
+    return "<br>".join([*lines, *([f"{', '.join(others)}: not known"] if others else [])])
 
 
 def _diameter(px: float, size_um: float | None) -> str:

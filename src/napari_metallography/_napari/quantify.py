@@ -298,7 +298,7 @@ class _Results(Container[Widget]):
     def present(self, measured: Measured, labels: Labels, image: Image | None) -> None:
         """Show the result of a Labels layer, with the grey values of an image."""
         self._measured, self._of = measured, (labels, image)
-        fill(self.phases, phase_table(measured.result.phases))
+        fill(self.phases, phase_table(measured.result.phases), "phase")
         self.summary.value = f"{measured.name}: {summary_text(measured.result)}"
         n = len(measured.result.particles)
         for widget in (self.page, self.particles):

@@ -466,7 +466,7 @@ def _moves(shapes: Shapes) -> list[Any]:
 def devices() -> list[tuple[str, str]]:
     """What can be computed on here, as (text, value)."""
     if not torch.cuda.is_available():
-        return [("processor (no CUDA device here)", "auto"), ("processor", "cpu")]
+        return [("processor (no CUDA here)", "auto"), ("processor", "cpu")]
     name = torch.cuda.get_device_name(0)
     return [(f"automatic ({name})", "auto"), (name, "cuda"), ("processor", "cpu")]
 
