@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Literal
 
 import psutil
 import torch
@@ -13,6 +15,9 @@ from .errors import DeviceError, InputError
 
 # Names of glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+
+Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
+"""Arithmetic of a training, in Lightning's words."""
 
 OUT_OF_MEMORY = "the device ran out of memory; close other programs, or use --device cpu"
 
@@ -30,6 +35,23 @@ def choose_device(name: str) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise InputError("no CUDA device is available here; use --device cpu or auto")
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def precisions(device: torch.device) -> list[Precision]:
+    """What pays on the device, the best first."""
+    if device.type == "cuda":
+        half: Precision = "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
+        return [half, "32-true"]
+    return ["bf16-mixed", "32-true"] if _has_bfloat16() else ["32-true"]
+
+
+def _has_bfloat16() -> bool:
+    """Whether the processor computes in bfloat16; elsewhere torch imitates it, slowly."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
 def free_memory(device: torch.device) -> int:

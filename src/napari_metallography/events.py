@@ -11,6 +11,9 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 T = TypeVar("T")
 
 
@@ -43,7 +46,19 @@ class TrainingStep:
     metrics: dict[str, float] = field(default_factory=dict)
 
 
-Event = Progress | Notice | TrainingStep
+@dataclass(frozen=True)
+class Preview:
+    """What the network makes, at this iteration, of the pixels that a training watches.
+
+    `indices` and `uncertainty` are (Y, X) uint8 as in `segmentation.prediction.Prediction`.
+    """
+
+    iteration: int
+    indices: NDArray[np.uint8]
+    uncertainty: NDArray[np.uint8] | None
+
+
+Event = Progress | Notice | TrainingStep | Preview
 Events = Generator[Event, None, T]
 
 

@@ -7,10 +7,10 @@ import torch
 
 from napari_metallography.classes import UNLABELLED
 from napari_metallography.errors import InputError
-from napari_metallography.events import TrainingStep, drain
+from napari_metallography.events import Notice, Preview, TrainingStep, drain
 from napari_metallography.labelled import LabelledImage
 from napari_metallography.models.card import Network
-from napari_metallography.training import segmentation
+from napari_metallography.training import segmentation, step
 from napari_metallography.training.checkpoint import write_checkpoint
 from napari_metallography.training.recipe import PAPER, SegmentationRecipe
 from napari_metallography.training.segmentation import TrainingJob, train
@@ -127,7 +127,7 @@ def test_a_damaged_checkpoint_is_refused(job: TrainingJob) -> None:
 
 def test_a_loss_that_is_not_finite_stops_training(job: TrainingJob, monkeypatch) -> None:
     monkeypatch.setitem(
-        segmentation.LOSSES, RECIPE.loss, lambda logits, labels: logits.sum() * float("nan")
+        step.LOSSES, RECIPE.loss, lambda logits, labels: logits.sum() * float("nan")
     )
     with pytest.raises(InputError, match="not finite"):
         drain(train(job))
@@ -176,3 +176,79 @@ def test_checkpoints_are_written_whole(job: TrainingJob, monkeypatch) -> None:
 
 def _disk_full(self: Path, target: Path) -> Path:
     raise OSError(28, "No space left on device")
+
+
+def test_a_training_that_diverges_later_ends_with_weights_that_worked(
+    job: TrainingJob, monkeypatch
+) -> None:
+    monkeypatch.setattr(segmentation, "_CHECKPOINT_EVERY", 2)
+    focal = step.LOSSES[RECIPE.loss]
+    calls = iter(range(10))
+    monkeypatch.setitem(
+        step.LOSSES,
+        RECIPE.loss,
+        lambda logits, labels: focal(logits, labels) * (1 if next(calls) < 3 else float("inf")),
+    )
+    notices: list[Notice] = []
+    job = replace(job, recipe=RECIPE.model_copy(update={"keep": "last"}), checkpoint=None)
+    trained = drain(
+        train(job), lambda event: notices.append(event) if isinstance(event, Notice) else None
+    )
+    assert "not finite" in notices[0].message
+    assert len(trained.history) == 3
+    assert all(p.isfinite().all() for p in trained.network.parameters())
+    assert "weights of iteration 2;" in notices[0].message
+
+
+def test_batches_halve_when_memory_runs_out(job: TrainingJob, monkeypatch) -> None:
+    sizes: list[int] = []
+    batch = step.CropSampler.batch
+
+    def hungry(self, size, random, part):
+        sizes.append(size)
+        if size > 2:
+            raise RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate")
+        return batch(self, size, random, part)
+
+    monkeypatch.setattr(step.CropSampler, "batch", hungry)
+    notices: list[str] = []
+    recipe = RECIPE.model_copy(update={"batch_size": 8, "iterations": 2})
+    trained = drain(
+        train(replace(job, recipe=recipe, checkpoint=None)),
+        lambda event: notices.append(event.message) if isinstance(event, Notice) else None,
+    )
+    assert sizes == [8, 4, 2, 2]
+    assert notices[-1] == "memory ran out; going on with batches of 2"
+    assert len(trained.history) == 2
+
+
+def test_what_is_watched_is_predicted_while_training(job: TrainingJob) -> None:
+    previews: list[Preview] = []
+    recipe = RECIPE.model_copy(update={"preview_every": 2})
+    watched = job.images[0].pixels[:40, :50]
+    drain(
+        train(replace(job, recipe=recipe, checkpoint=None, watch=lambda: watched)),
+        lambda event: previews.append(event) if isinstance(event, Preview) else None,
+    )
+    assert [preview.iteration for preview in previews] == [2, 4]
+    assert previews[0].indices.shape == (40, 50)
+    assert set(np.unique(previews[0].indices)) <= {0, 1}
+    assert previews[0].uncertainty is not None
+    assert previews[0].uncertainty.max() > 0
+
+
+def test_watching_changes_nothing(job: TrainingJob) -> None:
+    plain = drain(train(replace(job, checkpoint=None)))
+    watched = job.images[0].pixels
+    looked_at = drain(train(replace(job, checkpoint=None, watch=lambda: watched)))
+    assert torch.equal(_weights(plain.network), _weights(looked_at.network))
+
+
+def test_frozen_batch_statistics_stay(job: TrainingJob) -> None:
+    recipe = RECIPE.model_copy(update={"freeze_normalisation": True, "iterations": 2})
+    trained = drain(train(replace(job, recipe=recipe, checkpoint=None)))
+    before = segmentation._initial_state(job).network.state_dict()
+    after = trained.network.state_dict()
+    statistics = [name for name in after if name.endswith("running_mean")]
+    assert statistics
+    assert all(torch.equal(before[name], after[name]) for name in statistics)

@@ -43,7 +43,7 @@ def follow(running: events.Events[T], description: str) -> T:
                 advance(event)
             elif isinstance(event, events.Notice):
                 notice(event.message)
-            elif event.metrics:
+            elif isinstance(event, events.TrainingStep) and event.metrics:
                 console.print(_training_line(event), markup=False)
 
         return events.drain(running, show)

@@ -29,6 +29,10 @@ class SegmentationRecipe(BaseModel):
         Which weights are the result: those of the best mIoU in validation (the last ones, where
         there are no validation images), or those of the last step. Scores on images that chose
         the weights flatter the model.
+    preview_every
+        Iterations between predictions of what the job watches.
+    freeze_normalisation
+        Keep the batch statistics of the start; for few images, or several processes.
     zoom
         Crops are taken at a random scale between 1/zoom and zoom (log-uniform) and resized.
     """
@@ -47,6 +51,8 @@ class SegmentationRecipe(BaseModel):
     augmentation: Literal["weak", "strong", "any-angle"] = "any-angle"
     zoom: float = Field(default=1.5, ge=1)
     validate_every: int = Field(default=100, ge=1)
+    preview_every: int = Field(default=10, ge=1)
+    freeze_normalisation: bool = False
     keep: Literal["best", "last"] = "best"
     seed: int = 0
 

@@ -3,34 +3,34 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from torch import nn
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
-from ..devices import device_errors
+from ..devices import Precision, device_errors
 from ..errors import InputError
 from ..evaluation.scores import confusion_matrix, intersection_over_union, mean_iou
-from ..events import Events, Progress, TrainingStep, relayed
+from ..events import Events, Notice, Preview, Progress, TrainingStep, relayed
 from ..labelled import LabelledImage, check_labels, digest
 from ..plane import as_plane
+from ..regions import Field
 from ..segmentation.networks import SegmentationNetwork
 from ..segmentation.prediction import PredictionParameters, Predictor, predict
-from . import augmentation
 from .checkpoint import TrainingState, fingerprint, restore_checkpoint, write_checkpoint
-from .losses import LOSSES
 from .recipe import SegmentationRecipe
-from .samples import CropSampler, Geometry
 from .start import Start
+from .step import Step
 
 _CHECKPOINT_EVERY = 25
-_STRETCH = 1.25
+
+Weights = tuple[int, dict[str, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,10 @@ class TrainingJob:
     ----------
     checkpoint
         File that lets the training go on after a stop; removed by whoever keeps the result.
+    precision
+        Of the computation; the weights are float32.
+    watch
+        Gives the pixels (Y, X, 3) to predict every `preview_every` iterations, None for none.
     """
 
     images: Sequence[LabelledImage]
@@ -50,6 +54,8 @@ class TrainingJob:
     recipe: SegmentationRecipe
     device: torch.device
     checkpoint: Path | None = None
+    precision: Precision = "32-true"
+    watch: Callable[[], NDArray[np.uint8] | None] | None = None
 
     def settings(self) -> dict[str, Any]:
         """All that determines the result."""
@@ -60,6 +66,7 @@ class TrainingJob:
             "normalisation": self.start.normalisation.model_dump(),
             "encoder_weights": self.start.encoder_weights,
             "device": self.device.type,
+            "precision": self.precision,
             "recipe": self.recipe.model_dump(),
             "parent": self.start.parent,
         }
@@ -74,33 +81,49 @@ class TrainedNetwork:
     metrics: dict[str, float]
 
 
-def train(job: TrainingJob, *, resume: bool = False) -> Events[TrainedNetwork]:
+def train(
+    job: TrainingJob, *, resume: bool = False, fabric: Fabric | None = None
+) -> Events[TrainedNetwork]:
     """Train a segmentation network; closing the generator stops it after the step under way.
 
     Deterministic under the recipe's seed on one device; a resumed training ends with the
     weights an uninterrupted one would have had.
 
+    Parameters
+    ----------
+    fabric
+        Launched already, where several processes share each batch; the first of them keeps the
+        checkpoints and validates.
+
     Yields
     ------
     Progress, TrainingStep
         After each step; validation results on every `validate_every`-th and the last.
+    Preview
+        When the job has something to watch.
+    Notice
+        When memory ran out and batches became smaller, or when the loss stopped being finite:
+        then the last weights that worked are the result.
 
     Raises
     ------
     InputError
-        When labels do not fit, or the loss stops being finite.
+        When labels do not fit, or the loss is not finite from the start.
     DeviceError
         When the device fails.
     """
     check_labels(job.images, job.classes)
     if job.validation:
         check_labels(job.validation, job.classes)
+    fabric = fabric or one_device(job.device, job.precision)
     settings = fingerprint(job.settings())
     with device_errors():
         state = _initial_state(job)
         if resume and job.checkpoint is not None and job.checkpoint.exists():
             restore_checkpoint(job.checkpoint, state, settings)
-        step = _Step(state, job)
+        step = Step(state, job, fabric)
+    if not fabric.is_global_zero:
+        job = replace(job, checkpoint=None, validation=(), watch=None)
     try:
         yield from _run(state, step, job, settings)
     except GeneratorExit:
@@ -112,32 +135,67 @@ def train(job: TrainingJob, *, resume: bool = False) -> Events[TrainedNetwork]:
     return TrainedNetwork(network, state.history, metrics_of(state.history[-1]))
 
 
-def _run(state: TrainingState, step: _Step, job: TrainingJob, settings: str) -> Events[None]:
+def one_device(device: torch.device, precision: Precision) -> Fabric:
+    """The usual case: one process."""
+    return Fabric(accelerator=device.type, devices=1, precision=precision)
+
+
+def _run(state: TrainingState, step: Step, job: TrainingJob, settings: str) -> Events[None]:
     recipe = job.recipe
+    good: Weights | None = None
     yield Progress(state.iteration, recipe.iterations, "iterations")
     while state.iteration < recipe.iterations:
-        with device_errors():
-            row = step.run(state)
+        row = yield from _step(step, state)
         if not math.isfinite(row["loss"]):
-            raise InputError(
-                f"the loss is not finite at iteration {row['iteration']}; delete the checkpoint "
-                "and start anew with a lower learning rate"
-            )
+            yield _restored(state, good, row["iteration"])
+            return
         state.history.append(row)
         if job.validation and _is_due(state.iteration, recipe):
             row |= yield from validate(_core(state), job, state.iteration)
             _remember_best(state, row["miou"])
         if _checkpoint_is_due(state.iteration, recipe):
+            good = state.iteration, _weights(state)
             _keep(job.checkpoint, state, settings)
         yield TrainingStep(row["iteration"], row["loss"], row["learning_rate"], metrics_of(row))
+        yield from _preview(_core(state), job, state.iteration)
         yield Progress(state.iteration, recipe.iterations, "iterations")
+
+
+def _step(step: Step, state: TrainingState) -> Events[dict[str, Any]]:
+    while True:
+        try:
+            return step.run(state)
+        except (RuntimeError, MemoryError) as error:
+            if not step.shrink(error):
+                with device_errors():
+                    raise
+        yield Notice(f"memory ran out; going on with batches of {step.batch_size}")
+
+
+def _restored(state: TrainingState, good: Weights | None, iteration: int) -> Notice:
+    """Go back to weights that worked."""
+    if good is None:
+        raise InputError(
+            f"the loss is not finite at iteration {iteration}; start anew with a lower "
+            "learning rate"
+        )
+    kept, tensors = good
+    state.network.load_state_dict(tensors)
+    return Notice(
+        f"the loss is not finite after iteration {iteration}: training stopped with the weights "
+        f"of iteration {kept}; try a lower learning rate"
+    )
+
+
+def _weights(state: TrainingState) -> dict[str, Tensor]:
+    """A copy on the CPU."""
+    tensors = state.network.state_dict().items()
+    return {name: tensor.detach().cpu().clone() for name, tensor in tensors}
 
 
 def _remember_best(state: TrainingState, miou: float) -> None:
     if miou > state.best_miou:
-        tensors = state.network.state_dict().items()
-        state.best = {name: tensor.detach().cpu().clone() for name, tensor in tensors}
-        state.best_miou = miou
+        state.best, state.best_miou = _weights(state), miou
 
 
 def _keep(checkpoint: Path | None, state: TrainingState, settings: str) -> None:
@@ -162,73 +220,27 @@ def validate(
     return {"miou": mean_iou(confusion), **by_class}
 
 
+def _preview(network: SegmentationNetwork, job: TrainingJob, iteration: int) -> Events[None]:
+    if job.watch is None or iteration % job.recipe.preview_every:
+        return
+    pixels = job.watch()
+    if pixels is None:
+        return
+    predictor = Predictor(network, job.start.normalisation, job.classes, job.device)
+    events = predict(
+        as_plane(pixels),
+        Field((pixels.shape[0], pixels.shape[1])),
+        predictor,
+        PredictionParameters(flips=False, scales=(1.0,)),
+        with_uncertainty=True,
+    )
+    prediction = yield from relayed(events, lambda _: None)
+    yield Preview(iteration, prediction.indices, prediction.uncertainty)
+
+
 def metrics_of(row: dict[str, Any]) -> dict[str, float]:
     """The validation results in a row of history."""
     return {k: v for k, v in row.items() if k not in ("iteration", "loss", "learning_rate")}
-
-
-class _Step:
-    def __init__(self, state: TrainingState, job: TrainingJob) -> None:
-        recipe = job.recipe
-        self._fabric = Fabric(accelerator=job.device.type, devices=1)
-        wrapped = self._fabric.setup(state.network, state.optimiser)
-        self._network: nn.Module = wrapped[0]
-        self._optimiser: Any = wrapped[1]
-        geometry = Geometry(
-            crop=recipe.crop,
-            zoom=recipe.zoom,
-            stretch=_STRETCH,
-            rotate=recipe.augmentation == "any-angle",
-            largest_share=recipe.largest_share,
-        )
-        self._sampler = CropSampler(job.images, geometry, job.device)
-        self._recipe = recipe
-        self._loss = LOSSES[job.recipe.loss]
-        self._mean = torch.tensor(job.start.normalisation.mean, device=job.device).view(1, 3, 1, 1)
-        self._std = torch.tensor(job.start.normalisation.std, device=job.device).view(1, 3, 1, 1)
-
-    def run(self, state: TrainingState) -> dict[str, Any]:
-        """One step of gradient descent; returns its row of history."""
-        rate = self._recipe.learning_rate_at(state.iteration)
-        for group in self._optimiser.param_groups:
-            group["lr"] = rate
-        images, labels = self._sampler.batch(self._recipe.batch_size, state.random)
-        if self._recipe.augmentation == "strong":
-            images, labels = augmentation.turned(images, labels, state.random)
-        if self._recipe.augmentation != "weak":
-            images = augmentation.cutout(
-                augmentation.photometric(images, state.random), state.random
-            )
-        normalised = (images - self._mean) / self._std
-        self._network.train()
-        self._optimiser.zero_grad()
-        with _own_randomness(state):
-            logits = self._network(normalised.contiguous(memory_format=torch.channels_last))
-        loss = self._loss(logits, labels)
-        value = float(loss.detach())
-        if math.isfinite(value):
-            self._fabric.backward(loss)
-            self._optimiser.step()
-            state.iteration += 1
-        return {"iteration": state.iteration, "loss": value, "learning_rate": rate}
-
-
-@contextmanager
-def _own_randomness(state: TrainingState) -> Iterator[None]:
-    """Let dropout draw from the training's own state, whatever else draws between the steps."""
-    caller = torch.get_rng_state()
-    torch.set_rng_state(state.global_random)
-    device = torch.cuda.get_rng_state() if state.device_random is not None else None
-    if state.device_random is not None:
-        torch.cuda.set_rng_state(state.device_random)
-    try:
-        yield
-    finally:
-        state.global_random = torch.get_rng_state()
-        torch.set_rng_state(caller)
-        if device is not None:
-            state.device_random = torch.cuda.get_rng_state()
-            torch.cuda.set_rng_state(device)
 
 
 def _initial_state(job: TrainingJob) -> TrainingState:

@@ -1,0 +1,128 @@
+"""One step of gradient descent, on one device or a part of it on each of several."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from ..devices import is_out_of_memory
+from . import augmentation
+from .checkpoint import TrainingState
+from .losses import LOSSES
+from .samples import CropSampler, Geometry
+
+if TYPE_CHECKING:
+    from .segmentation import TrainingJob
+
+_STRETCH = 1.25
+_SMALLEST_BATCH = 2
+
+
+class Step:
+    """Makes a batch, learns from it, and tells how it went.
+
+    Parameters
+    ----------
+    state
+        Its network and optimiser are set up on the job's device.
+    fabric
+        The processes that share each batch.
+    """
+
+    def __init__(self, state: TrainingState, job: TrainingJob, fabric: Fabric) -> None:
+        self.batch_size = job.recipe.batch_size
+        self._fabric = fabric
+        self._recipe = job.recipe
+        wrapped = fabric.setup(state.network, state.optimiser)
+        self._network: nn.Module = wrapped[0]
+        self._optimiser: Any = wrapped[1]
+        self._sampler = CropSampler(job.images, _geometry(job), job.device)
+        self._loss = LOSSES[job.recipe.loss]
+        self._mean, self._std = (
+            torch.tensor(values, device=job.device).view(1, 3, 1, 1)
+            for values in (job.start.normalisation.mean, job.start.normalisation.std)
+        )
+
+    def run(self, state: TrainingState) -> dict[str, Any]:
+        """One step; returns its row of history. Weights stay when the loss is not finite."""
+        rate = self._recipe.learning_rate_at(state.iteration)
+        for group in self._optimiser.param_groups:
+            group["lr"] = rate
+        images, labels = self._batch(state)
+        self._network.train()
+        if self._recipe.freeze_normalisation:
+            _freeze_normalisation(self._network)
+        self._optimiser.zero_grad()
+        with _own_randomness(state):
+            logits = self._network(images.contiguous(memory_format=torch.channels_last))
+        loss = self._loss(logits.float(), labels)
+        value = float(cast(Tensor, self._fabric.all_reduce(loss.detach())))
+        if math.isfinite(value):
+            self._fabric.backward(loss)
+            self._optimiser.step()
+            state.iteration += 1
+        return {"iteration": state.iteration, "loss": value, "learning_rate": rate}
+
+    def shrink(self, error: BaseException) -> bool:
+        """Halve the batch after memory ran out; False when that is not what happened or helps."""
+        too_small = self.batch_size // 2 < _SMALLEST_BATCH
+        # Several processes would have to agree on it.
+        if not is_out_of_memory(error) or too_small or self._fabric.world_size > 1:
+            return False
+        self.batch_size //= 2
+        self._optimiser.zero_grad(set_to_none=True)
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        return True
+
+    def _batch(self, state: TrainingState) -> tuple[Tensor, Tensor]:
+        """Normalised images (B, 3, S, S) and labels (B, S, S): this process's part."""
+        rank, ranks = self._fabric.global_rank, self._fabric.world_size
+        part = slice(rank * self.batch_size // ranks, (rank + 1) * self.batch_size // ranks)
+        images, labels = self._sampler.batch(self.batch_size, state.random, part)
+        if self._recipe.augmentation == "strong":
+            images, labels = augmentation.turned(images, labels, state.random)
+        if self._recipe.augmentation != "weak":
+            images = augmentation.photometric(images, state.random)
+            images = augmentation.cutout(images, state.random)
+        return (images - self._mean) / self._std, labels
+
+
+def _geometry(job: TrainingJob) -> Geometry:
+    return Geometry(
+        crop=job.recipe.crop,
+        zoom=job.recipe.zoom,
+        stretch=_STRETCH,
+        rotate=job.recipe.augmentation == "any-angle",
+        largest_share=job.recipe.largest_share,
+    )
+
+
+def _freeze_normalisation(network: nn.Module) -> None:
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
+
+
+@contextmanager
+def _own_randomness(state: TrainingState) -> Iterator[None]:
+    """Let dropout draw from the training's own state, whatever else draws between the steps."""
+    caller = torch.get_rng_state()
+    torch.set_rng_state(state.global_random)
+    device = torch.cuda.get_rng_state() if state.device_random is not None else None
+    if state.device_random is not None:
+        torch.cuda.set_rng_state(state.device_random)
+    try:
+        yield
+    finally:
+        state.global_random = torch.get_rng_state()
+        torch.set_rng_state(caller)
+        if device is not None:
+            state.device_random = torch.cuda.get_rng_state()
+            torch.cuda.set_rng_state(device)
