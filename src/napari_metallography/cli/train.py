@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -150,34 +150,43 @@ class _NetworkOptions:
         named: tuple[PhaseClass, ...],
     ) -> tuple[tuple[PhaseClass, ...], Start]:
         """Classes, and the network and weights to start from."""
-        return self._from_parent(parent) if parent else self._anew(images, named)
+        if parent:
+            return self._from_parent(parent, self._names() or [phase.name for phase in named])
+        return self._anew(named, images)
 
-    def _from_parent(self, name: str) -> tuple[tuple[PhaseClass, ...], Start]:
+    def _names(self) -> list[str]:
+        return [name.strip() for name in self.classes.split(",")] if self.classes else []
+
+    def _from_parent(
+        self, parent: str, names: Sequence[str]
+    ) -> tuple[tuple[PhaseClass, ...], Start]:
+        from ..classes import named_classes
         from ..segmentation.model import load_model
         from ..training.start import from_model
 
-        stated = [field.name for field in fields(self) if getattr(self, field.name) is not None]
+        settled = ("architecture", "encoder", "encoder_weights", "enlargement")
+        stated = [name for name in settled if getattr(self, name) is not None]
         if stated:
             option = stated[0].replace("_", "-")
             raise InputError(f"--{option} cannot go with --start-from: the model settles it")
-        model = load_model(name)
-        return model.card.classes, from_model(model)
+        model = load_model(parent)
+        start = from_model(model, names)
+        return (named_classes(names) if start.rows else model.card.classes), start
 
     def _anew(
-        self, images: Sequence[LabelledImage], named: tuple[PhaseClass, ...]
+        self, named: tuple[PhaseClass, ...], images: Sequence[LabelledImage]
     ) -> tuple[tuple[PhaseClass, ...], Start]:
         from ..labelled import classes_or_default
         from ..models.card import Network
         from ..training.start import new_network
 
-        names = [name.strip() for name in self.classes.split(",")] if self.classes else []
         network = {
             "architecture": self.architecture.value if self.architecture else "unet",
             "encoder": self.encoder or "efficientnet-lite0",
             "enlargement": 1.0 if self.enlargement is None else self.enlargement,
         }
         start = new_network(validated(Network, network), self.encoder_weights or "imagenet")
-        return classes_or_default(names, named, images), start
+        return classes_or_default(self._names(), named, images), start
 
 
 def _recipe(name: Recipe, changes: dict[str, Any]) -> SegmentationRecipe:
@@ -194,7 +203,7 @@ def _train(job: TrainingJob, output: Path, description: Description, *, resume: 
     if resume and not checkpoint_path(output).exists():
         terminal.notice("there is no stopped training to go on with; starting anew")
     trained = terminal.follow(train(job, resume=resume), "training")
-    card = terminal.follow(finished(output.stem, job, trained, description), "validating")
+    card, _ = terminal.follow(finished(output.stem, job, trained, description), "validating")
     write_results(output, job, trained, card, description)
     scores = ", ".join(f"{name} {value:.4f}" for name, value in card.metrics.items())
     terminal.done(f"written to {output}" + (f"; {scores}" if scores else ""))

@@ -26,6 +26,9 @@ ENCODERS: dict[str, str] = {
 
 Chosen = TypeVar("Chosen")
 
+HEAD = "core.segmentation_head."
+"""Beginning of the names of the last layer's tensors, one row a class."""
+
 _STRIDE = 32
 
 # Half of the library's default widths in the deep blocks: a third cheaper per training step.

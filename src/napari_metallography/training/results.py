@@ -21,6 +21,8 @@ from ..segmentation.model import SegmentationModel, save_model
 from ..segmentation.segment import SegmentParameters
 from .segmentation import TrainedNetwork, TrainingJob
 
+Score = dict[str, Any]
+
 
 @dataclass(frozen=True)
 class Description:
@@ -61,16 +63,24 @@ def require_free(model: Path, *, resume: bool) -> None:
 
 def finished(
     name: str, job: TrainingJob, trained: TrainedNetwork, description: Description
-) -> Events[ModelCard]:
-    """Score the trained network on the validation images, if any, and make out its card."""
+) -> Events[tuple[ModelCard, Score]]:
+    """Score the trained network on the validation images and make out its card.
+
+    Returns
+    -------
+    ModelCard
+        With the scores that count, where there are validation images.
+    dict
+        All scores, as `evaluation.segmentation.summary` gives them; empty without any.
+    """
     card = model_card(name, job, description)
     if not job.validation:
-        return card
+        return card, {}
     parameters = SegmentParameters(device=job.device.type)
     scores = yield from evaluate(
         SegmentationModel(card, trained.network, ""), job.validation, parameters
     )
-    return card.model_copy(update=_scores_for_card(scores))
+    return card.model_copy(update=_scores_for_card(scores)), scores
 
 
 def write_results(

@@ -69,6 +69,7 @@ class TrainingJob:
             "precision": self.precision,
             "recipe": self.recipe.model_dump(),
             "parent": self.start.parent,
+            "rows": list(self.start.rows),
         }
 
 

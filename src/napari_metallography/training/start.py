@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from torch import Tensor
 from ..models.card import Network, Normalisation
 from ..segmentation.encoders import encoder_state, normalisation
 from ..segmentation.model import SegmentationModel
-from ..segmentation.networks import SegmentationNetwork, load_encoder
+from ..segmentation.networks import HEAD, SegmentationNetwork, load_encoder
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,9 @@ class Start:
         Tensors of the encoder; None leaves it random.
     state
         Tensors of the whole network; None where only the encoder is known.
+    rows
+        For each class the row of the parent's last layer that it starts from; None learns it
+        anew. Empty where the classes are the parent's.
     parent
         SHA-256 of the model they come from.
     """
@@ -34,6 +38,7 @@ class Start:
     encoder_weights: str = "random"
     encoder_state: dict[str, Tensor] | None = None
     state: dict[str, Tensor] | None = None
+    rows: tuple[int | None, ...] = ()
     parent: str | None = None
 
     def apply(self, network: SegmentationNetwork) -> None:
@@ -41,7 +46,25 @@ class Start:
         if self.encoder_state is not None:
             load_encoder(network, self.encoder_state)
         if self.state is not None:
-            network.load_state_dict(self.state)
+            network.load_state_dict(self._fitted(network, self.state))
+
+    def _fitted(self, network: SegmentationNetwork, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The tensors, with those of the last layer in the order of the network's classes."""
+        if not self.rows:
+            return state
+        own = network.state_dict()
+        return {
+            name: _taken_over(own[name], tensor, self.rows) if name.startswith(HEAD) else tensor
+            for name, tensor in state.items()
+        }
+
+
+def _taken_over(own: Tensor, parents: Tensor, rows: Sequence[int | None]) -> Tensor:
+    tensor = own.clone()
+    for index, row in enumerate(rows):
+        if row is not None:
+            tensor[index] = parents[row]
+    return tensor
 
 
 def new_network(network: Network, encoder_weights: str) -> Start:
@@ -60,12 +83,22 @@ def new_network(network: Network, encoder_weights: str) -> Start:
     )
 
 
-def from_model(model: SegmentationModel) -> Start:
-    """A model that is trained further."""
+def from_model(model: SegmentationModel, names: Sequence[str] = ()) -> Start:
+    """A model that is trained further.
+
+    Parameters
+    ----------
+    names
+        Of the classes to learn, where they are not the model's: those it knows by name keep what
+        it has learnt of them.
+    """
+    known = [phase.name for phase in model.card.classes]
+    same = not names or list(names) == known
     return Start(
         network=model.card.network,
         normalisation=model.card.normalisation,
         encoder_weights="those of the parent model",
         state=model.network.state_dict(),
+        rows=() if same else tuple(known.index(n) if n in known else None for n in names),
         parent=model.digest,
     )

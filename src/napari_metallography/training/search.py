@@ -1,0 +1,150 @@
+"""The search for a recipe by n + 2 trainings: Ma and Yu, Processes 11 (2023) 3298, section 2.3.
+
+The baseline is trained, then each of the n tricks alone, then a stack of those that gained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..events import Event, Events, Notice, relayed
+from .segmentation import TrainingJob
+from .start import Start
+
+Trick = Callable[[TrainingJob], TrainingJob]
+Score = dict[str, Any]
+Train = Callable[[str, TrainingJob], Events[Score]]
+
+BASELINE = "baseline"
+STACK = "stack"
+
+
+def transfer(start: Start) -> Trick:
+    """Trick T: the encoder starts from pretrained weights, those of `start`."""
+    return lambda job: replace(
+        job,
+        start=replace(
+            job.start,
+            encoder_weights=start.encoder_weights,
+            encoder_state=start.encoder_state,
+            normalisation=start.normalisation,
+        ),
+    )
+
+
+def strong_augmentation(job: TrainingJob) -> TrainingJob:
+    """Trick S: flips, quarter turns, cutout, brightness and contrast."""
+    return replace(job, recipe=job.recipe.model_copy(update={"augmentation": "strong"}))
+
+
+def enlarged_receptive_field(job: TrainingJob) -> TrainingJob:
+    """Trick R: the network sees the image at half its size."""
+    network = job.start.network
+    halved = network.model_copy(update={"enlargement": network.enlargement / 2})
+    return replace(job, start=replace(job.start, network=halved))
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One of the n + 2: its name, the tricks in it and its validation scores as JSON."""
+
+    name: str
+    tricks: tuple[str, ...]
+    score: Score
+
+    @property
+    def miou(self) -> float:
+        """Mean IoU over the validation images."""
+        return float(self.score["miou"])
+
+
+@dataclass(frozen=True)
+class Search:
+    """All trainings in their order; the first is the baseline."""
+
+    trained: tuple[Trained, ...]
+
+    @property
+    def best(self) -> Trained:
+        """The one of the largest mean IoU; of equals the one with fewer tricks."""
+        return max(self.trained, key=lambda t: (t.miou, -len(t.tricks)))
+
+    def table(self) -> list[dict[str, Any]]:
+        """A row a training: scores, and gains over the baseline in points of mean IoU."""
+        base = self.trained[0].miou
+        return [
+            {
+                "training": t.name,
+                "tricks": " + ".join(t.tricks) or "none",
+                "miou_percent": 100 * t.miou,
+                "gain_points": 100 * (t.miou - base),
+                **{f"iou_percent_{name}": _percent(v) for name, v in t.score["iou"].items()},
+                **_quantification_errors(t.score),
+            }
+            for t in self.trained
+        ]
+
+
+def search(baseline: TrainingJob, tricks: Mapping[str, Trick], train: Train) -> Events[Search]:
+    """Train the n + 2 models and compare them on the baseline's validation images.
+
+    Parameters
+    ----------
+    tricks
+        By name, in the order in which they are stacked.
+    train
+        Trains a job of a given name, or fetches what was trained before, and returns its
+        validation scores as `evaluation.segmentation.summary` gives them.
+
+    Yields
+    ------
+    Event
+        Those of the trainings.
+    Notice
+        When one finishes, and when the stack needs no training of its own: with one trick that
+        gains it is that trick alone, with none it is the baseline.
+    """
+    trained: list[Trained] = []
+    for name, chosen in {BASELINE: (), **{trick: (trick,) for trick in tricks}}.items():
+        trained += [(yield from _train(name, chosen, baseline, tricks, train))]
+    gaining = tuple(t.name for t in trained[1:] if t.miou > trained[0].miou)
+    if len(gaining) < 2:
+        same = gaining[0] if gaining else BASELINE
+        yield Notice(f"the stack of tricks that gain is '{same}' itself")
+        return Search(tuple(trained))
+    trained += [(yield from _train(STACK, gaining, baseline, tricks, train))]
+    return Search(tuple(trained))
+
+
+def _train(
+    name: str,
+    chosen: Sequence[str],
+    baseline: TrainingJob,
+    tricks: Mapping[str, Trick],
+    train: Train,
+) -> Events[Trained]:
+    job = baseline
+    for trick in chosen:
+        job = tricks[trick](job)
+    score = yield from relayed(train(name, job), lambda event: _named(name, event))
+    yield Notice(f"{name}: mean IoU {score['miou']:.4f}")
+    return Trained(name, tuple(chosen), score)
+
+
+def _named(name: str, event: Event) -> Event:
+    return Notice(f"{name}: {event.message}") if isinstance(event, Notice) else event
+
+
+def _percent(share: float | None) -> float | None:
+    return None if share is None else 100 * share
+
+
+def _quantification_errors(score: Score) -> dict[str, Any]:
+    """What a choice of recipe does to count and mean radius (the paper's figure 7)."""
+    return {
+        f"{key}_{name}": particles[key]
+        for name, particles in score["particles"].items()
+        for key in ("count_error", "mean_radius_error_px", "mean_radius_error_um")
+    }
