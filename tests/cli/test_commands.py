@@ -547,7 +547,6 @@ def test_results_into_a_file_are_refused_before_any_work(run, data, tmp_path, mo
 @pytest.mark.parametrize(
     ("option", "value"),
     [
-        ("--classes", "a,b"),
         ("--architecture", "unet"),
         ("--encoder-weights", "random"),
         ("--enlargement", 2),

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -15,7 +15,11 @@ from . import terminal
 from .options import Device, DeviceName, Index, PixelSize, pixel_sizes, results_file, stems
 
 if TYPE_CHECKING:
+    import torch
+    from lightning_fabric import Fabric
+
     from ..classes import PhaseClass
+    from ..devices import Precision
     from ..labelled import LabelledImage
     from ..training.recipe import SegmentationRecipe
     from ..training.results import Description
@@ -37,6 +41,15 @@ class Recipe(StrEnum):
 
     adamw = "adamw"
     paper = "paper"
+
+
+class PrecisionName(StrEnum):
+    """Arithmetic of a training."""
+
+    auto = "auto"
+    float32 = "32-true"
+    bfloat16 = "bf16-mixed"
+    float16 = "16-mixed"
 
 
 def train_segmentation(
@@ -80,6 +93,23 @@ def train_segmentation(
     validate_every: Annotated[int | None, typer.Option(help="Iterations between.")] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same device: same model.")] = 0,
     resume: Annotated[bool, typer.Option(help="Go on where a stopped training ended.")] = False,
+    search: Annotated[
+        bool,
+        typer.Option(
+            help="Train a baseline, each of three tricks alone (pretrained encoder, strong "
+            "augmentation, halved image) and those that gain together; keep the best."
+        ),
+    ] = False,
+    precision: Annotated[
+        PrecisionName, typer.Option(help="Arithmetic; auto: the fastest of the device.")
+    ] = PrecisionName.auto,
+    freeze_normalisation: Annotated[
+        bool | None, typer.Option(help="Keep the batch statistics of the start.")
+    ] = None,
+    devices: Annotated[int, typer.Option(help="Processes, or GPUs, on each machine.")] = 1,
+    num_nodes: Annotated[
+        int, typer.Option(help="Machines; start the same command on each, as torchrun does.")
+    ] = 1,
     half: Annotated[bool, typer.Option(help="Store the model in half precision.")] = False,
     data_name: Annotated[
         str | None, typer.Option(help="Name of the data, for the card; default: the folder's.")
@@ -94,7 +124,7 @@ def train_segmentation(
     from ..devices import choose_device
     from ..labelled import read_labelled_folder
     from ..training.results import Description, checkpoint_path, require_free
-    from ..training.segmentation import TrainingJob
+    from ..training.segmentation import TrainingJob, several_devices
 
     require_free(output, resume=resume)
     sizes = pixel_sizes(pixel_size, index)
@@ -119,18 +149,38 @@ def train_segmentation(
         "learning_rate": learning_rate,
         "validate_every": validate_every,
         "seed": seed,
+        "freeze_normalisation": freeze_normalisation,
     }
+    where = choose_device(device.value)
     job = TrainingJob(
         images=training,
         validation=validation,
         start=start,
         classes=len(phases),
         recipe=_recipe(recipe, changes),
-        device=choose_device(device.value),
+        device=where,
         checkpoint=checkpoint_path(output),
+        precision=_precision(precision, where),
     )
     description = Description(phases, data_name or images.name, licence, attribution, half)
-    _train(job, output, description, resume=resume)
+    if search:
+        if start_from or devices * num_nodes > 1:
+            raise InputError("--search trains new networks on one device, without --start-from")
+        _search(job, output, description)
+    else:
+        fabric = several_devices(where, job.precision, devices, num_nodes)
+        _train(job, output, description, resume=resume, fabric=fabric)
+
+
+def _precision(name: PrecisionName, device: torch.device) -> Precision:
+    from ..devices import precisions
+
+    paying = precisions(device)
+    if name is PrecisionName.auto:
+        return paying[0]
+    if name.value not in paying and not (device.type == "cuda" and name is PrecisionName.float16):
+        raise InputError(f"--precision {name.value} does not pay on this device; leave it out")
+    return cast("Precision", name.value)
 
 
 @dataclass(frozen=True)
@@ -196,14 +246,52 @@ def _recipe(name: Recipe, changes: dict[str, Any]) -> SegmentationRecipe:
     return validated(SegmentationRecipe, {**RECIPES[name.value].model_dump(), **given})
 
 
-def _train(job: TrainingJob, output: Path, description: Description, *, resume: bool) -> None:
+def _train(
+    job: TrainingJob, output: Path, description: Description, *, resume: bool, fabric: Fabric
+) -> None:
+    from ..events import drain
     from ..training.results import checkpoint_path, finished, write_results
     from ..training.segmentation import train
 
+    if not fabric.is_global_zero:
+        drain(train(job, resume=resume, fabric=fabric))
+        return
     if resume and not checkpoint_path(output).exists():
         terminal.notice("there is no stopped training to go on with; starting anew")
-    trained = terminal.follow(train(job, resume=resume), "training")
+    trained = terminal.follow(train(job, resume=resume, fabric=fabric), "training")
     card, _ = terminal.follow(finished(output.stem, job, trained, description), "validating")
     write_results(output, job, trained, card, description)
     scores = ", ".join(f"{name} {value:.4f}" for name, value in card.metrics.items())
     terminal.done(f"written to {output}" + (f"; {scores}" if scores else ""))
+
+
+def _search(job: TrainingJob, output: Path, description: Description) -> None:
+    """Trainings in a folder beside the output, the table of gains, and the best as the output."""
+    import pandas as pd
+
+    from ..io.tables import write_csv
+    from ..training.search import keep_best, kept_in, paper_baseline, paper_tricks, search
+
+    folder = output.with_name(f"{output.stem}_search")
+    tricks = paper_tricks(job)
+    events = search(paper_baseline(_held_out(job)), tricks, kept_in(folder, description))
+    found = terminal.follow(events, "searching")
+    write_csv(output.with_name(f"{output.stem}_search.csv"), pd.DataFrame(found.table()))
+    keep_best(found, folder, output)
+    for row in found.table():
+        print(f"{row['training']}: mIoU {row['miou_percent']:.2f} % ({row['gain_points']:+.2f})")
+    terminal.done(f"the best, '{found.best.name}', written to {output}; trainings in {folder}")
+
+
+def _held_out(job: TrainingJob) -> TrainingJob:
+    """The job with validation images: those given, else some held out."""
+    from ..training.split import split
+
+    if job.validation:
+        return job
+    parts = split(job.images)
+    if not parts.validation:
+        raise InputError("too few labels to hold some out; give --val-images and --val-labels")
+    names = ", ".join(image.name for image in parts.validation)
+    terminal.notice(f"held out for validation: {parts.held_out} of {names}")
+    return replace(job, images=parts.training, validation=parts.validation)

@@ -5,16 +5,24 @@ The baseline is trained, then each of the n tricks alone, then a stack of those 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
+from ..errors import InputError
 from ..events import Event, Events, Notice, relayed
+from ..io.files import read_bytes
+from ..io.tables import write_json
+from ..segmentation.model import load_model, save_model
+from .checkpoint import fingerprint
+from .results import Description, Score, checkpoint_path, finished, write_results
 from .segmentation import TrainingJob
-from .start import Start
+from .segmentation import train as train_network
+from .start import Start, new_network
 
 Trick = Callable[[TrainingJob], TrainingJob]
-Score = dict[str, Any]
 Train = Callable[[str, TrainingJob], Events[Score]]
 
 BASELINE = "baseline"
@@ -44,6 +52,21 @@ def enlarged_receptive_field(job: TrainingJob) -> TrainingJob:
     network = job.start.network
     halved = network.model_copy(update={"enlargement": network.enlargement / 2})
     return replace(job, start=replace(job.start, network=halved))
+
+
+def paper_baseline(job: TrainingJob) -> TrainingJob:
+    """The job without the tricks: a random encoder, crops without any change, the whole image."""
+    plain = job.recipe.model_copy(update={"augmentation": "weak", "zoom": 1.0})
+    return replace(job, recipe=plain, start=new_network(job.start.network, "random"))
+
+
+def paper_tricks(job: TrainingJob) -> dict[str, Trick]:
+    """The paper's three, in its order; the pretrained encoder is the one the job starts from."""
+    return {
+        "transfer": transfer(job.start),
+        "strong-augmentation": strong_augmentation,
+        "enlarged-receptive-field": enlarged_receptive_field,
+    }
 
 
 @dataclass(frozen=True)
@@ -116,6 +139,49 @@ def search(baseline: TrainingJob, tricks: Mapping[str, Trick], train: Train) -> 
         return Search(tuple(trained))
     trained += [(yield from _train(STACK, gaining, baseline, tricks, train))]
     return Search(tuple(trained))
+
+
+def kept_in(folder: Path, description: Description) -> Train:
+    """Trainings that leave model, history and scores in a folder each, and are not run twice.
+
+    A stopped one goes on where it ended. The trainings raise `InputError` when a folder holds a
+    training of other data or another recipe.
+    """
+
+    def train(name: str, job: TrainingJob) -> Events[Score]:
+        model = model_in(folder, name)
+        scores = model.with_name("scores.json")
+        settings = fingerprint(job.settings())
+        if model.exists() and scores.exists():
+            return _scores_of(scores, settings)
+        job = replace(job, checkpoint=checkpoint_path(model))
+        trained = yield from train_network(job, resume=True)
+        card, score = yield from finished(name, job, trained, description)
+        write_json(scores, {"settings": settings, **score})
+        write_results(model, job, trained, card, description)
+        return score
+
+    return train
+
+
+def model_in(folder: Path, name: str) -> Path:
+    """The model of one of the trainings of `kept_in`."""
+    return folder / name / f"{name}.safetensors"
+
+
+def keep_best(result: Search, folder: Path, output: Path) -> None:
+    """Write the best of the models of `kept_in` under a name of its own."""
+    model = load_model(str(model_in(folder, result.best.name)))
+    save_model(output, model.card.model_copy(update={"name": output.stem}), model.network)
+
+
+def _scores_of(path: Path, settings: str) -> Score:
+    score: Score = json.loads(read_bytes(path))
+    if score.pop("settings") != settings:
+        raise InputError(
+            f"{path.parent}: a training of other data or another recipe; choose another output"
+        )
+    return score
 
 
 def _train(

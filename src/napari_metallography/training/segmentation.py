@@ -116,7 +116,7 @@ def train(
     check_labels(job.images, job.classes)
     if job.validation:
         check_labels(job.validation, job.classes)
-    fabric = fabric or one_device(job.device, job.precision)
+    fabric = fabric or several_devices(job.device, job.precision)
     settings = fingerprint(job.settings())
     with device_errors():
         state = _initial_state(job)
@@ -136,9 +136,21 @@ def train(
     return TrainedNetwork(network, state.history, metrics_of(state.history[-1]))
 
 
-def one_device(device: torch.device, precision: Precision) -> Fabric:
-    """The usual case: one process."""
-    return Fabric(accelerator=device.type, devices=1, precision=precision)
+def several_devices(
+    device: torch.device, precision: Precision, devices: int = 1, nodes: int = 1
+) -> Fabric:
+    """Processes that share each batch; starts the others by running the program again."""
+    if devices * nodes == 1:
+        return Fabric(accelerator=device.type, devices=1, precision=precision)
+    fabric = Fabric(
+        accelerator=device.type,
+        strategy="ddp",
+        devices=devices,
+        num_nodes=nodes,
+        precision=precision,
+    )
+    fabric.launch()
+    return fabric
 
 
 def _run(state: TrainingState, step: Step, job: TrainingJob, settings: str) -> Events[None]:
