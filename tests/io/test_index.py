@@ -36,6 +36,16 @@ def test_finds_by_relative_path_then_name_then_stem(tmp_path):
     assert index.lookup(Path("c.png")) is None
 
 
+def test_a_row_with_a_folder_is_of_no_other_image_below_the_index(tmp_path):
+    index = _index(tmp_path, "image,specimen\ns1/img1.tif,1\nimg2.tif,2\n")
+    assert index.lookup(tmp_path / "s1" / "img1.tif").specimen == "1"
+    assert index.lookup(tmp_path / "s1" / "img1.png").specimen == "1"
+    for other in ("s2/img1.tif", "img1.tif", "s2/img1.png", "deep/s1/img1.tif"):
+        assert index.lookup(tmp_path / other) is None
+    assert index.lookup(tmp_path / "s2" / "img2.tif").specimen == "2"
+    assert index.lookup(tmp_path.parent / "labels" / "img1.tif").specimen == "1"
+
+
 def test_finds_by_a_path_relative_to_the_working_folder(tmp_path, monkeypatch):
     index = _index(tmp_path, "image,specimen\none/a.png,1\ntwo/a.png,2\n")
     monkeypatch.chdir(tmp_path / "..")

@@ -258,11 +258,33 @@ def test_imagej_without_unit_is_uncalibrated(tmp_path):
         (600, "INCH", None),
         (1200, "INCH", None),
         (2400, "INCH", None),
+        (315, "CENTIMETER", None),
+        (393.7, "CENTIMETER", None),
+        (1575, "CENTIMETER", None),
+        (2540, "INCH", 10.0),
     ],
 )
 def test_resolution_tags_only_where_believable(tmp_path, per_unit, unit, expected):
     path = _tiff(tmp_path, resolution=(per_unit, per_unit), resolutionunit=unit)
     assert _sizes(path) == (expected and pytest.approx((expected, expected)))
+
+
+_USUAL_DPI = (
+    *(72, 96, 150, 300, 600, 720, 800, 1000, 1200, 1350, 1440, 1600, 2000, 2400, 2880, 2900),
+    *(3200, 4000, 4800, 5400, 5760, 6400, 7200, 8000, 9600, 12800),
+)
+
+
+@pytest.mark.parametrize("dpi", _USUAL_DPI)
+def test_resolutions_of_scanners_and_printers_are_no_microscopes(dpi):
+    per_cm = dpi / 2.54
+    for written in (per_cm, round(per_cm, 2), round(per_cm)):
+        assert not resolution.is_believable(1e4 / written)
+
+
+@given(st.floats(1e-3, 1.9))
+def test_every_size_of_a_high_magnification_is_believable(size):
+    assert resolution.is_believable(size)
 
 
 @given(st.floats(allow_nan=True, allow_infinity=True))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -68,10 +68,13 @@ class ImageIndex:
 
     path: Path
     rows: tuple[IndexRow, ...]
-    _by_key: dict[str, IndexRow] = field(init=False, repr=False, compare=False)
+    _by_path: dict[str, IndexRow] = field(init=False, repr=False, compare=False)
+    _by_name: dict[str, IndexRow] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_by_key", _keys(self.path, self.rows))
+        by_path = _paths(self.path, self.rows)
+        object.__setattr__(self, "_by_path", by_path)
+        object.__setattr__(self, "_by_name", _names(by_path, self.rows))
 
     @classmethod
     def read(cls, path: Path) -> ImageIndex:
@@ -95,18 +98,16 @@ class ImageIndex:
     def lookup(self, image: Path) -> IndexRow | None:
         """The row of an image: by path relative to the index, by file name, by stem.
 
-        A name or stem that several rows share finds none of them.
+        A row with a folder is that of no other image below the index; of images elsewhere, such as
+        labels, their names alone are compared. A name or stem that several rows share finds none
+        of them.
         """
-        return next(
-            (row for key in self._candidates(image) if (row := self._by_key.get(key))), None
-        )
-
-    def _candidates(self, image: Path) -> Iterable[str]:
         folder, whole = self.path.parent.absolute(), image.absolute()
-        if whole.is_relative_to(folder):
-            yield whole.relative_to(folder).as_posix()
-        yield image.name
-        yield image.stem
+        keys = [image.name, image.stem]
+        if not whole.is_relative_to(folder):
+            return _first(self._by_name, keys)
+        relative = PurePosixPath(whole.relative_to(folder).as_posix())
+        return _first(self._by_path, [str(relative), _without_suffix(relative), *keys])
 
 
 def find_index(path: Path) -> ImageIndex | None:
@@ -116,24 +117,38 @@ def find_index(path: Path) -> ImageIndex | None:
     return ImageIndex.read(index) if index.is_file() else None
 
 
-def _keys(path: Path, rows: Iterable[IndexRow]) -> dict[str, IndexRow]:
+def _first(rows: dict[str, IndexRow], keys: Iterable[str]) -> IndexRow | None:
+    return next((rows[key] for key in keys if key in rows), None)
+
+
+def _paths(path: Path, rows: Iterable[IndexRow]) -> dict[str, IndexRow]:
+    """Rows by path, with and without suffix."""
     keys: dict[str, IndexRow] = {}
     for row in rows:
         if row.image in keys:
             raise InputError(f"{path}: line {row.line}: '{row.image}' is listed twice")
         keys[row.image] = row
-    for part in ("name", "stem"):
-        _add_unique(keys, rows, part)
-    return keys
+    return _with_unique(keys, rows, _without_suffix)
 
 
-def _add_unique(keys: dict[str, IndexRow], rows: Iterable[IndexRow], part: str) -> None:
+def _names(by_path: dict[str, IndexRow], rows: Iterable[IndexRow]) -> dict[str, IndexRow]:
+    """The same rows, also by name and stem without their folder."""
+    by_name = _with_unique(by_path, rows, lambda image: image.name)
+    return _with_unique(by_name, rows, lambda image: image.stem)
+
+
+def _without_suffix(image: PurePosixPath) -> str:
+    return str(image.parent / image.stem)
+
+
+def _with_unique(
+    keys: dict[str, IndexRow], rows: Iterable[IndexRow], key_of: Callable[[PurePosixPath], str]
+) -> dict[str, IndexRow]:
+    """The rows with those added whose new key no other row shares."""
     found: dict[str, list[IndexRow]] = {}
     for row in rows:
-        found.setdefault(getattr(PurePosixPath(row.image), part), []).append(row)
-    for key, sharing in found.items():
-        if len(sharing) == 1:
-            keys.setdefault(key, sharing[0])
+        found.setdefault(key_of(PurePosixPath(row.image)), []).append(row)
+    return {key: sharing[0] for key, sharing in found.items() if len(sharing) == 1} | keys
 
 
 def _text(content: bytes) -> str:

@@ -10,13 +10,12 @@ _UM_PER_UNIT = {2: 25400.0, 3: 10000.0}
 """Resolution unit: inch, centimetre."""
 
 _MOST_BELIEVABLE_UM = 50.0
-_SAME = 1e-3
-# fmt: off
-_USUAL_DPI = (
-    64, 72, 75, 90, 96, 100, 120, 144, 150, 180, 200, 240, 300, 350, 360, 400, 600, 720, 1200,
-    1440, 2400, 2880, 4800, 9600,
-)
-# fmt: on
+_USUAL_STEPS_DPI = (50, 720)
+"""Scanners and printers have whole multiples of these."""
+
+_MOST_USUAL_DPI = 12800
+_HALF_A_PIXEL_PER_CM = 1.27
+"""Dots per inch by which a whole number of pixels per centimetre misses the usual value."""
 
 
 def read(page: tifffile.TiffPage) -> Reading:
@@ -33,13 +32,15 @@ def read(page: tifffile.TiffPage) -> Reading:
 def is_believable(size_um: float) -> bool:
     """Whether a pixel size from dots per inch or centimetre can be a microscope's.
 
-    It can when it is below 50 µm and not, to 0.1 %, one of the usual resolutions of screens,
-    printers and scanners (64, 72, 96, 100, 150, 200, 300, 600, 1200, 2400, … dpi).
+    It can when it is below 50 µm and not a resolution of screens, printers and scanners, which
+    are whole multiples of 50 or 720 dpi up to 12,800 (also as 118.11 or 118 pixels/cm).
     """
     if not 0 < size_um < _MOST_BELIEVABLE_UM:
         return False
     dpi = 25400 / size_um
-    return not any(abs(dpi - usual) < _SAME * usual for usual in _USUAL_DPI)
+    return dpi > _MOST_USUAL_DPI + _HALF_A_PIXEL_PER_CM or not any(
+        abs(dpi - step * round(dpi / step)) <= _HALF_A_PIXEL_PER_CM for step in _USUAL_STEPS_DPI
+    )
 
 
 def pixels_per_unit(page: tifffile.TiffPage, tag: str) -> float | None:
