@@ -142,6 +142,20 @@ def test_expected_errors_are_one_line(error, recorder, qtbot, notices) -> None:
     assert recorder.results == []
 
 
+def test_a_notice_right_before_an_error_is_still_told(recorder, qtbot, notices) -> None:
+    def warned() -> Events[str]:
+        yield Progress(0, 2)
+        yield Notice("the pixel size is far from the training's")
+        raise InputError("choose another")
+
+    recorder.start(warned())
+    qtbot.waitUntil(ended(recorder))
+    assert [n.message for n in notices] == [
+        "the pixel size is far from the training's",
+        "choose another",
+    ]
+
+
 @pytest.mark.parametrize("error", [RuntimeError("boom"), KeyError("k"), MemoryError()])
 def test_other_errors_are_never_swallowed(error, recorder, qtbot, notices) -> None:
     recorder.start(failing(error))

@@ -85,7 +85,6 @@ class EventsWorker(WorkerBase[Any]):
                 if batch.is_due:
                     self.yielded.emit(batch.take())
         except StopIteration as stop:
-            self.yielded.emit(batch.take())
             return stop.value
         except (InputError, DeviceError):
             raise
@@ -93,6 +92,8 @@ class EventsWorker(WorkerBase[Any]):
             raise ComputationError(f"{type(error).__name__}: {error}") from error
         finally:
             self._events.close()
+            # However it ends: a notice may say why.
+            self.yielded.emit(batch.take())
         self.aborted.emit()
         return None
 
