@@ -73,7 +73,10 @@ def test_tiff_stacks(tmp_path, pixels, imagej):
     rgb = pixels.ndim == 4
     pixels = pixels + np.arange(4, dtype=np.uint8).reshape(-1, *[1] * (pixels.ndim - 1))
     photometric = "rgb" if rgb else "minisblack"
-    tifffile.imwrite(tmp_path / "a.tif", pixels, imagej=imagej, photometric=photometric)
+    # Without axes tifffile takes grey planes for ImageJ's channels.
+    axes = {"axes": "ZYXS" if rgb else "ZYX"}
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, pixels, imagej=imagej, photometric=photometric, metadata=axes)
     image = _assert_reads(tmp_path / "a.tif", pixels, rgb)
     assert len(image.planes) == 4
     np.testing.assert_array_equal(image.plane(2), pixels[2])
@@ -83,8 +86,34 @@ def test_tiff_stacks(tmp_path, pixels, imagej):
 
 def test_several_leading_axes_become_one(tmp_path):
     pixels = _RNG.integers(0, 256, (2, 3, 20, 30), np.uint8)
-    tifffile.imwrite(tmp_path / "a.tif", pixels, imagej=True, metadata={"axes": "ZCYX"})
+    tifffile.imwrite(tmp_path / "a.tif", pixels, imagej=True, metadata={"axes": "TZYX"})
     _assert_reads(tmp_path / "a.tif", pixels.reshape(6, 20, 30))
+
+
+@pytest.mark.parametrize(
+    ("name", "axes", "options"),
+    [
+        ("a.tif", "CYX", {"imagej": True}),
+        ("a.tif", "ZCYX", {"imagej": True}),
+        ("a.tif", "CYX", {}),
+        ("a.ome.tif", "CYX", {}),
+        ("a.ome.tif", "ZCYX", {}),
+    ],
+)
+def test_channels_of_one_area_are_no_planes(tmp_path, name, axes, options):
+    pixels = np.broadcast_to(_GREY, (*[2] * (len(axes) - 2), *_GREY.shape))
+    tifffile.imwrite(tmp_path / name, pixels, metadata={"axes": axes}, **options)
+    with pytest.raises(InputError, match="2 channels of one area; save the one to measure"):
+        read_micrograph(tmp_path / name)
+
+
+def test_a_single_channel_and_colour_are_no_channels(tmp_path):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, _GREY[None], imagej=True, metadata={"axes": "CYX"})
+    _assert_reads(path, _GREY)
+    path = tmp_path / "a.ome.tif"
+    tifffile.imwrite(path, _COLOUR, photometric="rgb", metadata={"axes": "YXS"})
+    _assert_reads(path, _COLOUR, rgb=True)
 
 
 def test_a_single_plane_has_itself_as_plane(tmp_path):

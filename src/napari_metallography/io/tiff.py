@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from .files import read_bytes, require_file, unreadable
 from .palette import through_palette
+from .vendors import ome
 
 _SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """First bytes of a TIFF and of a BigTIFF."""
@@ -87,11 +88,12 @@ def read_tiff(path: Path) -> tuple[NDArray[Any], bool, dict[str, Any]]:
     Raises
     ------
     InputError
-        When the file is damaged or holds no grey or colour values.
+        When the file is damaged, holds no grey or colour values, or several channels.
     """
     with opened(path) as tiff:
         page, series = tiff.pages.first, tiff.series[0]
         _refuse_photometric(path, int(page.photometric))
+        _refuse_channels(path, page, series)
         _check_extent(path, series, tiff.filehandle.size)
         pixels, rgb = _pixels(path, page, series)
         return pixels, rgb, _notes(tiff)
@@ -107,6 +109,17 @@ def _notes(tiff: tifffile.TiffFile) -> dict[str, Any]:
 def _refuse_photometric(path: Path, photometric: int) -> None:
     if photometric not in _READABLE_PHOTOMETRICS:
         raise InputError(f"{path}: neither grey nor RGB; save it as grey or RGB")
+
+
+def _refuse_channels(path: Path, page: Any, series: tifffile.TiffPageSeries) -> None:
+    # As planes, two signals of one area would count as two fields.
+    axes = dict(zip(series.axes, series.shape, strict=True))
+    count = axes.get("C", ome.channels(page.description))
+    if count > 1 and series.size > axes["Y"] * axes["X"] * axes.get("S", 1):
+        raise InputError(
+            f"{path}: {count} channels of one area; save the one to measure as an image of its own "
+            "(fields of a stack: as slices)"
+        )
 
 
 def _check_extent(path: Path, series: tifffile.TiffPageSeries, size: int) -> None:

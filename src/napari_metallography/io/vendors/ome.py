@@ -26,11 +26,8 @@ def parse(text: str) -> Reading | None:
 
     None when the text is no OME-XML. Entities are refused rather than expanded.
     """
-    try:
-        root = ElementTree.fromstring(text)
-    except (ElementTree.ParseError, DefusedXmlException, ValueError):
-        return None
-    if _name(root) != "OME":
+    root = _root(text)
+    if root is None:
         return None
     pixels = _first(root, "Pixels")
     x_um, y_um = (_size_um(pixels, axis) for axis in "XY")
@@ -40,6 +37,21 @@ def parse(text: str) -> Reading | None:
         detector=_first(root, "Detector").get("Model"),
         nominal_magnification=magnification(_first(root, "Objective").get("NominalMagnification")),
     )
+
+
+def channels(text: str) -> int:
+    """Number of channels of the first image, colour counting as one; 1 when not OME-XML."""
+    root = _root(text) if text.rstrip().endswith("OME>") else None
+    pixels = [] if root is None else [part for part in root.iter() if _name(part) == "Pixels"]
+    return max(1, sum(_name(part) == "Channel" for part in pixels[0])) if pixels else 1
+
+
+def _root(text: str) -> Element | None:
+    try:
+        root: Element = ElementTree.fromstring(text)
+    except (ElementTree.ParseError, DefusedXmlException, ValueError):
+        return None
+    return root if _name(root) == "OME" else None
 
 
 def _name(element: Element) -> str:
