@@ -30,7 +30,7 @@ from napari_metallography.samples import sample_path
 from napari_metallography.segmentation.folding import folded
 from napari_metallography.segmentation.model import load_model
 from napari_metallography.segmentation.prediction import (
-    PredictionParameters,
+    QUICK,
     Predictor,
     predict,
 )
@@ -47,16 +47,17 @@ def micrograph(shape: tuple[int, int]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(padded[: shape[0], : shape[1]])
 
 
-def predictor(device: str) -> Predictor:
+def predictor(device: str, mode: str = "fast") -> Predictor:
     model = load_model("uhcs-carbides")
     classes = len(model.card.classes)
-    return Predictor(model.network, model.card.normalisation, classes, torch.device(device))
+    parameters = QUICK.model_copy(update={"mode": mode})
+    return Predictor(
+        model.network, model.card.normalisation, classes, torch.device(device), parameters
+    )
 
 
-def ours(image: NDArray[np.uint8], network: Predictor, mode: str) -> NDArray[np.uint8]:
-    parameters = PredictionParameters.model_validate({"mode": mode})
-    events = predict(as_plane(image), Field(image.shape), network, parameters)
-    return drain(events).indices
+def ours(image: NDArray[np.uint8], network: Predictor) -> NDArray[np.uint8]:
+    return drain(predict(as_plane(image), Field(image.shape), network)).indices
 
 
 def monai(
@@ -95,19 +96,19 @@ def timed(jobs: dict[str, Callable[[], Any]], runs: int) -> dict[str, list[float
 
 
 def speed(shape: tuple[int, int], runs: int, device: str) -> dict[str, Any]:
-    image, network = micrograph(shape), predictor(device)
+    image, network, by_paper = micrograph(shape), predictor(device), predictor(device, "paper")
     plain = network.network.to(network.device).to(memory_format=torch.channels_last)
     light = folded(plain).to(memory_format=torch.channels_last)
     seconds = timed(
         {
-            "fast": lambda: ours(image, network, "fast"),
-            "paper": lambda: ours(image, network, "paper"),
+            "fast": lambda: ours(image, network),
+            "paper": lambda: ours(image, by_paper),
             "monai": lambda: monai(image, network, plain),
             "monai_folded": lambda: monai(image, network, light),
         },
         runs,
     )
-    fast, paper = ours(image, network, "fast"), ours(image, network, "paper")
+    fast, paper = ours(image, network), ours(image, by_paper)
     return {
         "image": list(shape),
         "runs": runs,
@@ -142,7 +143,7 @@ def print_memory() -> None:
     image, network = micrograph((MEMORY_SIDE, MEMORY_SIDE)), predictor("cpu")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = time.perf_counter()
-    ours(image, network, "fast")
+    ours(image, network)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     report = {
         "image": [MEMORY_SIDE, MEMORY_SIDE],

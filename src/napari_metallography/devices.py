@@ -82,7 +82,7 @@ def return_freed_memory() -> None:
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out, on either kind of device."""
     return isinstance(error, MemoryError | torch.cuda.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and "not enough memory" in str(error)
+        isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
     )
 
 

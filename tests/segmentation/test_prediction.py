@@ -15,6 +15,7 @@ from napari_metallography.segmentation import prediction
 from napari_metallography.segmentation.model import load_model
 from napari_metallography.segmentation.networks import SegmentationNetwork
 from napari_metallography.segmentation.prediction import (
+    QUICK,
     PredictionParameters,
     Predictor,
     predict,
@@ -38,6 +39,10 @@ def _predictor(**changes: object) -> Predictor:
     return Predictor(GreyLevels(), PLAIN, 3, CPU, **changes)  # type: ignore[arg-type]
 
 
+def _quick(**changes: object) -> PredictionParameters:
+    return QUICK.model_copy(update=changes)
+
+
 def _image(rng: np.random.Generator, shape: tuple[int, int] = (700, 900)) -> np.ndarray:
     return rng.choice(np.array([20, 150, 250], np.uint8), shape)
 
@@ -53,8 +58,8 @@ def test_every_pixel_gets_its_class(rng, mode: str, shape: tuple[int, int]) -> N
     image = _image(rng, shape)
     image.flat[0] = 20 if image.flat[-1] != 20 else 150
     plane = prediction_plane(image)
-    parameters = PredictionParameters(mode=mode, largest_window_area=70_000)
-    result = drain(predict(plane, Field(shape), _predictor(), parameters))
+    parameters = _quick(mode=mode, largest_window_area=70_000)
+    result = drain(predict(plane, Field(shape), _predictor(parameters=parameters)))
     assert (result.indices == np.searchsorted([100, 200], image)).all()
 
 
@@ -68,9 +73,8 @@ def prediction_plane(image: np.ndarray):
 def test_flips_and_scales_leave_uniform_areas_alone(mode: str) -> None:
     image = np.full((400, 500), 20, np.uint8)
     image[100:300, 100:400] = 250
-    parameters = PredictionParameters(mode=mode)
-    predictor = _predictor(flips=True, scales=(0.75, 1.0, 1.25))
-    result = drain(predict(as_plane(image), Field(image.shape), predictor, parameters))
+    predictor = _predictor(parameters=PredictionParameters(mode=mode))
+    result = drain(predict(as_plane(image), Field(image.shape), predictor))
     inside = np.zeros(image.shape, bool)
     inside[110:290, 110:390] = True
     assert (result.indices[inside] == 2).all()
@@ -84,8 +88,7 @@ def test_data_bar_and_outside_of_the_region_stay_unlabelled(rng) -> None:
         predict(
             as_plane(image),
             field,
-            _predictor(),
-            PredictionParameters(largest_window_area=70_000),
+            _predictor(parameters=_quick(largest_window_area=70_000)),
         )
     )
     inside = field.mask()
@@ -99,8 +102,8 @@ def test_the_data_bar_does_not_change_what_lies_above_it(rng) -> None:
     image = rng.integers(0, 255, (160, 200), dtype=np.uint8)
     barred = np.vstack([image, np.zeros((30, 200), np.uint8)])
     with_bar = Field(barred.shape, Box(160, 0, 190, 200))
-    alone = drain(predict(as_plane(image), Field(image.shape), predictor, PredictionParameters()))
-    above = drain(predict(as_plane(barred), with_bar, predictor, PredictionParameters()))
+    alone = drain(predict(as_plane(image), Field(image.shape), predictor))
+    above = drain(predict(as_plane(barred), with_bar, predictor))
     assert (above.indices[:160] == alone.indices).all()
 
 
@@ -120,7 +123,6 @@ def test_uncertainty_is_zero_where_sure_and_full_where_undecided() -> None:
         as_plane(image),
         Field(image.shape),
         predictor,
-        PredictionParameters(),
         with_uncertainty=True,
     )
     uncertainty = drain(events).uncertainty
@@ -135,8 +137,7 @@ def test_progress_ends_at_its_total(rng) -> None:
     events = predict(
         as_plane(image),
         Field(image.shape),
-        _predictor(),
-        PredictionParameters(largest_window_area=70_000),
+        _predictor(parameters=_quick(largest_window_area=70_000)),
     )
     drain(events, lambda event: seen.append(event) if isinstance(event, Progress) else None)
     assert [event.done for event in seen] == sorted(event.done for event in seen)
@@ -153,7 +154,7 @@ class Hungry(GreyLevels):
 
     def forward(self, images: Tensor) -> Tensor:
         if images.shape[-2] * images.shape[-1] > self.limit:
-            raise RuntimeError("DefaultCPUAllocator: not enough memory")
+            torch.empty(10**15)
         return super().forward(images)
 
 
@@ -161,18 +162,47 @@ def test_smaller_windows_are_tried_when_memory_runs_out(rng) -> None:
     image = _image(rng)
     notices: list[str] = []
     predictor = Predictor(Hungry(250_000), PLAIN, 3, CPU)  # type: ignore[arg-type]
-    events = predict(as_plane(image), Field(image.shape), predictor, PredictionParameters())
+    events = predict(as_plane(image), Field(image.shape), predictor)
     result = drain(events, lambda e: notices.append(e.message) if isinstance(e, Notice) else None)
     assert notices
     assert result.largest_window_area <= 250_000
     assert (result.indices == np.searchsorted([100, 200], image)).all()
 
 
+def test_fewer_windows_at_a_time_are_tried_in_paper_mode(rng) -> None:
+    class Crowded(GreyLevels):
+        def forward(self, images: Tensor) -> Tensor:
+            if len(images) > 2:
+                torch.empty(10**15)
+            return super().forward(images)
+
+    image = _image(rng)
+    notices: list[str] = []
+    parameters = _quick(mode="paper")
+    predictor = Predictor(Crowded(), PLAIN, 3, CPU, parameters)  # type: ignore[arg-type]
+    events = predict(as_plane(image), Field(image.shape), predictor)
+    result = drain(events, lambda e: notices.append(e.message) if isinstance(e, Notice) else None)
+    assert [notice[-11:] for notice in notices] == ["4 at a time", "2 at a time"]
+    assert result.largest_window_area == 256 * 256
+    assert (result.indices == np.searchsorted([100, 200], image)).all()
+
+
+@pytest.mark.parametrize("factor", [1.0, 0.5, 2.0])
+def test_a_network_that_sees_the_image_reduced_gets_a_wider_halo(factor: float) -> None:
+    predictor = Predictor(GreyLevels(), PLAIN, 3, CPU, QUICK, factor)  # type: ignore[arg-type]
+    (row,) = prediction._windows(Box(0, 0, 300, 4000), predictor, 700_000)
+    first, second = row[:2]
+    reach = 64 / min(1.0, factor)
+    assert first.seen.right - first.used.right == reach
+    assert second.used.left - second.seen.left == reach
+    assert second.used.left % (32 / min(1.0, factor)) == 0
+
+
 def test_a_device_without_memory_is_reported(rng) -> None:
     predictor = Predictor(Hungry(64 * 64), PLAIN, 3, CPU)  # type: ignore[arg-type]
     image = _image(rng)
     with pytest.raises(DeviceError, match="memory"):
-        drain(predict(as_plane(image), Field(image.shape), predictor, PredictionParameters()))
+        drain(predict(as_plane(image), Field(image.shape), predictor))
 
 
 def test_closing_the_generator_stops_it(rng) -> None:
@@ -180,8 +210,7 @@ def test_closing_the_generator_stops_it(rng) -> None:
     events = predict(
         as_plane(image),
         Field(image.shape),
-        _predictor(),
-        PredictionParameters(largest_window_area=70_000),
+        _predictor(parameters=_quick(largest_window_area=70_000)),
     )
     next(events)
     events.close()
@@ -192,10 +221,12 @@ def test_closing_the_generator_stops_it(rng) -> None:
 def test_the_result_does_not_depend_on_block_layout(rng, chunks: tuple[int, int]) -> None:
     da = pytest.importorskip("dask.array")
     image = _image(rng)
-    parameters = PredictionParameters(largest_window_area=70_000)
-    plain = drain(predict(as_plane(image), Field(image.shape), _predictor(), parameters))
+    parameters = _quick(largest_window_area=70_000)
+    plain = drain(predict(as_plane(image), Field(image.shape), _predictor(parameters=parameters)))
     blocks = da.from_array(image, chunks=chunks)
-    blocked = drain(predict(as_plane(blocks), Field(image.shape), _predictor(), parameters))
+    blocked = drain(
+        predict(as_plane(blocks), Field(image.shape), _predictor(parameters=parameters))
+    )
     assert (plain.indices == blocked.indices).all()
 
 
@@ -209,8 +240,10 @@ def test_memory_for_a_window_is_a_stable_choice(monkeypatch) -> None:
 def test_uncertainty_is_zero_outside_the_field(rng) -> None:
     image = _image(rng)
     field = Field(image.shape, None, (((10, 10), (10, 60), (60, 60)),))
-    parameters = PredictionParameters(largest_window_area=70_000)
-    events = predict(as_plane(image), field, _predictor(), parameters, with_uncertainty=True)
+    parameters = _quick(largest_window_area=70_000)
+    events = predict(
+        as_plane(image), field, _predictor(parameters=parameters), with_uncertainty=True
+    )
     uncertainty = drain(events).uncertainty
     assert uncertainty is not None
     assert (uncertainty[~field.mask()] == 0).all()
@@ -218,15 +251,20 @@ def test_uncertainty_is_zero_outside_the_field(rng) -> None:
 
 def test_smaller_windows_hardly_change_the_shipped_models_result() -> None:
     model = load_model("uhcs-carbides")
-    predictor = Predictor(model.network, model.card.normalisation, len(model.card.classes), CPU)
+    network, normalisation, classes = model.network, model.card.normalisation, model.card.classes
     pixels = read_micrograph(sample_path("uhcs1061")).pixels
     results = [
         drain(
             predict(
                 as_plane(pixels),
                 Field(pixels.shape),
-                predictor,
-                PredictionParameters(largest_window_area=area),
+                Predictor(
+                    network,
+                    normalisation,
+                    len(classes),
+                    CPU,
+                    _quick(largest_window_area=area),
+                ),
             )
         ).indices
         for area in (1_750_000, 160_000)

@@ -11,6 +11,7 @@ from napari_metallography.labelled import LabelledImage
 from napari_metallography.models.card import Network
 from napari_metallography.segmentation.model import load_model
 from napari_metallography.segmentation.networks import SegmentationNetwork
+from napari_metallography.training.job import TrainingJob
 from napari_metallography.training.recipe import SegmentationRecipe
 from napari_metallography.training.results import (
     Description,
@@ -19,7 +20,7 @@ from napari_metallography.training.results import (
     require_free,
     write_results,
 )
-from napari_metallography.training.segmentation import TrainedNetwork, TrainingJob
+from napari_metallography.training.segmentation import TrainedNetwork
 from napari_metallography.training.start import Start
 
 DESCRIPTION = Description(named_classes(["matrix", "carbide"]), "random", "discs")
@@ -42,7 +43,7 @@ def job() -> TrainingJob:
 @pytest.fixture
 def trained(job) -> TrainedNetwork:
     return TrainedNetwork(
-        SegmentationNetwork(job.start.network, 2), [{"iteration": 1, "loss": 0.5}], {}
+        SegmentationNetwork(job.start.network, 2), [{"iteration": 1, "loss": 0.5}], 1, {}, 4
     )
 
 

@@ -7,13 +7,14 @@ import torch
 
 from napari_metallography.classes import UNLABELLED
 from napari_metallography.errors import InputError
-from napari_metallography.events import Notice, Preview, TrainingStep, drain
+from napari_metallography.events import Notice, Preview, Progress, TrainingStep, drain
 from napari_metallography.labelled import LabelledImage
 from napari_metallography.models.card import Network
 from napari_metallography.training import segmentation, step
 from napari_metallography.training.checkpoint import write_checkpoint
+from napari_metallography.training.job import TrainingJob
 from napari_metallography.training.recipe import PAPER, SegmentationRecipe
-from napari_metallography.training.segmentation import TrainingJob, train
+from napari_metallography.training.segmentation import train
 from napari_metallography.training.start import Start
 
 RECIPE = SegmentationRecipe(
@@ -178,26 +179,80 @@ def _disk_full(self: Path, target: Path) -> Path:
     raise OSError(28, "No space left on device")
 
 
-def test_a_training_that_diverges_later_ends_with_weights_that_worked(
-    job: TrainingJob, monkeypatch
-) -> None:
-    monkeypatch.setattr(segmentation, "_CHECKPOINT_EVERY", 2)
-    focal = step.LOSSES[RECIPE.loss]
-    calls = iter(range(10))
-    monkeypatch.setitem(
-        step.LOSSES,
-        RECIPE.loss,
-        lambda logits, labels: focal(logits, labels) * (1 if next(calls) < 3 else float("inf")),
-    )
-    notices: list[Notice] = []
-    job = replace(job, recipe=RECIPE.model_copy(update={"keep": "last"}), checkpoint=None)
-    trained = drain(
-        train(job), lambda event: notices.append(event) if isinstance(event, Notice) else None
-    )
-    assert "not finite" in notices[0].message
+@pytest.fixture
+def spoilt(monkeypatch):
+    """Makes the loss, or its gradient alone, not finite from the fourth step on."""
+
+    def spoil(*, gradient: bool) -> None:
+        plain = step.LOSSES[RECIPE.loss]
+        calls = iter(range(100))
+
+        def loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+            value = plain(logits, labels)
+            if next(calls) < 3:
+                return value
+            if not gradient:
+                return value * float("inf")
+            # The root of zero has a finite value and an infinite slope.
+            return value + (logits - logits.detach()).square().sum().sqrt()
+
+        monkeypatch.setitem(step.LOSSES, RECIPE.loss, loss)
+        monkeypatch.setattr(segmentation, "_CHECKPOINT_EVERY", 2)
+
+    return spoil
+
+
+def _notices(seen: list[str]):
+    return lambda event: seen.append(event.message) if isinstance(event, Notice) else None
+
+
+@pytest.mark.parametrize("gradient", [False, True])
+def test_a_training_that_diverges_ends_with_weights_that_worked(job, spoilt, gradient) -> None:
+    spoilt(gradient=gradient)
+    notices: list[str] = []
+    job = replace(job, recipe=RECIPE.model_copy(update={"keep": "last"}))
+    trained = drain(train(job), _notices(notices))
+    assert "weights of iteration 2;" in notices[0]
+    assert trained.iteration == 2
+    assert set(trained.metrics) == {"miou", "iou_0", "iou_1"}
     assert len(trained.history) == 3
-    assert all(p.isfinite().all() for p in trained.network.parameters())
-    assert "weights of iteration 2;" in notices[0].message
+    assert _weights(trained.network).isfinite().all()
+
+
+def test_a_training_that_diverges_again_after_a_stop_still_ends(job, spoilt, monkeypatch) -> None:
+    job = replace(job, recipe=RECIPE.model_copy(update={"keep": "last"}))
+    events = train(job)
+    while not (isinstance(event := next(events), TrainingStep) and event.iteration == 3):
+        pass
+    events.close()
+    monkeypatch.setitem(
+        step.LOSSES, RECIPE.loss, lambda logits, labels: logits.sum() * float("nan")
+    )
+    trained = drain(train(job, resume=True))
+    assert trained.iteration == 3
+    assert _weights(trained.network).isfinite().all()
+
+
+def test_a_stop_while_validating_loses_nothing(job: TrainingJob) -> None:
+    whole = drain(train(replace(job, checkpoint=None)))
+    for due in (2, 4):
+        events = train(job, resume=due == 4)
+        # The first event of a validation repeats the progress of its step.
+        while not (isinstance(event := next(events), Progress) and event.done == due):
+            pass
+        events.close()
+    resumed = drain(train(job, resume=True))
+    assert resumed.history == whole.history
+    assert resumed.metrics == whole.metrics
+    assert torch.equal(_weights(whole.network), _weights(resumed.network))
+
+
+def test_other_validation_images_are_another_training(job: TrainingJob) -> None:
+    events = train(job)
+    next(event for event in events if isinstance(event, TrainingStep))
+    events.close()
+    with pytest.raises(InputError, match="other data"):
+        drain(train(replace(job, validation=[_two_phases(9)]), resume=True))
 
 
 def test_batches_halve_when_memory_runs_out(job: TrainingJob, monkeypatch) -> None:
@@ -207,7 +262,7 @@ def test_batches_halve_when_memory_runs_out(job: TrainingJob, monkeypatch) -> No
     def hungry(self, size, random, part):
         sizes.append(size)
         if size > 2:
-            raise RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate")
+            torch.empty(10**15)
         return batch(self, size, random, part)
 
     monkeypatch.setattr(step.CropSampler, "batch", hungry)

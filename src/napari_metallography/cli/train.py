@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from ..classes import PhaseClass
     from ..devices import Precision
     from ..labelled import LabelledImage
+    from ..training.job import TrainingJob
     from ..training.recipe import SegmentationRecipe
     from ..training.results import Description
-    from ..training.segmentation import TrainingJob
     from ..training.start import Start
 
 
@@ -40,6 +40,7 @@ class Recipe(StrEnum):
     """Ready settings."""
 
     adamw = "adamw"
+    fine_tune = "fine-tune"
     paper = "paper"
 
 
@@ -123,8 +124,9 @@ def train_segmentation(
     """Train a segmentation model; write it with history.csv and training.json beside it."""
     from ..devices import choose_device
     from ..labelled import read_labelled_folder
+    from ..training.job import TrainingJob
     from ..training.results import Description, checkpoint_path, require_free
-    from ..training.segmentation import TrainingJob, several_devices
+    from ..training.segmentation import several_devices
 
     require_free(output, resume=resume)
     sizes = pixel_sizes(pixel_size, index)

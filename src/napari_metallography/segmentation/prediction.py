@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -28,7 +28,7 @@ from ..models.card import Normalisation
 from ..plane import Plane
 from .folding import folded
 from .networks import SegmentationNetwork, resized
-from .tiling import Window, haloed, overlapping
+from .tiling import ALIGNMENT, Window, haloed, overlapping
 
 PAPER_SCALES = (0.75, 1.0, 1.25)
 
@@ -37,6 +37,7 @@ _SMALLEST_AREA = 256 * 256
 _LARGEST_AREA = {"cpu": 1_750_000, "cuda": 4_500_000}
 # Peak bytes of a forward pass per pixel of input, measured with U-Net, rounded up.
 _BYTES_PER_PIXEL = 700
+_PAPER_WINDOW = 256
 _PAPER_BATCH = 8
 
 
@@ -61,8 +62,12 @@ class PredictionParameters(BaseModel):
 
     mode: Literal["fast", "paper"] = "fast"
     flips: bool = True
-    scales: tuple[float, ...] = PAPER_SCALES
+    scales: tuple[Annotated[float, Field(gt=0)], ...] = Field(default=PAPER_SCALES, min_length=1)
     largest_window_area: int | None = Field(default=None, ge=_SMALLEST_AREA)
+
+
+QUICK = PredictionParameters(flips=False, scales=(1.0,))
+"""One look without averaging."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,7 @@ class Prediction:
         (Y, X) uint8, entropy of the class probabilities, 255 = all classes equally likely, 0
         outside the field; None unless asked for.
     largest_window_area
-        In pixels; what "fast" chose or was told, part of the result's provenance.
+        In pixels, part of the result's provenance.
     """
 
     indices: NDArray[np.uint8]
@@ -96,9 +101,8 @@ class Predictor:
     normalisation: Normalisation
     classes: int
     device: torch.device
+    parameters: PredictionParameters = QUICK
     factor: float = 1.0
-    scales: Sequence[float] = (1.0,)
-    flips: bool = False
     _mean: Tensor = field(init=False)
     _std: Tensor = field(init=False)
     _ready: SegmentationNetwork = field(init=False)
@@ -115,7 +119,7 @@ class Predictor:
     @property
     def enlargement(self) -> float:
         """The largest factor by which a window's sides grow before the network sees them."""
-        return self.factor * max(self.scales) * self.network.enlargement
+        return self.factor * max(self.parameters.scales) * self.network.enlargement
 
     def logits(self, windows: NDArray[np.uint8]) -> Tensor:
         """Windows (B, h, w, 3) to logits (B, classes, h, w), averaged over scales and flips."""
@@ -125,13 +129,15 @@ class Predictor:
                 memory_format=torch.channels_last
             )
             views = [
-                self._view(images, scale, axes) for scale in self.scales for axes in self._axes
+                self._view(images, scale, axes)
+                for scale in self.parameters.scales
+                for axes in self._axes
             ]
             return views[0] if len(views) == 1 else torch.stack(views).mean(0)
 
     @property
     def _axes(self) -> list[list[int]]:
-        return [[], [2], [3], [2, 3]] if self.flips else [[]]
+        return [[], [2], [3], [2, 3]] if self.parameters.flips else [[]]
 
     def _view(self, images: Tensor, scale: float, axes: list[int]) -> Tensor:
         height, width = images.shape[-2:]
@@ -145,20 +151,19 @@ def predict(
     plane: Plane,
     measured: regions.Field,
     predictor: Predictor,
-    parameters: PredictionParameters,
     *,
     with_uncertainty: bool = False,
 ) -> Events[Prediction]:
     """Segment a plane.
 
     Windows lie on a grid fixed to the image, so the result does not depend on how the image is
-    stored. In "fast" mode, when memory runs out, windows of half the area are tried, down to
-    256×256 pixels.
+    stored. When memory runs out, windows of half the area are tried in "fast" mode, down to
+    256×256 pixels, and half as many at a time in "paper" mode.
 
     Yields
     ------
     Progress
-        Windows done; Notice when the windows were made smaller.
+        Windows done; Notice when less was computed at a time.
 
     Raises
     ------
@@ -166,39 +171,59 @@ def predict(
         When the device fails or even the smallest window does not fit.
     """
     try:
-        return (yield from _predict(plane, measured, predictor, parameters, with_uncertainty))
+        return (yield from _predict(plane, measured, predictor, with_uncertainty))
     finally:
         return_freed_memory()
 
 
+@dataclass(frozen=True)
+class _Effort:
+    """How much is computed at a time: windows of at most `area` pixels, `batch` together."""
+
+    area: int
+    batch: int
+
+    def halved(self, mode: str) -> _Effort | None:
+        """Half of it; None when there is no less."""
+        if mode == "paper":
+            return _Effort(self.area, self.batch // 2) if self.batch > 1 else None
+        return _Effort(self.area // 2, 1) if self.area // 2 >= _SMALLEST_AREA else None
+
+    def __str__(self) -> str:
+        return f"windows of {self.area:,} pixels, {self.batch} at a time"
+
+
 def _predict(
-    plane: Plane,
-    measured: regions.Field,
-    predictor: Predictor,
-    parameters: PredictionParameters,
-    with_uncertainty: bool,
+    plane: Plane, measured: regions.Field, predictor: Predictor, with_uncertainty: bool
 ) -> Events[Prediction]:
-    area = parameters.largest_window_area or _affordable_area(predictor)
-    if parameters.largest_window_area is None and area < _usual_area(predictor):
+    effort = _first_effort(predictor)
+    if predictor.parameters.mode == "fast" and effort.area < _wanted_area(predictor):
         yield Notice(
-            f"little memory is free: windows of {area:,} pixels; a few pixels may differ from "
-            "those found with larger windows"
+            f"little memory is free: {effort}; a few pixels may differ from those found with "
+            "larger windows"
         )
     while True:
         try:
-            return (
-                yield from _predict_tiled(
-                    plane, measured, predictor, parameters.mode, area, with_uncertainty
-                )
-            )
+            return (yield from _predict_tiled(plane, measured, predictor, effort, with_uncertainty))
         except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error) or area // 2 < _SMALLEST_AREA:
+            less = effort.halved(predictor.parameters.mode) if is_out_of_memory(error) else None
+            if less is None:
                 with device_errors():
                     raise
         if predictor.device.type == "cuda":
             torch.cuda.empty_cache()
-        area //= 2
-        yield Notice(f"memory ran out; going on with windows of {area:,} pixels")
+        effort = less
+        yield Notice(f"memory ran out; going on with {effort}")
+
+
+def _wanted_area(predictor: Predictor) -> int:
+    return predictor.parameters.largest_window_area or _usual_area(predictor)
+
+
+def _first_effort(predictor: Predictor) -> _Effort:
+    if predictor.parameters.mode == "paper":
+        return _Effort(_PAPER_WINDOW**2, _PAPER_BATCH)
+    return _Effort(predictor.parameters.largest_window_area or _affordable_area(predictor), 1)
 
 
 def _affordable_area(predictor: Predictor) -> int:
@@ -216,17 +241,23 @@ def _usual_area(predictor: Predictor) -> int:
     return max(_SMALLEST_AREA, int(area / max(1.0, predictor.enlargement**2)))
 
 
+def _windows(frame: regions.Box, predictor: Predictor, area: int) -> list[list[Window]]:
+    if predictor.parameters.mode == "paper":
+        return overlapping(frame, _PAPER_WINDOW, _PAPER_WINDOW // 2)
+    # A network that sees the image reduced looks further in pixels of the image.
+    reduction = min(1.0, predictor.factor * predictor.network.enlargement)
+    return haloed(frame, area, math.ceil(_HALO / reduction), math.ceil(ALIGNMENT / reduction))
+
+
 def _predict_tiled(
     plane: Plane,
     measured: regions.Field,
     predictor: Predictor,
-    mode: str,
-    area: int,
+    effort: _Effort,
     with_uncertainty: bool,
 ) -> Events[Prediction]:
     frame = measured.frame()
-    rows = overlapping(frame, 256, 128) if mode == "paper" else haloed(frame, area, _HALO)
-    batch = _PAPER_BATCH if mode == "paper" else 1
+    rows, batch = _windows(frame, predictor, effort.area), effort.batch
     canvas = _Canvas(plane.shape, frame, predictor, with_uncertainty)
     total = sum(len(row) for row in rows)
     done = 0
@@ -243,7 +274,7 @@ def _predict_tiled(
     canvas.indices[outside] = UNLABELLED
     if canvas.uncertainty is not None:
         canvas.uncertainty[outside] = 0
-    return Prediction(canvas.indices, canvas.uncertainty, area)
+    return Prediction(canvas.indices, canvas.uncertainty, effort.area)
 
 
 def _touches(measured: regions.Field, window: Window) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -16,7 +17,7 @@ from ..classes import PhaseClass, named_classes
 from ..devices import choose_device
 from ..events import Event, Events, Notice, Progress, relayed
 from ..models.card import ModelCard
-from ..plane import ArrayLike, Plane, as_plane
+from ..plane import ArrayLike, Plane, leading_shape, planes_of
 from ..regions import Field
 from .model import SegmentationModel, is_far_from_training, load_model, resampling_factor
 from .prediction import Prediction, PredictionParameters, Predictor, predict
@@ -78,15 +79,6 @@ class Segmentation:
     provenance: dict[str, Any]
 
 
-def planes_of(array: ArrayLike, *, rgb: bool, name: str) -> list[Plane]:
-    """Planes of an image (Y, X), stack (N, Y, X), or either with colours as the last axis."""
-    plane_axes = 3 if rgb else 2
-    leading = array.shape[: len(array.shape) - plane_axes]
-    if not leading:
-        return [as_plane(array, name)]
-    return [as_plane(array[index], f"{name}, plane {index}") for index in np.ndindex(leading)]
-
-
 def segment(
     array: ArrayLike,
     *,
@@ -119,42 +111,46 @@ def segment(
         When the device fails.
     """
     measured.require_pixels()
-    planes = planes_of(array, rgb=rgb, name=name)
+    leading = leading_shape(array, rgb=rgb)
+    planes = planes_of(array, rgb=rgb, name=name, measured=measured)
     if parameters.method == "threshold":
-        return (yield from _by_threshold(planes, measured, parameters, array, rgb))
+        return (yield from _by_threshold(planes, leading, measured, parameters))
     model = model or load_model(parameters.model)
     yield from _pixel_size_notices(model.card, calibration, parameters)
-    return (yield from _by_model(planes, measured, parameters, model, calibration, array, rgb))
+    return (yield from _by_model(planes, leading, measured, parameters, model, calibration))
 
 
 def _by_threshold(
-    planes: list[Plane], measured: Field, parameters: SegmentParameters, array: ArrayLike, rgb: bool
+    planes: Iterator[Plane],
+    leading: tuple[int, ...],
+    measured: Field,
+    parameters: SegmentParameters,
 ) -> Events[Segmentation]:
     indices, values = [], []
-    for done, plane in enumerate(planes):
-        yield Progress(done, len(planes), "planes")
+    total = math.prod(leading)
+    yield Progress(0, total, "planes")
+    for done, plane in enumerate(planes, start=1):
         result = threshold(plane, measured, parameters.threshold)
         indices.append(result.indices)
         values.append(result.value)
-    yield Progress(len(planes), len(planes), "planes")
+        yield Progress(done, total, "planes")
     provenance = {
         "method": "threshold",
         "parameters": parameters.threshold.model_dump(mode="json"),
         "grey_value_thresholds": values,
         "version": __version__,
     }
-    stacked = _stacked(indices, array, rgb)
+    stacked = _stacked(indices, leading)
     return Segmentation(stacked, None, THRESHOLD_CLASSES, measured, provenance)
 
 
 def _by_model(
-    planes: list[Plane],
+    planes: Iterator[Plane],
+    leading: tuple[int, ...],
     measured: Field,
     parameters: SegmentParameters,
     model: SegmentationModel,
     calibration: Calibration | None,
-    array: ArrayLike,
-    rgb: bool,
 ) -> Events[Segmentation]:
     factor = 1.0
     if parameters.resample and calibration is not None:
@@ -164,25 +160,18 @@ def _by_model(
         model.card.normalisation,
         len(model.card.classes),
         choose_device(parameters.device),
+        parameters.prediction,
         factor,
-        parameters.prediction.scales,
-        parameters.prediction.flips,
     )
     predictions: list[Prediction] = []
     for index, plane in enumerate(planes):
-        events = predict(
-            plane,
-            measured,
-            predictor,
-            parameters.prediction,
-            with_uncertainty=parameters.uncertainty,
-        )
-        predictions.append((yield from relayed(events, _counted(index, len(planes)))))
+        events = predict(plane, measured, predictor, with_uncertainty=parameters.uncertainty)
+        predictions.append((yield from relayed(events, _counted(index, math.prod(leading)))))
     provenance = _model_provenance(model, parameters, factor, predictions)
     uncertainties = [p.uncertainty for p in predictions if p.uncertainty is not None]
     return Segmentation(
-        _stacked([p.indices for p in predictions], array, rgb),
-        _stacked(uncertainties, array, rgb) if uncertainties else None,
+        _stacked([p.indices for p in predictions], leading),
+        _stacked(uncertainties, leading) if uncertainties else None,
         model.card.classes,
         measured,
         provenance,
@@ -232,8 +221,5 @@ def _counted(index: int, planes: int) -> Callable[[Event], Event]:
     return change
 
 
-def _stacked(planes: list[NDArray[np.uint8]], array: ArrayLike, rgb: bool) -> NDArray[np.uint8]:
-    leading = array.shape[: len(array.shape) - (3 if rgb else 2)]
-    if not leading:
-        return planes[0]
+def _stacked(planes: list[NDArray[np.uint8]], leading: tuple[int, ...]) -> NDArray[np.uint8]:
     return np.stack(planes).reshape(*leading, *planes[0].shape)

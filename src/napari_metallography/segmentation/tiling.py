@@ -9,6 +9,9 @@ from itertools import pairwise, product
 
 from ..regions import Box
 
+ALIGNMENT = 32
+"""Coarsest step of a network's own grid, in pixels of its input."""
+
 
 @dataclass(frozen=True)
 class Window:
@@ -35,30 +38,29 @@ def overlapping(frame: Box, window: int, stride: int) -> list[list[Window]]:
     return _grid([(span, span) for span in rows], [(span, span) for span in columns])
 
 
-def haloed(frame: Box, largest_area: int, halo: int) -> list[list[Window]]:
+def haloed(
+    frame: Box, largest_area: int, halo: int, alignment: int = ALIGNMENT
+) -> list[list[Window]]:
     """Rows of windows whose used parts partition the frame.
 
     Each window sees `halo` pixels more on the sides where the frame goes on. Of the divisions
     whose windows hold at most `largest_area` pixels, the one with the fewest pixels to compute
-    is taken.
+    is taken. Windows begin at multiples of `alignment` pixels from the frame's corner.
     """
     height, width = frame.shape
     divisions = list(product(_divisions(height, halo), _divisions(width, halo)))
-    fitting = [d for d in divisions if _seen_area(frame, d, halo) <= largest_area]
+    fitting = [d for d in divisions if _seen_area(frame, d, halo, alignment) <= largest_area]
     # A window hardly larger than its halo would make no progress: then the finest division.
     rows, columns = min(
         fitting, key=lambda d: _computed_area(frame, d, halo), default=divisions[-1]
     )
     return _grid(
-        _haloed_spans(frame.top, frame.bottom, rows, halo),
-        _haloed_spans(frame.left, frame.right, columns, halo),
+        _haloed_spans(frame.top, frame.bottom, rows, halo, alignment),
+        _haloed_spans(frame.left, frame.right, columns, halo, alignment),
     )
 
 
 Span = tuple[int, int]
-
-ALIGNMENT = 32
-"""Windows of `haloed` begin at multiples of this many pixels from the frame's corner."""
 
 
 def _overlapping_spans(start: int, stop: int, window: int, stride: int) -> list[Span]:
@@ -67,9 +69,11 @@ def _overlapping_spans(start: int, stop: int, window: int, stride: int) -> list[
     return [(s, min(s + window, stop)) for s in starts]
 
 
-def _haloed_spans(start: int, stop: int, parts: int, halo: int) -> list[tuple[Span, Span]]:
+def _haloed_spans(
+    start: int, stop: int, parts: int, halo: int, alignment: int
+) -> list[tuple[Span, Span]]:
     # On the network's own grid, so that a window sees what the whole image would show it.
-    inner = [_aligned((stop - start) * part // parts) for part in range(1, parts)]
+    inner = [_aligned((stop - start) * part // parts, alignment) for part in range(1, parts)]
     edges = [start, *(start + edge for edge in inner), stop]
     return [
         ((max(start, low - halo), min(stop, high + halo)), (low, high))
@@ -77,8 +81,8 @@ def _haloed_spans(start: int, stop: int, parts: int, halo: int) -> list[tuple[Sp
     ]
 
 
-def _aligned(position: int) -> int:
-    return round(position / ALIGNMENT) * ALIGNMENT
+def _aligned(position: int, alignment: int) -> int:
+    return round(position / alignment) * alignment
 
 
 def _grid(rows: list[tuple[Span, Span]], columns: list[tuple[Span, Span]]) -> list[list[Window]]:
@@ -97,16 +101,16 @@ def _divisions(length: int, halo: int) -> range:
     return range(1, max(1, length // (2 * halo + 1)) + 1)
 
 
-def _seen_area(frame: Box, division: tuple[int, int], halo: int) -> int:
+def _seen_area(frame: Box, division: tuple[int, int], halo: int, alignment: int) -> int:
     rows, columns = (
-        _longest_part(length, parts) + halo * min(2, parts - 1)
+        _longest_part(length, parts, alignment) + halo * min(2, parts - 1)
         for length, parts in zip(frame.shape, division, strict=True)
     )
     return rows * columns
 
 
-def _longest_part(length: int, parts: int) -> int:
-    return length if parts == 1 else math.ceil(length / parts) + ALIGNMENT
+def _longest_part(length: int, parts: int, alignment: int) -> int:
+    return length if parts == 1 else math.ceil(length / parts) + alignment
 
 
 def _computed_area(frame: Box, division: tuple[int, int], halo: int) -> int:

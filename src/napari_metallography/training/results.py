@@ -19,7 +19,8 @@ from ..labelled import LabelledImage, digest
 from ..models.card import DataSource, ModelCard
 from ..segmentation.model import SegmentationModel, save_model
 from ..segmentation.segment import SegmentParameters
-from .segmentation import TrainedNetwork, TrainingJob
+from .job import TrainingJob
+from .segmentation import TrainedNetwork
 
 Score = dict[str, Any]
 
@@ -74,6 +75,8 @@ def finished(
         All scores, as `evaluation.segmentation.summary` gives them; empty without any.
     """
     card = model_card(name, job, description)
+    used = {**card.training, "batch_size": trained.batch_size, "kept_iteration": trained.iteration}
+    card = card.model_copy(update={"training": used})
     if not job.validation:
         return card, {}
     parameters = SegmentParameters(device=job.device.type)
@@ -99,9 +102,10 @@ def write_results(
     """
     history, report = _files_beside(path)
     _require_new(path)
-    save_model(path, card, trained.network)
+    # The model last: where it lies, nothing is missing.
     write_csv(history, pd.DataFrame(trained.history))
     write_json(report, _report(job, trained, description))
+    save_model(path, card, trained.network)
     checkpoint_path(path).unlink(missing_ok=True)
 
 
@@ -156,7 +160,9 @@ def _report(job: TrainingJob, trained: TrainedNetwork, description: Description)
         **job.settings(),
         "training_images": [_row(image) for image in job.images],
         "validation_images": [_row(image) for image in job.validation],
+        "kept_iteration": trained.iteration,
         "validation": trained.metrics,
+        "last_batch_size": trained.batch_size,
         "device": _device_name(job.device),
         "torch": torch.__version__,
     }

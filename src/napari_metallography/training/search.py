@@ -17,8 +17,8 @@ from ..io.files import read_bytes
 from ..io.tables import write_json
 from ..segmentation.model import load_model, save_model
 from .checkpoint import fingerprint
+from .job import TrainingJob
 from .results import Description, Score, checkpoint_path, finished, write_results
-from .segmentation import TrainingJob
 from .segmentation import train as train_network
 from .start import Start, new_network
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,21 +10,20 @@ from typing import Any
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..devices import Precision, device_errors
 from ..errors import InputError
 from ..evaluation.scores import confusion_matrix, intersection_over_union, mean_iou
 from ..events import Events, Notice, Preview, Progress, TrainingStep, relayed
-from ..labelled import LabelledImage, check_labels, digest
+from ..labelled import check_labels
 from ..plane import as_plane
 from ..regions import Field
 from ..segmentation.networks import SegmentationNetwork
-from ..segmentation.prediction import PredictionParameters, Predictor, predict
+from ..segmentation.prediction import Predictor, predict
 from .checkpoint import TrainingState, fingerprint, restore_checkpoint, write_checkpoint
+from .job import TrainingJob
 from .recipe import SegmentationRecipe
-from .start import Start
 from .step import Step
 
 _CHECKPOINT_EVERY = 25
@@ -34,52 +32,26 @@ Weights = tuple[int, dict[str, Tensor]]
 
 
 @dataclass(frozen=True)
-class TrainingJob:
-    """What is trained, on what, and how.
+class TrainedNetwork:
+    """The result of a training.
 
     Attributes
     ----------
-    checkpoint
-        File that lets the training go on after a stop; removed by whoever keeps the result.
-    precision
-        Of the computation; the weights are float32.
-    watch
-        Gives the pixels (Y, X, 3) to predict every `preview_every` iterations, None for none.
+    history
+        A row a step.
+    iteration
+        The one after which the weights are kept.
+    metrics
+        Its validation results; empty where it was not validated.
+    batch_size
+        Of the last step; smaller than the recipe's after memory ran out.
     """
-
-    images: Sequence[LabelledImage]
-    validation: Sequence[LabelledImage]
-    start: Start
-    classes: int
-    recipe: SegmentationRecipe
-    device: torch.device
-    checkpoint: Path | None = None
-    precision: Precision = "32-true"
-    watch: Callable[[], NDArray[np.uint8] | None] | None = None
-
-    def settings(self) -> dict[str, Any]:
-        """All that determines the result."""
-        return {
-            "data": digest(self.images),
-            "network": self.start.network.model_dump(),
-            "classes": self.classes,
-            "normalisation": self.start.normalisation.model_dump(),
-            "encoder_weights": self.start.encoder_weights,
-            "device": self.device.type,
-            "precision": self.precision,
-            "recipe": self.recipe.model_dump(),
-            "parent": self.start.parent,
-            "rows": list(self.start.rows),
-        }
-
-
-@dataclass(frozen=True)
-class TrainedNetwork:
-    """The network, one row of history a step, and the validation results of the last step."""
 
     network: SegmentationNetwork
     history: list[dict[str, Any]]
+    iteration: int
     metrics: dict[str, float]
+    batch_size: int
 
 
 def train(
@@ -130,10 +102,15 @@ def train(
     except GeneratorExit:
         _keep(job.checkpoint, state, settings)
         raise
-    network = _core(state)
-    if job.recipe.keep == "best" and state.best is not None:
+    return _result(state, job.recipe, step.batch_size)
+
+
+def _result(state: TrainingState, recipe: SegmentationRecipe, batch_size: int) -> TrainedNetwork:
+    network, row = _core(state), state.history[state.iteration - 1]
+    if recipe.keep == "best" and state.best is not None:
         network.load_state_dict(state.best)
-    return TrainedNetwork(network, state.history, metrics_of(state.history[-1]))
+        row = next(r for r in state.history if r.get("miou") == state.best_miou)
+    return TrainedNetwork(network, state.history, row["iteration"], metrics_of(row), batch_size)
 
 
 def several_devices(
@@ -155,23 +132,35 @@ def several_devices(
 
 def _run(state: TrainingState, step: Step, job: TrainingJob, settings: str) -> Events[None]:
     recipe = job.recipe
-    good: Weights | None = None
+    good = (state.iteration, _weights(state)) if state.iteration else None
     yield Progress(state.iteration, recipe.iterations, "iterations")
+    # A training may have been stopped while it validated.
+    yield from _validated(state, job)
     while state.iteration < recipe.iterations:
         row = yield from _step(step, state)
         if not math.isfinite(row["loss"]):
             yield _restored(state, good, row["iteration"])
             return
         state.history.append(row)
-        if job.validation and _is_due(state.iteration, recipe):
-            row |= yield from validate(_core(state), job, state.iteration)
-            _remember_best(state, row["miou"])
+        yield from _validated(state, job)
         if _checkpoint_is_due(state.iteration, recipe):
             good = state.iteration, _weights(state)
             _keep(job.checkpoint, state, settings)
         yield TrainingStep(row["iteration"], row["loss"], row["learning_rate"], metrics_of(row))
         yield from _preview(_core(state), job, state.iteration)
         yield Progress(state.iteration, recipe.iterations, "iterations")
+
+
+def _validated(state: TrainingState, job: TrainingJob) -> Events[None]:
+    """Score the last step, if that is due, and remember the best."""
+    if not (state.history and job.validation and _is_due(state.iteration, job.recipe)):
+        return
+    row = state.history[-1]
+    if "miou" in row:
+        return
+    row |= yield from validate(_core(state), job, state.iteration)
+    if row["miou"] > state.best_miou:
+        state.best, state.best_miou = _weights(state), row["miou"]
 
 
 def _step(step: Step, state: TrainingState) -> Events[dict[str, Any]]:
@@ -189,14 +178,15 @@ def _restored(state: TrainingState, good: Weights | None, iteration: int) -> Not
     """Go back to weights that worked."""
     if good is None:
         raise InputError(
-            f"the loss is not finite at iteration {iteration}; start anew with a lower "
-            "learning rate"
+            f"the loss or its gradient is not finite at iteration {iteration}; start anew with a "
+            "lower learning rate"
         )
     kept, tensors = good
     state.network.load_state_dict(tensors)
+    state.iteration = kept
     return Notice(
-        f"the loss is not finite after iteration {iteration}: training stopped with the weights "
-        f"of iteration {kept}; try a lower learning rate"
+        f"the loss or its gradient is not finite after iteration {iteration}: training stopped "
+        f"with the weights of iteration {kept}; try a lower learning rate"
     )
 
 
@@ -204,11 +194,6 @@ def _weights(state: TrainingState) -> dict[str, Tensor]:
     """A copy on the CPU."""
     tensors = state.network.state_dict().items()
     return {name: tensor.detach().cpu().clone() for name, tensor in tensors}
-
-
-def _remember_best(state: TrainingState, miou: float) -> None:
-    if miou > state.best_miou:
-        state.best, state.best_miou = _weights(state), miou
 
 
 def _keep(checkpoint: Path | None, state: TrainingState, settings: str) -> None:
@@ -225,7 +210,7 @@ def validate(
     confusion = np.zeros((job.classes, job.classes), np.int64)
     for image in job.validation:
         plane = as_plane(image.pixels, image.name)
-        events = predict(plane, image.field, predictor, PredictionParameters())
+        events = predict(plane, image.field, predictor)
         prediction = yield from relayed(events, lambda _: waiting)
         confusion += confusion_matrix(image.labels, prediction.indices, job.classes)
     ious = intersection_over_union(confusion)
@@ -240,13 +225,8 @@ def _preview(network: SegmentationNetwork, job: TrainingJob, iteration: int) -> 
     if pixels is None:
         return
     predictor = Predictor(network, job.start.normalisation, job.classes, job.device)
-    events = predict(
-        as_plane(pixels),
-        Field((pixels.shape[0], pixels.shape[1])),
-        predictor,
-        PredictionParameters(flips=False, scales=(1.0,)),
-        with_uncertainty=True,
-    )
+    field = Field((pixels.shape[0], pixels.shape[1]))
+    events = predict(as_plane(pixels), field, predictor, with_uncertainty=True)
     prediction = yield from relayed(events, lambda _: None)
     yield Preview(iteration, prediction.indices, prediction.uncertainty)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
@@ -14,11 +14,9 @@ from torch import Tensor, nn
 from ..devices import is_out_of_memory
 from . import augmentation
 from .checkpoint import TrainingState
+from .job import TrainingJob
 from .losses import LOSSES
 from .samples import CropSampler, Geometry
-
-if TYPE_CHECKING:
-    from .segmentation import TrainingJob
 
 _STRETCH = 1.25
 _SMALLEST_BATCH = 2
@@ -39,6 +37,7 @@ class Step:
         self.batch_size = job.recipe.batch_size
         self._fabric = fabric
         self._recipe = job.recipe
+        self._precision = job.precision
         wrapped = fabric.setup(state.network, state.optimiser)
         self._network: nn.Module = wrapped[0]
         self._optimiser: Any = wrapped[1]
@@ -50,7 +49,10 @@ class Step:
         )
 
     def run(self, state: TrainingState) -> dict[str, Any]:
-        """One step; returns its row of history. Weights stay when the loss is not finite."""
+        """One step; returns its row of history.
+
+        Weights stay, and the loss is not finite, when it or its gradient was not.
+        """
         rate = self._recipe.learning_rate_at(state.iteration)
         for group in self._optimiser.param_groups:
             group["lr"] = rate
@@ -65,9 +67,20 @@ class Step:
         value = float(cast(Tensor, self._fabric.all_reduce(loss.detach())))
         if math.isfinite(value):
             self._fabric.backward(loss)
+            value += self._spoilt_gradient()
+        if math.isfinite(value):
             self._optimiser.step()
             state.iteration += 1
         return {"iteration": state.iteration, "loss": value, "learning_rate": rate}
+
+    def _spoilt_gradient(self) -> float:
+        """NaN when a gradient is not finite, else 0."""
+        # In 16 bits the scaler meets such gradients, and leaves the step out.
+        if self._precision == "16-mixed":
+            return 0.0
+        gradients = [p.grad for p in self._network.parameters() if p.grad is not None]
+        norm = float(torch.nn.utils.get_total_norm(gradients))
+        return 0.0 if math.isfinite(norm) else math.nan
 
     def shrink(self, error: BaseException) -> bool:
         """Halve the batch after memory ran out; False when that is not what happened or helps."""
