@@ -95,3 +95,9 @@ def test_packaged_imagenet_weights_give_the_outputs_of_their_own_network() -> No
 def test_normalisation_goes_with_the_encoder() -> None:
     assert normalisation(LITE).mean == (127.0, 127.0, 127.0)
     assert normalisation("resnet18").mean[0] == 123.675
+
+
+@pytest.mark.parametrize("weights", ["imagenet", "random", "file.pt"])
+def test_an_unknown_encoder_is_named_before_its_weights_are_looked_for(weights: str) -> None:
+    with pytest.raises(InputError, match="unknown encoder 'nope'; choose from efficientnet-lite0"):
+        encoder_state("nope", weights)

@@ -14,7 +14,7 @@ from torch import Tensor
 from ..errors import InputError
 from ..io.files import require_file
 from ..models.card import Normalisation
-from .networks import ENCODERS
+from .networks import ENCODERS, require_encoder
 
 IMAGENET = Normalisation()
 EFFICIENTNET_LITE = Normalisation(mean=(127.0, 127.0, 127.0), std=(128.0, 128.0, 128.0))
@@ -50,8 +50,10 @@ def encoder_state(encoder: str, weights: str) -> dict[str, Tensor] | None:
     Raises
     ------
     InputError
-        When the weights cannot be had or the file holds something else than tensors.
+        When the encoder is unknown, the weights cannot be had or the file holds something else
+        than tensors.
     """
+    require_encoder(encoder)
     if weights == "random":
         return None
     if weights == "imagenet":

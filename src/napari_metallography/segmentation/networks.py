@@ -131,6 +131,11 @@ def reflect_pad(images: Tensor, bottom: int, right: int) -> Tensor:
     return images
 
 
+def require_encoder(name: str) -> None:
+    """Raise `InputError` for an encoder that is not one of `ENCODERS`."""
+    _choice(ENCODERS, name, "encoder")
+
+
 def load_encoder(network: SegmentationNetwork, state: dict[str, Tensor]) -> None:
     """Put pretrained tensors into the encoder.
 
