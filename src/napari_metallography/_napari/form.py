@@ -233,11 +233,8 @@ class RunControls(Container[Widget]):
         self._run: Run[Any] | None = None
         self._on_event: Callable[[Event], None] | None = None
         self._said = False
-        buttons: Container[Widget] = Container(
-            widgets=[self.run_button, self.cancel_button], layout="horizontal", labels=False
-        )
-        buttons.margins = (0, 0, 0, 0)
-        super().__init__(widgets=[buttons, self.progress, self.status], labels=False)
+        self.buttons = button_row(self.run_button, self.cancel_button)
+        super().__init__(widgets=[self.buttons, self.progress, self.status], labels=False)
         wrap(self.status)
         self.cancel_button.changed.connect(self.cancel)
 
@@ -330,6 +327,8 @@ class Form(Container[Widget]):
         What the Run button says.
     help_section
         Section of the help.
+    controls
+        In place of Run and Cancel.
     """
 
     def __init__(
@@ -340,9 +339,10 @@ class Form(Container[Widget]):
         remembered: Mapping[str, ValueWidget[Any]],
         run_text: str,
         help_section: str,
+        controls: RunControls | None = None,
     ) -> None:
         self.viewer = unproxied(viewer)
-        self.controls = RunControls(run_text)
+        self.controls = controls or RunControls(run_text)
         self._section = section
         self._remembered = dict(remembered)
         super().__init__(widgets=[self.controls, help_link(help_section)], labels=False)
@@ -490,6 +490,13 @@ def as_result(table: Table) -> None:
     native.verticalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
     native.setMinimumHeight(130)
     native.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
+
+
+def button_row(*buttons: Widget) -> Container[Widget]:
+    """Buttons beside each other."""
+    row: Container[Widget] = Container(widgets=[*buttons], layout="horizontal", labels=False)
+    row.margins = (0, 0, 0, 0)
+    return row
 
 
 def show_all(widgets: Iterable[Widget], visible: bool) -> None:

@@ -83,6 +83,12 @@ def same_size_images(viewer: ViewerModel, image: Image) -> list[Image]:
     ]
 
 
+def image_named_by(viewer: ViewerModel, layer: Layer) -> Image | None:
+    """The micrograph that a layer is named after, as results are; None where there is none."""
+    owners = [one for one in _micrographs(viewer) if _is_named_after(layer, one)]
+    return max(owners, key=lambda one: len(one.name), default=None)
+
+
 def layers_in_pixels_beside_others(viewer: ViewerModel) -> list[str]:
     """Names of the layers in pixels when others are in a unit of length, else nothing."""
     in_pixels = [layer.name for layer in viewer.layers if str(layer.units[-1]) == "pixel"]
@@ -205,12 +211,23 @@ def add_labels_layer(
         Kept with the layer: `provenance`, `field`. Classes, convention of values and the
         calibration of the image are added.
     """
+    layer = labels_layer(image, indices, classes, name, metadata)
+    viewer.add_layer(layer)
+    return layer
+
+
+def labels_layer(
+    image: Image,
+    indices: NDArray[np.integer],
+    classes: Sequence[PhaseClass],
+    name: str,
+    metadata: Mapping[str, Any],
+) -> Labels:
+    """The layer of `add_labels_layer`, not yet in the viewer."""
     calibration = layer_calibration(image)
     known = {"calibration": calibration.to_dict()} if calibration else {}
     values, keywords = class_labels_keywords(indices, classes, {**metadata, **known})
-    layer = Labels(values, name=name, **keywords, **plane_placement(image, indices.ndim))
-    viewer.add_layer(layer)
-    return layer
+    return Labels(values, name=name, **keywords, **plane_placement(image, indices.ndim))
 
 
 def labels_as_indices(layer: Labels) -> tuple[NDArray[np.uint8], tuple[PhaseClass, ...]]:
@@ -251,9 +268,9 @@ def _is_companion(layer: Layer, image: Image, viewer: ViewerModel) -> bool:
     micrographs = _micrographs(viewer)
     if layer in micrographs:
         return False
-    owners = [one for one in micrographs if _is_named_after(layer, one)]
-    if owners:
-        return max(owners, key=lambda one: len(one.name)) is image
+    owner = image_named_by(viewer, layer)
+    if owner is not None:
+        return owner is image
     return not any(one is not image and _on_same_grid(one, image) for one in micrographs)
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from html import escape
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 from magicgui.widgets import ComboBox, Label, Widget
 from napari.utils.notifications import show_error
+from qtpy.compat import isalive
 from qtpy.QtWidgets import QFileDialog
 
 from ..calibration import Calibration
@@ -41,6 +43,7 @@ class ModelChoice:
         self.combo.changed.connect(self._chosen)
         self.choose(default)
         self._show_card()
+        _open.add(self)
 
     @property
     def value(self) -> str:
@@ -56,6 +59,12 @@ class ModelChoice:
             self.combo.reset_choices()
         if name_or_file in self.combo.choices:
             self.combo.value = name_or_file
+
+    def offer(self, path: Path) -> None:
+        """Offer a new model; one that lies among the user's own goes by its name."""
+        if path not in registry.model_paths().values() and str(path) not in self._files:
+            self._files.append(str(path))
+        self.combo.reset_choices()
 
     def chosen_card(self) -> ModelCard | None:
         """The chosen model's card; None when there is none to read."""
@@ -103,6 +112,16 @@ class ModelChoice:
     def _show_card(self) -> None:
         card = self.chosen_card()
         self.card.value = card_html(card) if card else ""
+
+
+_open: WeakSet[ModelChoice] = WeakSet()
+
+
+def offer_everywhere(path: Path) -> None:
+    """Offer a new model in every form that is open."""
+    for choice in list(_open):
+        if isalive(choice.combo.native):  # type: ignore[no-untyped-call]
+            choice.offer(path)
 
 
 def card_html(card: ModelCard) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
@@ -74,6 +75,21 @@ class EventsWorker(WorkerBase[Any]):
     def __init__(self, events: Events[Any]) -> None:
         super().__init__(SignalsClass=GeneratorWorkerSignals)
         self._events = events
+        self._may_go_on = threading.Event()
+        self._may_go_on.set()
+
+    def pause(self) -> None:
+        """Wait after the event under way, without using the processor."""
+        self._may_go_on.clear()
+
+    def resume(self) -> None:
+        """Go on after `pause`."""
+        self._may_go_on.set()
+
+    def quit(self) -> None:
+        """Ask to stop; a paused computation wakes up for it."""
+        super().quit()
+        self._may_go_on.set()
 
     def work(self) -> Any:
         """Run to the end or until `quit()`; called by the thread pool."""
@@ -82,8 +98,9 @@ class EventsWorker(WorkerBase[Any]):
         try:
             while not self.abort_requested:
                 batch.add(next(self._events))
-                if batch.is_due:
+                if batch.is_due or not self._may_go_on.is_set():
                     self.yielded.emit(batch.take())
+                self._may_go_on.wait()
         except StopIteration as stop:
             return stop.value
         except (InputError, DeviceError):
@@ -151,10 +168,18 @@ class Run(Generic[T]):
         """Ask the computation to stop at its next event."""
         self._worker.quit()
 
+    def pause(self) -> None:
+        """Let the computation wait after the event under way."""
+        self._worker.pause()
+
+    def resume(self) -> None:
+        """Let it go on."""
+        self._worker.resume()
+
     def abandon(self) -> None:
         """Cancel, and call nobody back: the form is gone."""
         self._watched = False
-        self._on_event = self._on_result = self._on_end = _nothing
+        self._on_event = self._on_result = self._on_end = nothing
         self.cancel()
 
     def _check(self) -> None:
@@ -204,13 +229,13 @@ class Run(Generic[T]):
         if self._bar is not None:
             bar, self._bar = self._bar, None
             bar.close()
-        on_end, self._on_end = self._on_end, _nothing
+        on_end, self._on_end = self._on_end, nothing
         # Nothing of the form must live on in the worker.
-        self._on_event = self._on_result = _nothing
+        self._on_event = self._on_result = nothing
         on_end(self._message)
 
 
-def _nothing(_: object) -> None:
+def nothing(_: object) -> None:
     """Take something and do nothing with it."""
 
 

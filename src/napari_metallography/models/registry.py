@@ -15,14 +15,19 @@ _SUFFIX = ".safetensors"
 
 
 def own_folder() -> Path:
-    """Where the user's own models are kept; `NAPARI_METALLOGRAPHY_MODELS` overrides it."""
+    """Where the user's own models are kept; `NAPARI_METALLOGRAPHY_MODELS` overrides it.
+
+    They lie in the folder itself, or each in one of its name with the history of its training.
+    """
     default = Path.home() / ".napari-metallography" / "models"
     return Path(os.environ.get("NAPARI_METALLOGRAPHY_MODELS", default))
 
 
 def model_paths() -> dict[str, Path]:
     """Model files by name; an own model does not hide a shipped one of its name."""
-    paths = {path.stem: path for path in _files(own_folder())}
+    own = own_folder()
+    paths = {folder.name: folder / f"{folder.name}{_SUFFIX}" for folder in _folders(own)}
+    paths |= {path.stem: path for path in _files(own)}
     return paths | {path.stem: path for path in _files(_SHIPPED)}
 
 
@@ -63,3 +68,10 @@ def load(name_or_file: str, task: Task) -> ModelFile:
 
 def _files(folder: Path) -> Iterator[Path]:
     yield from sorted(folder.glob(f"*{_SUFFIX}")) if folder.is_dir() else ()
+
+
+def _folders(folder: Path) -> Iterator[Path]:
+    """Folders that hold a model of their own name."""
+    for one in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if (one / f"{one.name}{_SUFFIX}").is_file():
+            yield one

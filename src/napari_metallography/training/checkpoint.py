@@ -73,13 +73,7 @@ def restore_checkpoint(path: Path, state: TrainingState, settings: str) -> None:
     InputError
         When the file is no checkpoint, or one of other data or another recipe.
     """
-    try:
-        content = path.read_bytes()
-        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-        saved = json.loads(header["__metadata__"][_KEY])
-        tensors = safetensors.torch.load(content)
-    except Exception as error:
-        raise InputError(f"{path}: not a checkpoint; delete it to start anew") from error
+    saved, tensors = _content(path)
     if saved["settings"] != settings:
         raise InputError(
             f"{path}: belongs to other data or another recipe; delete it to start anew"
@@ -95,6 +89,27 @@ def restore_checkpoint(path: Path, state: TrainingState, settings: str) -> None:
     state.iteration = saved["iteration"]
     state.best = _with_prefix(tensors, "best.") or None
     state.best_miou = saved["best_miou"]
+
+
+def network_in_checkpoint(path: Path) -> dict[str, Tensor]:
+    """The network's tensors at the stop, whatever data or recipe the checkpoint belongs to.
+
+    Raises
+    ------
+    InputError
+        When the file is no checkpoint.
+    """
+    return _with_prefix(_content(path)[1], "network.")
+
+
+def _content(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    try:
+        content = path.read_bytes()
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        saved: dict[str, Any] = json.loads(header["__metadata__"][_KEY])
+        return saved, safetensors.torch.load(content)
+    except Exception as error:
+        raise InputError(f"{path}: not a checkpoint; delete it to start anew") from error
 
 
 def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

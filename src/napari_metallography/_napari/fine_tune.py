@@ -1,0 +1,520 @@
+"""*Fine-tune*: paint, train, look, correct."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import napari.viewer
+import numpy as np
+from magicgui.widgets import CheckBox, Label, PushButton
+from napari.layers import Image, Labels, Shapes
+from napari.utils.notifications import show_info, show_warning
+from qtpy.compat import isalive
+from qtpy.QtWidgets import QFileDialog
+
+from ..classes import UNLABELLED, PhaseClass
+from ..errors import InputError
+from ..events import Event, Preview, TrainingStep
+from ..models.card import ModelCard
+from ..models.registry import own_folder
+from ..regions import Field
+from ..segmentation.segment import Segmentation
+from ..training.fine_tuning import (
+    OriginOf,
+    Painted,
+    Plan,
+    Session,
+    Tuned,
+    fine_tune,
+    held_out_words,
+    look_with,
+    pixel_sizes_differ,
+    save_tuned,
+    stopped_origin,
+)
+from . import settings
+from .class_table import ClassTable
+from .form import Form, chosen, layer_choice, micrograph_choice, wrap
+from .layers import field_of, find_or_add_data_bar, image_named_by, snapshot, stated_names
+from .model_choice import offer_everywhere
+from .painting import (
+    fill_unlabelled,
+    make_paintable,
+    new_labels,
+    start_painting,
+    stated_classes,
+    whole_prediction,
+)
+from .train_controls import TrainControls
+from .training_curve import TrainingCurve, as_low_as_possible
+from .training_fields import DeviceFields, RecipeFields, StartFields
+from .training_layers import (
+    AFTER,
+    BEFORE,
+    Index,
+    PreviewLayers,
+    Watched,
+    show_phases,
+    show_unsure,
+)
+from .training_set import (
+    Pair,
+    TrainingSet,
+    painted,
+    pixel_sizes,
+    plane_indices,
+    plane_name,
+    require_known_classes,
+    selected_pair,
+)
+
+_IMAGE = "new labels layers are made on this image, and predictions are turned into paint on it"
+_REGION = "a Shapes layer: paint outside its rectangles, ellipses and polygons is ignored"
+_DATA_BAR = "the microscope's text bar; paint on it is ignored, and it is not predicted"
+_RESAMPLE = "the images' pixel sizes differ more than 1.5 times"
+_TO_PAINT = (
+    "copies the prediction to the image's labels layer, where nothing is painted yet, to be "
+    "corrected there; can be undone"
+)
+_SUGGESTED = "my-steel.safetensors"
+_TRY = "shows what the chosen model makes of the image, beside the results of others"
+
+
+@dataclass(frozen=True, eq=False)
+class Round:
+    """One training: what was asked for, what is known of it, and what shows it."""
+
+    plan: Plan
+    session: Session
+    places: dict[str, tuple[Image, Index]]
+    watched: Watched
+    previews: PreviewLayers
+
+
+class FineTuneWidget(Form):
+    """The dock *Fine-tune*."""
+
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
+        self.image = micrograph_choice(viewer, tooltip=_IMAGE)
+        self.start = StartFields()
+        self.table = ClassTable(self.start.classes(), self._classes_changed)
+        self.set = TrainingSet(self._set_changed)
+        self.prediction = layer_choice(
+            viewer, Labels, "Prediction", optional=True, accepts=self._is_prediction
+        )
+        self.to_paint = PushButton(text="Prediction to paint", label="", tooltip=_TO_PAINT)
+        self.try_button = PushButton(text="Try this model on the image", label="", tooltip=_TRY)
+        self.recipe = RecipeFields()
+        self.device = DeviceFields()
+        self.region = layer_choice(
+            viewer, Shapes, "Region of interest", optional=True, tooltip=_REGION
+        )
+        self.data_bar = CheckBox(
+            value=True, label="", text="Leave out the data bar", tooltip=_DATA_BAR
+        )
+        self.resample = CheckBox(
+            value=False, label="", text="Resample to the median pixel size", tooltip=_RESAMPLE
+        )
+        self.held_out = Label(value="", label="")
+        wrap(self.held_out)
+        self.training = TrainControls()
+        super().__init__(
+            viewer,
+            "fine-tune",
+            [
+                self.image,
+                self.set,
+                self.held_out,
+                self.table,
+                self.prediction,
+                self.to_paint,
+                *self.start.widgets,
+                self.try_button,
+                *self.recipe.widgets,
+                *self.device.widgets,
+                self.region,
+                self.data_bar,
+                self.resample,
+            ],
+            {
+                "data_bar": self.data_bar,
+                **self.start.remembered,
+                **self.recipe.remembered,
+                **self.device.remembered,
+            },
+            "Train",
+            "Fine-tune",
+            self.training,
+        )
+        self.curve: TrainingCurve | None = None
+        self._round: Round | None = None
+        self._stopped: Round | None = None
+        self._tuned: Tuned | None = None
+        self._goes_on = False
+        self._why_stopped = ""
+        self._shown: list[tuple[Labels, Labels]] = []
+        self._connect()
+        for fields in (self.start, self.recipe):
+            fields.show()
+        self.resample.visible = False
+        self._show_model_classes()
+
+    # --- paint -------------------------------------------------------------------------------
+
+    def add_pair(self, pair: Pair) -> None:
+        """Take labels and their image into the training set; `InputError` when they do not fit."""
+        stated = stated_classes(pair.labels)
+        if stated and not self.set.pairs and not self.table.is_edited:
+            self.table.show_classes(stated)
+        require_known_classes(pair.labels, self.table.classes())
+        self.set.add(pair)
+        make_paintable(pair.labels, self.table.drawn())
+        start_painting(self.viewer, pair.labels)
+
+    def new_labels(self) -> Labels:
+        """An empty labels layer on the chosen image, in the training set."""
+        image: Image = chosen(self.image, "an image")
+        layer = new_labels(self.viewer, image, self.table.classes())
+        try:
+            self.add_pair(Pair(image, layer))
+        except InputError:
+            self.viewer.layers.remove(layer)
+            raise
+        return layer
+
+    def paint_prediction(self) -> None:
+        """Copy the chosen prediction to where its image has no paint yet."""
+        prediction: Labels = chosen(self.prediction, "a prediction, such as a result of Segment")
+        image = image_named_by(self.viewer, prediction) or chosen(self.image, "an image")
+        values, unknown = whole_prediction(image, prediction, self.table.classes())
+        with self.image.changed.blocked():
+            self.image.value = image
+        layer = self.set.labels_of(image) or self.new_labels()
+        count = fill_unlabelled(layer, values)
+        if unknown:
+            show_warning(f"{', '.join(unknown)}: no class of this form, hence left unlabelled")
+        prediction.visible = False
+        start_painting(self.viewer, layer)
+        self.controls.say(f"{layer.name}: {count:,} pixels painted; correct them with the brush")
+
+    # --- train -------------------------------------------------------------------------------
+
+    def compute(self) -> None:
+        """Train from the chosen start."""
+        self._begin(self._round_of(self.start.origin()))
+
+    def go_on(self) -> None:
+        """Go on with what is paused, was stopped, or was finished."""
+        if self.training.is_paused:
+            self._wake()
+        elif self._stopped is not None:
+            self._go_on_from_stop(self._stopped)
+        elif self._tuned is not None:
+            self._begin(self._round_of(self._tuned.origin))
+
+    def save(self) -> None:
+        """Ask for a file and write the model there."""
+        if self._tuned is None:
+            raise InputError("train a model first")
+        folder = own_folder()
+        suggested, _ = QFileDialog.getSaveFileName(
+            self.native,
+            "Save model",
+            str(folder / _SUGGESTED),
+            "Models (*.safetensors)",
+        )
+        if suggested:
+            path = model_file(Path(suggested), folder)
+            self.controls.start(
+                save_tuned(path, self._tuned), f"Save {path.name}", partial(self._saved, path)
+            )
+
+    def try_model(self) -> None:
+        """Show what the chosen model makes of the plane in view."""
+        image: Image = chosen(self.image, "an image")
+        index = self._plane_in_view(image)
+        array, _ = snapshot(image)
+        measured = self.measured(image)
+        plane = array[index] if index else array
+        name = self.start.model.value
+        one = Painted(image.name, plane, np.full(measured.shape, UNLABELLED, np.uint8), measured)
+        self.controls.start(
+            look_with(name, [one], self.device.chosen_device()),
+            f"Try {Path(name).name}",
+            partial(self._tried, image, index, Path(name).stem),
+        )
+
+    def measured(self, image: Image) -> Field:
+        """The field that the region and the data bar leave."""
+        bar = find_or_add_data_bar(self.viewer, image) if self.data_bar.value else None
+        return field_of(image, self.region.value, bar)
+
+    def toggle(self) -> None:
+        """Show the phases by the old and by the new model in turn."""
+        for before, after in self._shown:
+            before.visible, after.visible = after.visible, not after.visible
+
+    def abandon(self) -> None:
+        """Stop following the layers too."""
+        super().abandon()
+        self._goes_on = False
+
+    def closed(self) -> None:
+        """Take the previews and the curve away."""
+        super().closed()
+        if self._round is not None:
+            self._round.previews.remove()
+        self._remove_curve()
+
+    def _begin(self, one: Round, *, resume: bool = False) -> None:
+        events = fine_tune(one.plan, one.session, resume=resume)
+        self.controls.start(events, "Fine-tune", partial(self._finished, one), self._show_event)
+        self._round = one
+        self._why_stopped = ""
+        self._show_curve(anew=not resume)
+        self.held_out.value = ""
+
+    def _round_of(self, origin: OriginOf) -> Round:
+        """What the form asks for now; `InputError` when something is missing."""
+        classes, pairs = self.table.classes(), self.set.pairs
+        if not pairs:
+            raise InputError("press 'New labels layer' and paint some strokes of every class first")
+        for pair in pairs:
+            require_known_classes(pair.labels, classes)
+        session = Session()
+        places = {
+            plane_name(pair.image, index): (pair.image, index)
+            for pair in pairs
+            for index in plane_indices(pair)
+        }
+        image, index = next(iter(places.values()))
+        watched = Watched(image, session)
+        session.watch = watched.take
+        return Round(
+            self._plan(pairs, classes, origin),
+            session,
+            places,
+            watched,
+            PreviewLayers(self.viewer, image, index, classes),
+        )
+
+    def _plan(
+        self, pairs: Sequence[Pair], classes: tuple[PhaseClass, ...], origin: OriginOf
+    ) -> Plan:
+        return Plan(
+            painted=painted(pairs, self.measured),
+            classes=classes,
+            origin=origin,
+            recipe=self.recipe.recipe(),
+            device=self.device.chosen_device(),
+            precision=self.device.chosen_precision(),
+            checkpoints=settings.settings_path().parent / "trainings",
+            resample=bool(self.resample.visible and self.resample.value),
+        )
+
+    def _wake(self) -> None:
+        """Go on after a pause; with the paint added meanwhile, where there is any."""
+        if self._round is not None and not same_task(
+            self._round.plan, self._round_of(self._round.plan.origin).plan
+        ):
+            self._goes_on = True
+            self.controls.cancel()
+        else:
+            self.training.resume()
+
+    def _go_on_from_stop(self, stopped: Round) -> None:
+        job, classes = stopped.session.job, stopped.plan.classes
+        assert job is not None
+        now = self._round_of(stopped.plan.origin)
+        if same_task(stopped.plan, now.plan):
+            self._begin(now, resume=True)
+            return
+        show_info("labels or settings changed: training starts anew from the last weights")
+        origin = partial(stopped_origin, job, classes)
+        self._begin(replace(now, plan=replace(now.plan, origin=origin)))
+
+    # --- what comes of it --------------------------------------------------------------------
+
+    def _show_event(self, event: Event) -> None:
+        if self._round is None:
+            return
+        if isinstance(event, TrainingStep):
+            self._round.watched.follow()
+            if self.curve is not None and isalive(self.curve):  # type: ignore[no-untyped-call]
+                self.curve.add(event)
+            self._show_split(self._round.session)
+        elif isinstance(event, Preview):
+            self._round.previews.show(event, self._round.watched.box_of_next())
+
+    def _show_split(self, session: Session) -> None:
+        if session.split is not None and not self.held_out.value:
+            self.held_out.value = held_out_words(session.split)
+
+    def _finished(self, one: Round, tuned: Tuned) -> None:
+        self._tuned = tuned
+        one.previews.remove()
+        self._shown = []
+        for image in dict.fromkeys(image for image, _ in one.places.values()):
+            self._show_result(image, one, tuned)
+        score = tuned.trained.metrics.get("miou")
+        said = f"mean IoU {score:.3f} over the held-out labels" if score is not None else "trained"
+        self.controls.say(f"{said}; look, correct, press Continue; or save the model")
+
+    def _show_result(self, image: Image, one: Round, tuned: Tuned) -> None:
+        if image not in self.viewer.layers:
+            return
+        before = _of_image(tuned.before, one, image)
+        after = _of_image(tuned.after, one, image)
+        if before:
+            show_phases(self.viewer, image, before, BEFORE).visible = False
+        show_unsure(self.viewer, image, after)
+        new = show_phases(self.viewer, image, after, AFTER)
+        old = f"{image.name} {BEFORE}"
+        if old in self.viewer.layers:
+            self._shown.append((self.viewer.layers[old], new))
+
+    def _tried(
+        self, image: Image, index: Index, model: str, found: dict[str, Segmentation]
+    ) -> None:
+        if image in self.viewer.layers:
+            (one,) = found.values()
+            show_phases(self.viewer, image, {index: one}, f"by {model}")
+
+    def _saved(self, path: Path, card: ModelCard) -> None:
+        offer_everywhere(path)
+        self.controls.say(f"written to {path}")
+
+    def _ended(self, _: str) -> None:
+        one, self._round = self._round, None
+        if one is not None:
+            self._note_end(one)
+        self.training.offer(
+            may_continue=self._stopped is not None or self._tuned is not None,
+            has_result=self._tuned is not None,
+        )
+        if self._why_stopped:
+            self.refuse(InputError(self._why_stopped))
+        if self._goes_on:
+            self._goes_on = False
+            self._attempt(self.go_on)
+
+    def _note_end(self, one: Round) -> None:
+        one.previews.remove()
+        job = one.session.job
+        if self._tuned is not None and self._tuned.job is job:
+            self._stopped = None
+        elif job is not None and job.checkpoint is not None and job.checkpoint.exists():
+            self._stopped = one
+
+    # --- the form ----------------------------------------------------------------------------
+
+    def _connect(self) -> None:
+        pressed: list[tuple[PushButton, Callable[[], Any]]] = [
+            (self.set.add_button, self._add_selected),
+            (self.set.new_button, self.new_labels),
+            (self.to_paint, self.paint_prediction),
+            (self.try_button, self.try_model),
+            (self.training.continue_button, self.go_on),
+            (self.training.save_button, self.save),
+            (self.training.toggle_button, self.toggle),
+        ]
+        for button, action in pressed:
+            button.changed.connect(partial(self._attempt, action))
+        for source in (self.start.kind, self.start.model.combo):
+            source.changed.connect(self._show_model_classes)
+        self.training.on_ended = self._ended
+        self.viewer.layers.events.removed.connect(self._layer_removed)
+
+    def _attempt(self, action: Callable[[], Any], *_: object) -> None:
+        try:
+            action()
+        except InputError as error:
+            self.refuse(error)
+
+    def _add_selected(self) -> None:
+        self.add_pair(selected_pair(self.viewer, self.image.value))
+
+    def _is_prediction(self, layer: Labels) -> bool:
+        return bool(stated_names(layer)) and not self.set.holds(layer)
+
+    def _plane_in_view(self, image: Image) -> Index:
+        point = image.world_to_data(self.viewer.dims.point[-image.ndim :])
+        array, rgb = snapshot(image)
+        leading = array.shape[: len(array.shape) - (3 if rgb else 2)]
+        return tuple(int(np.clip(round(x), 0, n - 1)) for x, n in zip(point, leading, strict=False))
+
+    def _classes_changed(self) -> None:
+        for pair in self.set.pairs:
+            make_paintable(pair.labels, self.table.drawn())
+        self.start.show_kept(self.table.names)
+
+    def _show_model_classes(self, *_: object) -> None:
+        """Offer the classes of the chosen model while the user has none of their own."""
+        if not self.table.is_edited and not self.set.pairs:
+            self.table.show_classes(self.start.classes())
+        self.start.show_kept(self.table.names)
+
+    def _set_changed(self) -> None:
+        self.resample.visible = pixel_sizes_differ(pixel_sizes(self.set.pairs))
+        self.prediction.reset_choices()
+
+    def _layer_removed(self, event: Any) -> None:
+        if not isalive(self.native):  # type: ignore[no-untyped-call]
+            return
+        if self.set.discard(event.value) and self._round is not None:
+            self._why_stopped = f"{event.value.name} was removed: training stopped"
+            self.controls.cancel()
+
+    def _show_curve(self, *, anew: bool) -> None:
+        window = getattr(self.viewer, "window", None)
+        if window is None:
+            return
+        if self.curve is None or not isalive(self.curve):  # type: ignore[no-untyped-call]
+            self.curve = TrainingCurve()
+            dock = window.add_dock_widget(self.curve, name="Training curve", area="bottom")
+            as_low_as_possible(dock)
+        elif anew:
+            self.curve.clear()
+
+    def _remove_curve(self) -> None:
+        window = getattr(self.viewer, "window", None)
+        curve, self.curve = self.curve, None
+        if window is not None and curve is not None and isalive(curve):  # type: ignore[no-untyped-call]
+            window.remove_dock_widget(curve)
+
+
+def model_file(asked: Path, own: Path) -> Path:
+    """The file of a model; among the user's own each has a folder, which holds its history."""
+    path = asked if asked.suffix == ".safetensors" else asked.with_name(f"{asked.name}.safetensors")
+    return own / path.stem / path.name if path.parent == own else path
+
+
+def same_task(one: Plan, other: Plan) -> bool:
+    """Whether a training of one plan, stopped, can go on as the other."""
+    return (
+        replace(one, painted=(), origin=other.origin) == replace(other, painted=())
+        and len(one.painted) == len(other.painted)
+        and all(map(_same_paint, one.painted, other.painted))
+    )
+
+
+def _same_paint(one: Painted, other: Painted) -> bool:
+    return (one.name, one.measured, one.pixel_size_um) == (
+        other.name,
+        other.measured,
+        other.pixel_size_um,
+    ) and bool(np.array_equal(one.labels, other.labels))
+
+
+def _of_image(
+    found: dict[str, Segmentation], one: Round, image: Image
+) -> dict[Index, Segmentation]:
+    return {
+        index: found[name]
+        for name, (owner, index) in one.places.items()
+        if owner is image and name in found
+    }

@@ -1,0 +1,76 @@
+"""Train, Pause, Continue and Cancel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from magicgui.widgets import PushButton
+
+from .form import RunControls, button_row
+from .worker import nothing
+
+_TOGGLE = "shows the phases by the old and by the new model in turn"
+_CONTINUE = "goes on with what was paused, stopped or finished last; paint added since counts"
+
+
+class TrainControls(RunControls):
+    """The buttons of a training; `run_button` says Train.
+
+    Continue also serves after the end: `may_continue` says whether there is something to go on
+    from. What it does is the form's matter, as is what `save_button` and `toggle_button` do.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("Train")
+        self.pause_button = PushButton(text="Pause", enabled=False)
+        self.continue_button = PushButton(text="Continue", enabled=False, tooltip=_CONTINUE)
+        self.save_button = PushButton(text="Save model…", enabled=False)
+        self.toggle_button = PushButton(text="Before / after", enabled=False, tooltip=_TOGGLE)
+        self.is_paused = False
+        self.on_ended: Callable[[str], None] = nothing
+        self._may_continue = self._has_result = False
+        self.buttons.insert(1, self.pause_button)
+        self.buttons.insert(2, self.continue_button)
+        self.insert(1, button_row(self.save_button, self.toggle_button))
+        self.pause_button.changed.connect(self.pause)
+
+    def offer(self, *, may_continue: bool, has_result: bool) -> None:
+        """Say whether there is something to go on from, and something to save."""
+        self._may_continue, self._has_result = may_continue, has_result
+        self._show_buttons()
+
+    def pause(self) -> None:
+        """Let the training wait after the step under way."""
+        if self._run is not None:
+            self.is_paused = True
+            self._run.pause()
+            self.say("paused; paint more, or press Continue")
+            self._show_buttons()
+
+    def resume(self) -> None:
+        """Let it go on with what it has."""
+        if self._run is not None:
+            self.is_paused = False
+            self._run.resume()
+            self._show_buttons()
+
+    def abandon(self) -> None:
+        """Cancel, and call nobody back."""
+        self.on_ended = nothing
+        super().abandon()
+
+    def _end(self, message: str) -> None:
+        super()._end(message)
+        self.on_ended(message)
+
+    def _set_running(self, running: bool) -> None:
+        super()._set_running(running)
+        self.is_paused = False
+        self._show_buttons()
+
+    def _show_buttons(self) -> None:
+        running = self.cancel_button.enabled
+        self.pause_button.enabled = running and not self.is_paused
+        self.continue_button.enabled = self.is_paused or (self._may_continue and not running)
+        self.save_button.enabled = self._has_result and not running
+        self.toggle_button.enabled = self._has_result

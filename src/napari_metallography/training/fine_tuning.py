@@ -1,0 +1,403 @@
+"""Fine-tuning on painted micrographs: the whole round from paint to a look at what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..classes import UNLABELLED, PhaseClass
+from ..devices import Precision
+from ..errors import InputError
+from ..events import Event, Events, Notice, Progress, relayed
+from ..labelled import LabelledImage
+from ..models.card import ModelCard, Network
+from ..plane import ArrayLike, as_plane
+from ..regions import Field
+from ..segmentation.model import TOLERATED_RATIO, SegmentationModel, load_model
+from ..segmentation.networks import SegmentationNetwork
+from ..segmentation.prediction import QUICK
+from ..segmentation.segment import Segmentation, SegmentParameters, segment
+from .checkpoint import fingerprint, network_in_checkpoint
+from .job import TrainingJob
+from .recipe import SegmentationRecipe
+from .results import Description, finished, model_card, require_free, write_results
+from .segmentation import TrainedNetwork, train
+from .split import HeldOut, Split, split
+from .start import Start, from_model, new_network
+
+_CHECKPOINT = ".checkpoint.safetensors"
+_CHECKPOINTS_KEPT = 3
+
+
+@dataclass(frozen=True)
+class Painted:
+    """One plane of a micrograph with what is painted on it, as a viewer has it.
+
+    Attributes
+    ----------
+    array
+        (Y, X), or (Y, X, 3 or 4).
+    labels
+        (Y, X) uint8 class indices, 255 = unlabelled.
+    measured
+        Labels outside of it are ignored.
+    """
+
+    name: str
+    array: ArrayLike
+    labels: NDArray[np.uint8]
+    measured: Field
+    pixel_size_um: float | None = None
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a training starts; `model` is the parent, None for a new network."""
+
+    start: Start
+    model: SegmentationModel | None = None
+
+
+OriginOf = Callable[[Sequence[str]], Origin]
+"""The origin for classes of these names; it may take a while and raise `InputError`."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the user asks for.
+
+    Attributes
+    ----------
+    checkpoints
+        Folder where stopped trainings are kept.
+    resample
+        Bring all images to the median of their pixel sizes.
+    """
+
+    painted: Sequence[Painted]
+    classes: tuple[PhaseClass, ...]
+    origin: OriginOf
+    recipe: SegmentationRecipe
+    device: torch.device
+    precision: Precision
+    checkpoints: Path
+    resample: bool = False
+
+
+@dataclass
+class Session:
+    """What is known of a training while it runs: written by it, read by those who show it.
+
+    Attributes
+    ----------
+    images
+        As the network sees them, in the order of the plan.
+    watch
+        As `TrainingJob.watch`; may read `images`.
+    """
+
+    watch: Callable[[], NDArray[np.uint8] | None] | None = None
+    images: Sequence[LabelledImage] = ()
+    split: Split | None = None
+    job: TrainingJob | None = None
+    parent: SegmentationModel | None = None
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A finished training.
+
+    Attributes
+    ----------
+    before, after
+        By name of the image: phases by the parent, empty without one, and by the new network,
+        with its uncertainty.
+    """
+
+    job: TrainingJob
+    trained: TrainedNetwork
+    description: Description
+    before: dict[str, Segmentation] = field(default_factory=dict)
+    after: dict[str, Segmentation] = field(default_factory=dict)
+
+    def origin(self, names: Sequence[str]) -> Origin:
+        """The origin of a training that goes on from this one; its parent stays the file's."""
+        card = model_card("the last training", self.job, self.description)
+        return _going_on(self.job, SegmentationModel(card, self.trained.network, ""), names)
+
+
+def origin_of_model(name_or_file: str, names: Sequence[str]) -> Origin:
+    """A model that is trained further."""
+    model = load_model(name_or_file)
+    return Origin(from_model(model, names), model)
+
+
+def origin_of_network(network: Network, weights: str, names: Sequence[str]) -> Origin:
+    """A new network; weights as for `start.new_network`."""
+    return Origin(new_network(network, weights))
+
+
+def kept_and_new(parent: Sequence[str], names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Which classes keep what the parent has learnt of them, and which are learnt anew."""
+    return [n for n in names if n in parent], [n for n in names if n not in parent]
+
+
+def labelled(painted: Painted) -> LabelledImage:
+    """The image as training takes it; paint outside the field is left out.
+
+    Raises
+    ------
+    InputError
+        When image and labels differ in size, or the image cannot be used.
+    """
+    plane = as_plane(painted.array, painted.name, painted.measured)
+    if painted.labels.shape != plane.shape:
+        raise InputError(
+            f"{painted.name}: image {plane.shape} and labels {painted.labels.shape} differ in "
+            "size; paint on a labels layer made for this image"
+        )
+    known = painted.measured.mask()
+    return LabelledImage(
+        name=painted.name,
+        pixels=plane.rgb8(slice(None), slice(None)),
+        labels=np.where(known, painted.labels, UNLABELLED).astype(np.uint8),
+        pixel_size_um=painted.pixel_size_um,
+        measured=painted.measured,
+    )
+
+
+def require_two_classes(images: Sequence[LabelledImage], classes: Sequence[PhaseClass]) -> None:
+    """Refuse a training set in which nothing, or one class only, is painted."""
+    present = sorted({int(i) for image in images for i in np.unique(image.labels)} - {UNLABELLED})
+    if not present:
+        raise InputError("nothing is painted yet; paint some strokes of every class, matrix too")
+    if len(present) == 1:
+        raise InputError(
+            f"only '{classes[present[0]].name}' is painted; paint some strokes of another class too"
+        )
+
+
+def pixel_sizes_differ(sizes: Sequence[float | None]) -> bool:
+    """Whether the known pixel sizes differ by more than a network takes in its stride."""
+    known = [size for size in sizes if size is not None]
+    return bool(known) and max(known) > TOLERATED_RATIO * min(known)
+
+
+def at_median_size(images: Sequence[LabelledImage]) -> list[LabelledImage]:
+    """The images resampled to the median of their pixel sizes; those without one stay."""
+    sizes = [i.pixel_size_um for i in images if i.pixel_size_um is not None]
+    return [_resampled(image, float(np.median(sizes))) for image in images] if sizes else [*images]
+
+
+def held_out_words(parts: Split) -> str:
+    """What is held out, for people."""
+    if parts.held_out == "nothing":
+        return (
+            "held out: nothing, there is too little paint; the last weights are kept, and no "
+            "score tells how good they are"
+        )
+    labels = [image.labels for image in parts.validation]
+    pixels = sum(int((one != UNLABELLED).sum()) for one in labels)
+    count = len(labels) if parts.held_out in ("specimens", "images") else _pieces(labels)
+    what = _HELD_OUT[parts.held_out].format(count) if count > 1 else _HELD_OUT_ONE[parts.held_out]
+    return f"held out: {what} ({pixels:,} pixels)"
+
+
+def fine_tune(plan: Plan, session: Session, *, resume: bool = False) -> Events[Tuned]:
+    """Train on painted micrographs and look at them with the new network.
+
+    Parameters
+    ----------
+    session
+        Filled in as the training gets under way.
+    resume
+        Go on with a training that was stopped, of the same paint and settings; without one,
+        start as if False.
+
+    Yields
+    ------
+    Event
+        Those of `training.segmentation.train`; Notice when the pixel sizes differ much.
+
+    Raises
+    ------
+    InputError
+        When the paint does not do for a training.
+    """
+    yield Progress(0, plan.recipe.iterations, "reading the images")
+    images = [labelled(one) for one in plan.painted]
+    require_two_classes(images, plan.classes)
+    if plan.resample:
+        images = at_median_size(images)
+    elif pixel_sizes_differ([image.pixel_size_um for image in images]):
+        yield Notice(
+            "the images' pixel sizes differ more than "
+            f"{TOLERATED_RATIO:g} times; tick the resampling, or train on images of one size"
+        )
+    forget_old_checkpoints(plan.checkpoints)
+    session.images = images
+    origin = plan.origin([phase.name for phase in plan.classes])
+    session.parent = origin.model
+    session.split = split(images)
+    session.job = job = job_of(plan, session.split, origin.start, session.watch)
+    before: dict[str, Segmentation] = {}
+    if origin.model is not None and not resume:
+        before = yield from look(origin.model, plan.painted, job.device)
+    trained = yield from train(job, resume=resume)
+    description = Description(plan.classes, ", ".join(image.name for image in images))
+    card = model_card("fine-tuned", job, description)
+    model = SegmentationModel(card, trained.network, "")
+    after = yield from look(model, plan.painted, job.device)
+    if job.checkpoint is not None:
+        job.checkpoint.unlink(missing_ok=True)
+    return Tuned(job, trained, description, before, after)
+
+
+def job_of(
+    plan: Plan, parts: Split, start: Start, watch: Callable[[], NDArray[np.uint8] | None] | None
+) -> TrainingJob:
+    """The training of a plan, with a checkpoint named after all that determines its result."""
+    job = TrainingJob(
+        images=parts.training,
+        validation=parts.validation,
+        start=start,
+        classes=len(plan.classes),
+        recipe=plan.recipe,
+        device=plan.device,
+        precision=plan.precision,
+        watch=watch,
+    )
+    name = f"{fingerprint(job.settings())[:16]}{_CHECKPOINT}"
+    return replace(job, checkpoint=plan.checkpoints / name)
+
+
+def forget_old_checkpoints(folder: Path) -> None:
+    """Keep the few latest: a stopped training nobody went on with must not fill the disk."""
+    found = sorted(folder.glob(f"*{_CHECKPOINT}"), key=lambda path: path.stat().st_mtime)
+    for path in found[:-_CHECKPOINTS_KEPT]:
+        path.unlink(missing_ok=True)
+
+
+def stopped_origin(
+    stopped: TrainingJob, classes: tuple[PhaseClass, ...], names: Sequence[str]
+) -> Origin:
+    """The weights of a stopped training, to start another one from.
+
+    Raises
+    ------
+    InputError
+        When its checkpoint is gone.
+    """
+    if stopped.checkpoint is None:
+        raise InputError("the stopped training kept no checkpoint; press Train to start anew")
+    card = model_card("the stopped training", stopped, Description(classes, ""))
+    network = SegmentationNetwork(card.network, len(card.classes))
+    network.load_state_dict(network_in_checkpoint(stopped.checkpoint))
+    return _going_on(stopped, SegmentationModel(card, network.eval(), ""), names)
+
+
+def look(
+    model: SegmentationModel, painted: Sequence[Painted], device: torch.device
+) -> Events[dict[str, Segmentation]]:
+    """Phases and uncertainty of each image by a model, quickly."""
+    parameters = SegmentParameters(
+        device="cuda" if device.type == "cuda" else "cpu", uncertainty=True, prediction=QUICK
+    )
+    found: dict[str, Segmentation] = {}
+    for one in painted:
+        events = segment(
+            one.array,
+            rgb=len(one.array.shape) == 3,
+            calibration=None,
+            measured=one.measured,
+            parameters=parameters,
+            name=one.name,
+            model=model,
+        )
+        found[one.name] = yield from relayed(events, _only_progress)
+    return found
+
+
+def look_with(
+    name_or_file: str, painted: Sequence[Painted], device: torch.device
+) -> Events[dict[str, Segmentation]]:
+    """As `look`, with a model by name or file."""
+    return (yield from look(load_model(name_or_file), painted, device))
+
+
+def save_tuned(path: Path, tuned: Tuned) -> Events[ModelCard]:
+    """Score the network and write the model, `history.csv` and `training.json`.
+
+    Raises
+    ------
+    InputError
+        When a model or another training's history is there, or the disk is full.
+    """
+    require_free(path, resume=False)
+    card, _ = yield from finished(path.stem, tuned.job, tuned.trained, tuned.description)
+    write_results(path, tuned.job, tuned.trained, card, tuned.description)
+    return card
+
+
+_HELD_OUT: dict[HeldOut, str] = {
+    "specimens": "{} images of other specimens",
+    "images": "{} images",
+    "strokes": "{} strokes of the same images",
+    "blocks": "{} patches of the same images",
+}
+_HELD_OUT_ONE: dict[HeldOut, str] = {
+    "specimens": "one image of another specimen",
+    "images": "one image",
+    "strokes": "one stroke of the same image",
+    "blocks": "one patch of the same image",
+}
+
+
+def _pieces(labels: Sequence[NDArray[np.uint8]]) -> int:
+    """Connected pieces of one class over all images."""
+    return sum(
+        cv2.connectedComponents((one == index).astype(np.uint8), connectivity=8)[0] - 1
+        for one in labels
+        for index in np.unique(one[one != UNLABELLED])
+    )
+
+
+def _resampled(image: LabelledImage, size_um: float) -> LabelledImage:
+    if image.pixel_size_um is None or image.pixel_size_um == size_um:
+        return image
+    factor = image.pixel_size_um / size_um
+    rows, columns = (max(1, round(length * factor)) for length in image.labels.shape)
+    pixels = cv2.resize(
+        image.pixels,
+        (columns, rows),
+        interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR,
+    )
+    labels = cv2.resize(image.labels, (columns, rows), interpolation=cv2.INTER_NEAREST)
+    # What lies outside the field is unlabelled already.
+    return replace(
+        image,
+        pixels=pixels.astype(np.uint8),
+        labels=labels.astype(np.uint8),
+        pixel_size_um=size_um,
+        measured=None,
+    )
+
+
+def _going_on(job: TrainingJob, model: SegmentationModel, names: Sequence[str]) -> Origin:
+    """A training that goes on; what it descends from stays what the job says."""
+    start = replace(
+        from_model(model, names),
+        parent=job.start.parent,
+        encoder_weights=job.start.encoder_weights,
+    )
+    return Origin(start, model)
+
+
+def _only_progress(event: Event) -> Event | None:
+    return event if isinstance(event, Progress) else None

@@ -1,0 +1,539 @@
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from napari.components import ViewerModel
+from napari.layers import Image, Labels
+from napari.utils.notifications import notification_manager
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QApplication, QFileDialog
+
+from napari_metallography._napari import worker
+from napari_metallography._napari.fine_tune import FineTuneWidget, model_file
+from napari_metallography._napari.layers import calibrate_layer
+from napari_metallography._napari.segment import SegmentWidget
+from napari_metallography._napari.training_set import Pair
+from napari_metallography.calibration import Calibration
+from napari_metallography.classes import named_classes
+from napari_metallography.io import files
+from napari_metallography.models import registry
+from napari_metallography.models.card import DataSource, ModelCard, Network
+from napari_metallography.models.file import read_card, read_model
+from napari_metallography.segmentation.model import save_model
+from napari_metallography.segmentation.networks import SegmentationNetwork
+
+NAMES = ["matrix", "particles"]
+SIDE = 96
+
+
+@pytest.fixture(scope="module")
+def parent(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of random weights in a folder of its own."""
+    torch.manual_seed(0)
+    network = Network(architecture="unet", encoder="efficientnet-lite0")
+    card = ModelCard(
+        name="random",
+        task="segmentation",
+        network=network,
+        classes=named_classes(NAMES),
+        data=DataSource(name="none", digest="0" * 64),
+    )
+    path = tmp_path_factory.mktemp("models") / "random.safetensors"
+    save_model(path, card, SegmentationNetwork(network, len(NAMES)))
+    return path
+
+
+@pytest.fixture
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user's own models."""
+    folder = tmp_path / "models"
+    monkeypatch.setenv("NAPARI_METALLOGRAPHY_MODELS", str(folder))
+    return folder
+
+
+@pytest.fixture
+def opened(qtbot, parent, own_folder) -> Iterator[Callable[[Any], FineTuneWidget]]:
+    """Makes the form for a viewer that holds one calibrated image, "steel"."""
+    notification_manager.records.clear()
+    forms = []
+
+    def open_in(viewer: Any) -> FineTuneWidget:
+        image = viewer.add_image(steel(), name="steel")
+        calibrate_layer(image, Calibration.square(0.1, "test"))
+        form = FineTuneWidget(viewer)
+        forms.append(form)
+        form.start.model.choose(str(parent))
+        form.recipe.fields["iterations"].value = 20
+        form.recipe.fields["crop"].value = 32
+        form.recipe.fields["batch_size"].value = 2
+        form.recipe.fields["validate_every"].value = 10
+        form.recipe.fields["preview_every"].value = 4
+        return form
+
+    yield open_in
+    for form in forms:
+        form.abandon()
+    let_end()
+
+
+@pytest.fixture
+def form(opened, qtbot) -> FineTuneWidget:
+    form = opened(ViewerModel())
+    qtbot.addWidget(form.native)
+    return form
+
+
+def steel() -> np.ndarray:
+    """Dark matrix with bright squares."""
+    image = np.full((SIDE, SIDE), 60, np.uint8)
+    for row in range(8, SIDE, 24):
+        for column in range(8, SIDE, 24):
+            image[row : row + 12, column : column + 12] = 180
+    return image + (np.indices(image.shape).sum(0) % 5).astype(np.uint8)
+
+
+def let_end() -> None:
+    until = time.monotonic() + 20
+    while worker._under_way and time.monotonic() < until:
+        QApplication.processEvents()
+        time.sleep(0.005)
+
+
+def stroke(layer: Labels, label: int, rows: slice, columns: slice) -> None:
+    where = np.zeros(layer.data.shape, bool)
+    where[rows, columns] = True
+    layer.data_setitem(np.nonzero(where), label)
+
+
+def paint(form: FineTuneWidget) -> Labels:
+    """A new labels layer with four strokes of each class."""
+    form.set.new_button.native.click()
+    layer = form.set.pairs[-1].labels
+    for row in (8, 32, 56, 80):
+        stroke(layer, 2, slice(row + 4, row + 8), slice(10, 18))
+        stroke(layer, 1, slice(row + 4, row + 8), slice(22, 30))
+    return layer
+
+
+def wait_for_end(form: FineTuneWidget, qtbot: Any) -> None:
+    qtbot.waitUntil(lambda: not form.controls.is_running, timeout=60_000)
+
+
+def wait_for_steps(form: FineTuneWidget, qtbot: Any, steps: int = 2) -> None:
+    qtbot.waitUntil(lambda: done_steps(form) >= steps, timeout=60_000)
+
+
+def done_steps(form: FineTuneWidget) -> int:
+    running = form._round is not None and form.held_out.value
+    return int(form.controls.progress.value) if running else 0
+
+
+def train(form: FineTuneWidget, qtbot: Any) -> None:
+    form.controls.run_button.native.click()
+    wait_for_end(form, qtbot)
+
+
+def train_for_long(form: FineTuneWidget, qtbot: Any, steps: int = 2) -> None:
+    """Start a training that does not end by itself in a test."""
+    form.recipe.fields["iterations"].value = 5000
+    form.controls.run_button.native.click()
+    wait_for_steps(form, qtbot, steps)
+
+
+def save_as(form: FineTuneWidget, path: Path, qtbot: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, **__: (str(path), ""))
+    form.training.save_button.native.click()
+    wait_for_end(form, qtbot)
+
+
+def names(form: FineTuneWidget) -> list[str]:
+    return [layer.name for layer in form.viewer.layers]
+
+
+def refusal(form: FineTuneWidget) -> str:
+    """The one line that the form shows."""
+    text = str(form.controls.status.value)
+    assert notification_manager.records[-1].message == text
+    assert "\n" not in text
+    return text
+
+
+# --- the whole job ---------------------------------------------------------------------------
+
+
+def test_paint_train_cancel_continue_correct_save_and_reload(
+    opened, viewer, qtbot, parent, own_folder, monkeypatch
+) -> None:
+    form = opened(viewer)
+    viewer.window.add_dock_widget(form, name="Fine-tune")
+    layer = paint(form)
+    form.controls.run_button.native.click()
+    wait_for_steps(form, qtbot)
+    form.controls.cancel_button.native.click()
+    wait_for_end(form, qtbot)
+    assert "cancelled" in form.controls.status.value
+    stopped_at = len(form.curve.losses)
+    assert 2 <= stopped_at < 20
+
+    form.training.continue_button.native.click()
+    wait_for_end(form, qtbot)
+    assert [i for i, _ in form.curve.losses] == list(range(1, 21))
+    assert [i for i, _ in form.curve.mious] == [10, 20]
+    assert "held-out" in form.controls.status.value
+    after = viewer.layers["steel after"]
+    assert after.data.shape == (SIDE, SIDE)
+    assert set(np.unique(after.data)) <= {1, 2}
+    np.testing.assert_array_equal(after.scale, viewer.layers["steel"].scale)
+    unsure = viewer.layers["steel where to paint next"]
+    assert isinstance(unsure, Image)
+    assert 0 <= unsure.data.min() < unsure.data.max() <= 1
+
+    strokes = layer.data.copy()
+    form.prediction.value = after
+    form.to_paint.native.click()
+    assert (layer.data > 0).all()
+    np.testing.assert_array_equal(layer.data[strokes > 0], strokes[strokes > 0])
+    stroke(layer, 2, slice(8, 20), slice(8, 20))
+
+    form.training.continue_button.native.click()
+    wait_for_end(form, qtbot)
+    assert {"steel before", "steel after"} <= set(names(form))
+    save_as(form, own_folder / "mine.safetensors", qtbot, monkeypatch)
+    model = own_folder / "mine" / "mine.safetensors"
+    card = read_card(model)
+    assert [phase.name for phase in card.classes] == NAMES
+    assert card.parent == read_model(parent, "segmentation").digest
+    assert len(pd.read_csv(model.with_name("history.csv"))) == 20
+    assert model.with_name("training.json").is_file()
+
+    segment = SegmentWidget(viewer)
+    segment.image.value = viewer.layers["steel"]
+    segment.by_model.model.choose("mine")
+    assert segment.by_model.model.value == "mine"
+    segment.controls.run_button.native.click()
+    qtbot.waitUntil(lambda: not segment.controls.is_running, timeout=60_000)
+    assert viewer.layers["steel phases"].metadata["provenance"]["model"] == "mine"
+
+
+def test_a_stopped_training_goes_on_where_it_was(form, qtbot) -> None:
+    paint(form)
+    form.recipe.fields["iterations"].value = 8
+    whole = trained_weights(form, qtbot)
+    form.controls.run_button.native.click()
+    wait_for_steps(form, qtbot, 3)
+    form.controls.cancel()
+    wait_for_end(form, qtbot)
+    assert form._stopped is not None
+    form.training.continue_button.native.click()
+    wait_for_end(form, qtbot)
+    resumed = form._tuned.trained.network.state_dict()
+    assert all(torch.equal(resumed[name], tensor) for name, tensor in whole.items())
+
+
+def trained_weights(form: FineTuneWidget, qtbot: Any) -> dict[str, torch.Tensor]:
+    train(form, qtbot)
+    state = form._tuned.trained.network.state_dict()
+    return {name: tensor.clone() for name, tensor in state.items()}
+
+
+def test_changed_paint_starts_anew_from_the_last_weights(form, qtbot, parent) -> None:
+    layer = paint(form)
+    train_for_long(form, qtbot)
+    form.controls.cancel()
+    wait_for_end(form, qtbot)
+    first = form._stopped.session.job
+    stroke(layer, 2, slice(34, 38), slice(60, 66))
+    form.training.continue_button.native.click()
+    messages = [record.message for record in notification_manager.records]
+    assert any("starts anew from the last weights" in message for message in messages)
+    wait_for_steps(form, qtbot)
+    job = form._round.session.job
+    assert job.start.parent == read_model(parent, "segmentation").digest
+    started = job.start.state
+    assert any(not torch.equal(started[n], t) for n, t in first.start.state.items())
+    form.controls.cancel()
+    wait_for_end(form, qtbot)
+
+
+def test_paint_added_during_a_pause_counts(form, qtbot) -> None:
+    layer = paint(form)
+    train_for_long(form, qtbot)
+    form.training.pause_button.native.click()
+    first = form._round
+    stroke(layer, 1, slice(45, 48), slice(60, 66))
+    form.training.continue_button.native.click()
+    qtbot.waitUntil(lambda: form._round not in (None, first), timeout=20_000)
+    wait_for_steps(form, qtbot)
+    assert form._round.plan.painted[0].labels[46, 62] == 0
+    form.controls.cancel()
+    wait_for_end(form, qtbot)
+
+
+def test_pause_stops_the_steps_and_continue_goes_on(form, qtbot) -> None:
+    paint(form)
+    train_for_long(form, qtbot)
+    form.training.pause_button.native.click()
+    assert not form.training.pause_button.enabled
+    qtbot.wait(500)
+    at = form.controls.progress.value
+    qtbot.wait(500)
+    assert form.controls.progress.value == at
+    form.training.continue_button.native.click()
+    wait_for_steps(form, qtbot, at + 1)
+    form.training.pause()
+    form.controls.cancel()
+    wait_for_end(form, qtbot)
+    assert "cancelled" in form.controls.status.value
+
+
+def test_previews_lie_on_what_is_in_view(form, qtbot) -> None:
+    paint(form)
+    train_for_long(form, qtbot, 5)
+    preview = form.viewer.layers["steel preview"]
+    assert set(np.unique(preview.data)) <= {1, 2}
+    assert preview.data.shape == (SIDE, SIDE)
+    image = form.viewer.layers["steel"]
+    np.testing.assert_allclose(preview.data_to_world((0, 0)), image.data_to_world((0, 0)))
+    assert form.viewer.layers.selection.active is form.set.pairs[0].labels
+    form.controls.cancel()
+    wait_for_end(form, qtbot)
+    assert "steel preview" not in names(form)
+
+
+def test_before_and_after_take_turns(form, qtbot) -> None:
+    paint(form)
+    form.recipe.fields["iterations"].value = 2
+    train(form, qtbot)
+    before, after = (form.viewer.layers[f"steel {x}"] for x in ("before", "after"))
+    assert (before.visible, after.visible) == (False, True)
+    form.training.toggle_button.native.click()
+    assert (before.visible, after.visible) == (True, False)
+
+
+def test_any_model_can_be_tried_on_the_image(form, qtbot, parent) -> None:
+    form.try_button.native.click()
+    wait_for_end(form, qtbot)
+    assert f"steel by {parent.stem}" in names(form)
+
+
+def test_a_new_network_learns_classes_of_its_own(form, qtbot) -> None:
+    form.start.kind.value = "new"
+    form.start.weights.value = "random"
+    form.table.rows[1].name_edit.value = "pearlite"
+    paint(form)
+    form.recipe.fields["iterations"].value = 2
+    train(form, qtbot)
+    assert [phase.name for phase in form._tuned.after["steel"].classes] == ["matrix", "pearlite"]
+    assert "steel before" not in names(form)
+    assert form._tuned.job.start.parent is None
+
+
+def test_the_window_stays_responsive(opened, viewer, qtbot) -> None:
+    form = opened(viewer)
+    viewer.window.add_dock_widget(form, name="Fine-tune")
+    paint(form)
+    train_for_long(form, qtbot)
+    ticks: list[float] = []
+    timer = QTimer()
+    timer.timeout.connect(lambda: ticks.append(time.perf_counter()))
+    timer.start(20)
+    wait_for_steps(form, qtbot, done_steps(form) + 20)
+    timer.stop()
+    gaps = np.diff(ticks)
+    form.controls.cancel()
+    wait_for_end(form, qtbot)
+    assert len(gaps) > 10
+    assert np.median(gaps) < 0.1
+    assert gaps.max() < 1
+
+
+# --- ends ------------------------------------------------------------------------------------
+
+
+def test_removing_a_layer_in_use_ends_training(form, qtbot) -> None:
+    layer = paint(form)
+    train_for_long(form, qtbot)
+    form.viewer.layers.remove(layer)
+    wait_for_end(form, qtbot)
+    assert form.set.pairs == ()
+    assert "steel labels was removed" in refusal(form)
+    assert form._stopped is not None
+
+
+def test_removing_the_dock_ends_training(opened, viewer, qtbot) -> None:
+    form = opened(viewer)
+    dock = viewer.window.add_dock_widget(form, name="Fine-tune")
+    paint(form)
+    train_for_long(form, qtbot)
+    viewer.window.remove_dock_widget(dock)
+    let_end()
+    assert not worker._under_way
+    assert form.curve is None
+    assert "steel preview" not in names(form)
+
+
+def test_closing_the_viewer_ends_training(opened, viewer, qtbot) -> None:
+    form = opened(viewer)
+    viewer.window.add_dock_widget(form, name="Fine-tune")
+    paint(form)
+    train_for_long(form, qtbot)
+    viewer.close()
+    let_end()
+    assert not worker._under_way
+
+
+# --- bad input -------------------------------------------------------------------------------
+
+
+def test_an_empty_training_set_is_refused(form) -> None:
+    form.controls.run_button.native.click()
+    assert "New labels layer" in refusal(form)
+
+
+def test_no_paint_is_refused(form, qtbot) -> None:
+    form.set.new_button.native.click()
+    train(form, qtbot)
+    assert "nothing is painted" in refusal(form)
+
+
+def test_one_class_alone_is_refused(form, qtbot) -> None:
+    form.set.new_button.native.click()
+    stroke(form.set.pairs[0].labels, 2, slice(0, 9), slice(0, 9))
+    train(form, qtbot)
+    assert "only 'particles' is painted" in refusal(form)
+
+
+@pytest.mark.parametrize("typed", ["", " ", "matrix"])
+def test_clashing_names_are_refused(form, typed: str) -> None:
+    paint(form)
+    form.table.rows[1].name_edit.value = typed
+    form.controls.run_button.native.click()
+    assert "class" in refusal(form)
+    assert not form.controls.is_running
+
+
+def test_labels_of_another_size_or_scale_are_refused(form) -> None:
+    image = form.viewer.layers["steel"]
+    smaller = form.viewer.add_labels(np.zeros((9, 9), np.uint8), name="small")
+    form.viewer.layers.selection = {image, smaller}
+    form.set.add_button.native.click()
+    assert refusal(form).startswith("small: its size (9, 9)")
+    uncalibrated = form.viewer.add_labels(np.zeros((SIDE, SIDE), np.uint8), name="pixels")
+    form.viewer.layers.selection = {image, uncalibrated}
+    form.set.add_button.native.click()
+    assert refusal(form).startswith("pixels: does not lie on steel")
+    assert form.set.pairs == ()
+
+
+def test_a_label_without_a_class_is_refused(form) -> None:
+    layer = paint(form)
+    layer.data[0, 0] = 3
+    form.controls.run_button.native.click()
+    assert "only the classes 1 to 2" in refusal(form)
+
+
+def test_very_different_pixel_sizes_are_told_and_resampling_is_offered(form, qtbot) -> None:
+    paint(form)
+    assert not form.resample.visible
+    coarse = form.viewer.add_image(steel(), name="coarse")
+    calibrate_layer(coarse, Calibration.square(0.2, "test"))
+    form.image.value = coarse
+    paint(form)
+    form.native.show()
+    assert form.resample.visible
+    form.recipe.fields["iterations"].value = 1
+    train(form, qtbot)
+    messages = [record.message for record in notification_manager.records]
+    assert any("pixel sizes differ" in message for message in messages)
+    form.resample.value = True
+    notification_manager.records.clear()
+    train(form, qtbot)
+    assert not any("pixel sizes" in r.message for r in notification_manager.records)
+    sizes = [image.pixel_size_um for image in form._tuned.job.images]
+    assert sizes == pytest.approx([0.15] * len(sizes))
+    assert form.viewer.layers["coarse after"].data.shape == (SIDE, SIDE)
+
+
+def test_a_full_disk_loses_nothing(form, qtbot, own_folder, monkeypatch) -> None:
+    paint(form)
+    form.recipe.fields["iterations"].value = 2
+    train(form, qtbot)
+    with monkeypatch.context() as full:
+        full.setattr(files.Path, "write_bytes", _no_space)
+        save_as(form, own_folder / "mine.safetensors", qtbot, full)
+    assert "No space left" in refusal(form)
+    assert not list(own_folder.rglob("*.safetensors"))
+    save_as(form, own_folder / "mine.safetensors", qtbot, monkeypatch)
+    assert "mine" in registry.model_paths()
+
+
+def _no_space(*_: object) -> int:
+    raise OSError(28, "No space left on device")
+
+
+# --- small things ----------------------------------------------------------------------------
+
+
+def test_the_form_says_what_is_learnt_anew(form) -> None:
+    form.table.rows[1].name_edit.value = "pearlite"
+    assert "Learnt anew:</b> pearlite" in form.start.classes_kept.value
+    assert "Known to the model:</b> matrix" in form.start.classes_kept.value
+
+
+def test_classes_follow_the_model_until_they_are_edited(form, parent) -> None:
+    assert form.table.names == NAMES
+    form.start.kind.value = "new"
+    assert form.table.names == ["matrix", "phase"]
+    form.table.add_button.native.click()
+    form.start.kind.value = "model"
+    assert form.table.names == ["matrix", "phase", "class 3"]
+
+
+def test_edited_classes_show_on_the_layer(form) -> None:
+    layer = paint(form)
+    form.table.rows[1].name_edit.value = "pearlite"
+    assert list(layer.features["class"]) == ["unlabelled", "matrix", "pearlite"]
+    form.table.rows[1].paint("#ff0000")
+    form.table._edited()
+    np.testing.assert_allclose(layer.colormap.map(2), [1, 0, 0, 1], atol=0.01)
+
+
+def test_a_labels_layer_of_other_classes_is_refused(form) -> None:
+    paint(form)
+    other = form.viewer.add_image(steel(), name="other")
+    labels = form.viewer.add_labels(np.zeros((SIDE, SIDE), np.uint8), name="theirs")
+    labels.metadata = {"classes": [c.model_dump() for c in named_classes(["ferrite", "pearlite"])]}
+    form.viewer.layers.selection = {other, labels}
+    form.set.add_button.native.click()
+    assert "the classes differ" in refusal(form)
+
+
+def test_paint_on_the_data_bar_does_not_count(form) -> None:
+    layer = paint(form)
+    bar = np.array([[79.5, -0.5], [79.5, 95.5], [95.5, 95.5], [95.5, -0.5]])
+    form.viewer.add_shapes(
+        [bar], shape_type="rectangle", name="steel data bar", scale=(0.1, 0.1), units=("um", "um")
+    )
+    stroke(layer, 2, slice(90, 96), slice(0, 96))
+    (painted,) = form._round_of(form.start.origin()).plan.painted
+    assert painted.measured.data_bar.top == 80
+
+
+def test_own_models_have_a_folder_each() -> None:
+    own = Path("/own")
+    assert model_file(own / "steel", own) == own / "steel" / "steel.safetensors"
+    elsewhere = Path("/data/a.safetensors")
+    assert model_file(elsewhere, own) == elsewhere
+
+
+def test_a_pair_is_added_once(form) -> None:
+    layer = paint(form)
+    with pytest.raises(Exception, match="in the training set already"):
+        form.add_pair(Pair(form.viewer.layers["steel"], layer))
