@@ -36,4 +36,6 @@ def validated(
     except ValidationError as error:
         first = error.errors()[0]
         where = " ".join(label(str(part)) for part in first["loc"])
-        raise InputError(f"{where}: {first['msg']}") from error
+        # Pydantic's own words for an error that a validator of ours raised.
+        said = first["msg"].removeprefix("Value error, ")
+        raise InputError(f"{where}: {said}" if where else said) from error

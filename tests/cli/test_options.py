@@ -5,11 +5,12 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import typer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_metallography.cli.options import box, results_file, results_folder, stems
-from napari_metallography.errors import InputError
+from napari_metallography.cli.options import box, each, fail_if, results_file, results_folder, stems
+from napari_metallography.errors import DeviceError, InputError
 from napari_metallography.regions import Box
 
 _EDGES = st.integers(-3, 10_000)
@@ -80,3 +81,36 @@ def test_results_go_where_they_can(tmp_path: Path) -> None:
         results_file(tmp_path)
     with pytest.raises(InputError, match="not a folder"):
         results_file(tmp_path / "file/one.json")
+
+
+_FILES = [Path(f"{number}.tif") for number in range(4)]
+
+
+def _failing_at(error: Exception, number: int):
+    def work(path: Path) -> str:
+        if path == _FILES[number]:
+            raise error
+        return path.stem
+
+    return work
+
+
+def test_a_bad_file_is_reported_and_the_others_go_on(capfd) -> None:
+    assert each(_FILES, _failing_at(InputError("1.tif: bad"), 1)) == (["0", "2", "3"], 2)
+    assert capfd.readouterr().err == "error: 1.tif: bad\n"
+
+
+@pytest.mark.parametrize("error", [DeviceError("the device broke"), MemoryError("9 TiB")])
+def test_a_failed_device_stops_but_what_is_done_is_kept(capfd, error: Exception) -> None:
+    assert each(_FILES, _failing_at(error, 1)) == (["0"], 1)
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("error: 1.tif: the device ")
+    assert line.endswith("(2 more not begun)")
+
+
+def test_a_code_of_0_goes_on() -> None:
+    fail_if(0)
+    for code in (1, 2):
+        with pytest.raises(typer.Exit) as ended:
+            fail_if(code)
+        assert ended.value.exit_code == code

@@ -7,7 +7,6 @@ from typing import Any
 
 import typer
 
-from ..errors import DeviceError, InputError
 from . import terminal
 from .demo import demo
 from .evaluate import evaluate_segmentation
@@ -15,11 +14,8 @@ from .info import info
 from .models import export, list_models, model_info
 from .quantify import quantify
 from .segment import segment
+from .terminal import BAD_INPUT, INTERRUPTED
 from .train import train_segmentation
-
-BAD_INPUT = 2
-DEVICE_FAILED = 1
-INTERRUPTED = 130
 
 app = typer.Typer(
     name="napari-metallography",
@@ -54,8 +50,9 @@ def _show_help(context: typer.Context) -> None:
 for group in (app, train, evaluate, models):
     group.callback(invoke_without_command=True)(_show_help)
 
-# Typer brings its own Click from some version on; both have these ancestors.
-_CLICK_ERROR: type[Any] = typer.BadParameter.__mro__[2]
+# What Click raises for a command line that is wrong; Typer brings its own Click from some version
+# on and gives this class no name.
+_USAGE_ERROR: type[Any] = typer.BadParameter.__bases__[0]
 
 
 def main() -> None:
@@ -71,13 +68,9 @@ def _exit_code() -> int:
         code = ended.exit_code
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
-    except InputError as error:
-        return _failed(str(error), BAD_INPUT)
-    except PermissionError as error:
-        return _failed(terminal.refused(error), BAD_INPUT)
-    except DeviceError as error:
-        return _failed(str(error), DEVICE_FAILED)
-    except _CLICK_ERROR as error:
+    except terminal.FAILURES as error:
+        return _failed(*terminal.failure(error))
+    except _USAGE_ERROR as error:
         return _failed(error.format_message(), BAD_INPUT)
     return _failed("stopped", INTERRUPTED) if code == INTERRUPTED else int(code)
 

@@ -21,8 +21,8 @@ def info(
     from ..inputs import image_files
 
     sizes = pixel_sizes(pixel_size, index)
-    _, failed = each(image_files(images), lambda path: print(json.dumps(_description(path, sizes))))
-    fail_if(failed)
+    _, code = each(image_files(images), lambda path: print(json.dumps(_description(path, sizes))))
+    fail_if(code)
 
 
 def _description(path: Path, sizes: Any) -> dict[str, Any]:

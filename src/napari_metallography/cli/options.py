@@ -135,22 +135,24 @@ def require_csv_signs(decimal: str, separator: str) -> None:
 def each(paths: Sequence[Path], work: Callable[[Path], T]) -> tuple[list[T], int]:
     """Do the work for each file; a bad file is reported and the others go on.
 
-    Returns the results and the number of files that failed.
+    Where the device fails nothing more is begun: it would fail again.
+
+    Returns the results and the exit code.
     """
-    results, failed = [], 0
-    for path in paths:
+    results, code = [], 0
+    for number, path in enumerate(paths, start=1):
         try:
             results.append(work(path))
-        except InputError as error:
-            terminal.error(str(error))
-            failed += 1
-        except PermissionError as error:
-            terminal.error(terminal.refused(error))
-            failed += 1
-    return results, failed
+        except terminal.FAILURES as error:
+            message, code = terminal.failure(error)
+            if code == terminal.DEVICE_FAILED:
+                terminal.error(f"{path}: {message} ({len(paths) - number} more not begun)")
+                break
+            terminal.error(message)
+    return results, code
 
 
-def fail_if(failed: int) -> None:
-    """Exit as for bad input when a file failed; each has been reported already."""
-    if failed:
-        raise typer.Exit(2)
+def fail_if(code: int) -> None:
+    """Exit with a code other than 0; what failed has been reported already."""
+    if code:
+        raise typer.Exit(code)

@@ -19,6 +19,14 @@ from rich.progress import (
 )
 
 from .. import events
+from ..errors import DeviceError, InputError
+
+BAD_INPUT = 2
+DEVICE_FAILED = 1
+INTERRUPTED = 130
+
+FAILURES = (InputError, PermissionError, DeviceError, MemoryError)
+"""What is said in one line; anything else is a mistake of the program."""
 
 T = TypeVar("T")
 Advance = Callable[[events.Progress], None]
@@ -46,7 +54,11 @@ def follow(running: events.Events[T], description: str) -> T:
             elif isinstance(event, events.TrainingStep) and event.metrics:
                 console.print(_training_line(event), markup=False)
 
-        return events.drain(running, show)
+        result = events.drain(running, show)
+    # Asked for after the last event: what is done is kept, what would come next does not begin.
+    if asked:
+        raise KeyboardInterrupt
+    return result
 
 
 @contextmanager
@@ -113,9 +125,18 @@ def error(message: str) -> None:
     console.print(f"error: {' '.join(message.split())}", markup=False, style="red")
 
 
-def refused(denied: PermissionError) -> str:
-    """What the system refused, and for which file."""
-    return f"{denied.filename or 'a file'}: {denied.strerror or denied}; check its permissions"
+def failure(error: Exception) -> tuple[str, int]:
+    """What one of `FAILURES` says to the user, and the exit code."""
+    if isinstance(error, PermissionError):
+        what = error.filename or "a file"
+        return f"{what}: {error.strerror or error}; check its permissions", BAD_INPUT
+    if isinstance(error, InputError):
+        return str(error), BAD_INPUT
+    if isinstance(error, DeviceError):
+        return str(error), DEVICE_FAILED
+    from ..devices import OUT_OF_MEMORY
+
+    return OUT_OF_MEMORY, DEVICE_FAILED
 
 
 def done(message: str) -> None:

@@ -66,7 +66,8 @@ def write_xlsx(path: Path, sheets: Mapping[str, pd.DataFrame]) -> None:
     for name, frame in sheets.items():
         if len(frame) >= _MOST_ROWS:
             raise InputError(
-                f"{path}: the {len(frame)} rows of '{name}' do not fit on a sheet; write CSV"
+                f"{path}: the {len(frame)} rows of '{name}' do not fit on a sheet, which holds "
+                f"{_MOST_ROWS - 1}; write CSV"
             )
     book = Workbook(write_only=True)
     for name, frame in sheets.items():
