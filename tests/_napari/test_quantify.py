@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from napari_metallography._napari.quantify import QuantifyWidget, features_of, p
 from napari_metallography.calibration import Calibration
 from napari_metallography.classes import named_classes
 from napari_metallography.errors import InputError
+from napari_metallography.events import Events, Progress
+from napari_metallography.io.labels import read_labels
 from napari_metallography.regions import Box, Field
 
 NAMES = ["ferrite", "carbide", "inclusion"]
@@ -140,16 +143,43 @@ def test_matrix_is_left_out_unless_chosen(widget, qtbot) -> None:
     assert list(run(widget, qtbot).features["phase"][1:]) == ["ferrite"]
 
 
-def test_a_refusal_leaves_nothing_of_the_last_result(widget, qtbot, tmp_path: Path) -> None:
-    widget.show()
-    run(widget, qtbot)
-    assert widget.results.visible
-    widget.classes.value = []
-    widget.controls.run_button.native.click()
-    assert not widget.results.visible
-    assert "steel phases particles" not in widget.viewer.layers
+def is_marked_as_earlier(widget: QuantifyWidget, tmp_path: Path) -> bool:
+    """Whether the numbers shown say that they are old, and none of them can be written."""
     with pytest.raises(InputError, match="quantify first"):
         widget.results.write_xlsx(tmp_path / "study.xlsx")
+    says = widget.results.summary.value.startswith("An earlier result")
+    return says and not widget.results.csv.native.isEnabled()
+
+
+def test_a_refusal_keeps_the_last_result_and_marks_it(widget, qtbot, tmp_path: Path) -> None:
+    widget.show()
+    layer = run(widget, qtbot)
+    widget.classes.value = []
+    widget.controls.run_button.native.click()
+    assert widget.results.visible
+    assert layer in widget.viewer.layers
+    assert is_marked_as_earlier(widget, tmp_path)
+
+
+def test_cancel_keeps_the_last_result_and_marks_it(widget, qtbot, tmp_path, monkeypatch) -> None:
+    def endless(*_: object) -> Events[None]:
+        while True:
+            yield Progress(1, 3, "planes")
+            time.sleep(0.001)
+
+    layer = run(widget, qtbot)
+    with monkeypatch.context() as patch:
+        patch.setattr(quantify_module, "measured_events", endless)
+        widget.controls.run_button.native.click()
+        widget.controls.cancel_button.native.click()
+        qtbot.waitUntil(finished(widget), timeout=30_000)
+    assert layer in widget.viewer.layers
+    assert is_marked_as_earlier(widget, tmp_path)
+    # The next result takes its place, and counts.
+    assert run(widget, qtbot) is not layer
+    assert layer not in widget.viewer.layers
+    assert widget.results.csv.native.isEnabled()
+    assert widget.results.summary.value.startswith("steel phases: ")
 
 
 @pytest.mark.parametrize("choice", ["phase_layer", "image"])
@@ -247,6 +277,29 @@ def test_files_hold_what_the_form_shows(widget, qtbot, tmp_path: Path) -> None:
     html = (tmp_path / "report.html").read_text("utf-8")
     assert "plate &lt;7&gt;" in html
     assert "data:image/png" in html
+
+
+def test_save_labels_writes_the_chosen_phases(widget, qtbot, tmp_path, monkeypatch) -> None:
+    proposed = []
+
+    def ask(*arguments: object) -> tuple[str, str]:
+        proposed.append(arguments[2])
+        return str(tmp_path / "steel_labels"), ""
+
+    monkeypatch.setattr(quantify_module.QFileDialog, "getSaveFileName", ask)
+    widget.save.native.click()
+    qtbot.waitUntil(finished(widget), timeout=30_000)
+    assert proposed == ["steel_labels.tif"]
+    assert widget.controls.status.value == "wrote steel_labels.tif"
+    saved = read_labels(tmp_path / "steel_labels.tif")
+    np.testing.assert_array_equal(saved.indices, phases())
+    assert saved.calibration == Calibration.square(0.5, "test")
+
+
+def test_without_labels_there_is_nothing_to_save(widget) -> None:
+    widget.viewer.layers.clear()
+    widget.save.native.click()
+    assert "open a Labels layer of phases" in widget.controls.status.value
 
 
 def test_a_file_that_cannot_be_written_is_one_line(widget, qtbot, tmp_path: Path) -> None:

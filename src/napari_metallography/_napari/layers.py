@@ -18,9 +18,10 @@ from ..calibration import Calibration, micrometres
 from ..classes import UNLABELLED, PhaseClass, indices_to_layer, layer_to_indices, named_classes
 from ..databar import find_data_bar
 from ..errors import InputError
+from ..io.labels import LabelImage
 from ..plane import ArrayLike
 from ..regions import Box, Field, Polygon
-from .results import is_computed
+from .results import PARTICLES_OF, is_computed, is_untouched
 
 CONVENTION = "value = class index + 1; 0 = unlabelled"
 """What the values of a Labels layer of classes mean."""
@@ -251,6 +252,25 @@ def labels_as_indices(layer: Labels) -> tuple[NDArray[np.uint8], tuple[PhaseClas
     return layer_to_indices(values), classes
 
 
+def label_image(layer: Labels) -> LabelImage:
+    """A Labels layer of classes as `io.labels` writes it; call on the GUI thread.
+
+    Leading axes become one. The provenance says when a result was corrected by hand. Errors as
+    for `labels_as_indices`.
+    """
+    indices, classes = labels_as_indices(layer)
+    provenance = dict(layer.metadata.get("provenance") or {})
+    if is_computed(layer) and not is_untouched(layer):
+        provenance["corrected_by_hand"] = True
+    return LabelImage(
+        indices.reshape(-1, *indices.shape[-2:]) if indices.ndim > 3 else indices,
+        classes,
+        layer_calibration(layer),
+        Field.from_dict(plane_shape(layer), layer.metadata.get("field") or {}),
+        provenance,
+    )
+
+
 def stated_names(layer: Labels) -> list[str]:
     """Names of the classes that a layer states; none where it states none."""
     return [phase["name"] for phase in layer.metadata.get("classes", ())]
@@ -373,12 +393,13 @@ def _assumed_classes(
 def _check_foreign(layer: Labels, values: NDArray[np.integer], highest: int) -> None:
     if highest == 0:
         raise InputError(f"{layer.name}: nothing is labelled yet")
-    if values.min() < 0 or highest > UNLABELLED or _distinct(values) > _MOST_FOREIGN_CLASSES:
+    if PARTICLES_OF in layer.metadata or _are_many(values, highest):
         raise InputError(
             f"{layer.name}: labels up to {highest} are single particles or grains, not classes; "
             "choose a layer of classes"
         )
 
 
-def _distinct(values: NDArray[np.integer]) -> int:
-    return len(np.unique(values))
+def _are_many(values: NDArray[np.integer], highest: int) -> bool:
+    few = values.min() >= 0 and highest <= UNLABELLED
+    return not few or len(np.unique(values)) > _MOST_FOREIGN_CLASSES

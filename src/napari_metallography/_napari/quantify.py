@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,10 +27,10 @@ from numpy.typing import NDArray
 from qtpy.QtCore import QLocale, Qt
 from qtpy.QtWidgets import QFileDialog
 
-from ..calibration import Calibration, require
+from ..calibration import require
 from ..errors import InputError
 from ..events import Events
-from ..io.labels import LabelImage
+from ..io.labels import LabelImage, write_labels
 from ..io.tables import write_csv, write_xlsx
 from ..pipeline import MeasuredImage, overlay_picture, provenance_table
 from ..plane import ArrayLike
@@ -57,20 +57,20 @@ from .layers import (
     calibrate_layer,
     field_of,
     find_or_add_data_bar,
-    labels_as_indices,
+    label_image,
     layer_calibration,
     plane_placement,
     snapshot,
     stated_names,
 )
-from .results import centre_on, mark_computed, remove_untouched
+from .results import PARTICLES_OF, centre_on, mark_computed, remove_untouched
 from .worker import one_step
+from .writer import as_tiff, proposed_path
 
 MOST_FEATURE_ROWS = 5000
 """Beyond this napari's features table becomes slow: the form then shows the particles by pages."""
 
 _ROWS_PER_PAGE = 200
-_PARTICLES = "particles_of"
 _NOTHING = {"f": float("nan"), "i": 0, "b": False}
 
 
@@ -94,8 +94,9 @@ class QuantifyWidget(Form):
             Labels,
             "Phases",
             tooltip="a Labels layer whose values are phases, such as a result of Segment",
-            accepts=lambda layer: _PARTICLES not in layer.metadata,
+            accepts=lambda layer: PARTICLES_OF not in layer.metadata,
         )
+        self.save = PushButton(text="Save labels…", label="", tooltip=_SAVE)
         self.classes = Select(
             choices=self._class_choices,
             label="Measure as particles",
@@ -121,6 +122,7 @@ class QuantifyWidget(Form):
             "quantify",
             [
                 self.phase_layer,
+                self.save,
                 self.classes,
                 self.image,
                 self.region,
@@ -133,6 +135,7 @@ class QuantifyWidget(Form):
             "Quantify",
         )
         self.classes.native.setMaximumHeight(90)
+        self.save.changed.connect(self._ask_and_save)
         self.phase_layer.changed.connect(self._labels_chosen)
         for choice in (self.phase_layer, self.image):
             choice.changed.connect(self._keep_own_results)
@@ -141,18 +144,11 @@ class QuantifyWidget(Form):
     def compute(self) -> None:
         """Measure the chosen layer."""
         # Whatever comes of this run, the last one's results must not pass for it.
-        self.results.clear()
-        labels: Labels = chosen(self.phase_layer, "a Labels layer of phases, or run Segment")
-        remove_untouched(self.viewer, f"{labels.name} particles")
-        calibration = self._calibration(labels)
-        indices, classes = labels_as_indices(labels)
-        source = LabelImage(
-            indices.reshape(-1, *indices.shape[-2:]) if indices.ndim > 3 else indices,
-            classes,
-            calibration,
-            self._field(labels),
-            dict(labels.metadata.get("provenance", {})),
-        )
+        self.results.mark_earlier()
+        labels = self._chosen_labels()
+        self._calibrate(labels)
+        source = label_image(labels)
+        source = replace(source, measured=self._field(labels, source.measured))
         parameters = read(QuantifyParameters, self.parameters, classes=self._chosen_classes())
         pixels, rgb = snapshot(self.image.value) if self.image.value is not None else (None, False)
         self.controls.start(
@@ -160,6 +156,30 @@ class QuantifyWidget(Form):
             f"Quantify {labels.name}",
             partial(self._show, labels, self.image.value),
         )
+
+    def save_labels(self, path: Path) -> None:
+        """Write the chosen layer as phase labels, which the command line and other forms read."""
+        labels, whole = label_image(self._chosen_labels()), as_tiff(path)
+        self.controls.start(
+            one_step(partial(write_labels, whole, labels), whole.name),
+            f"write {whole.name}",
+            lambda _: self.controls.say(f"wrote {whole.name}"),
+        )
+
+    def _ask_and_save(self) -> None:
+        try:
+            proposed = str(proposed_path(self._chosen_labels()))
+            path, _ = QFileDialog.getSaveFileName(
+                self.native, "Save labels", proposed, "Phase labels (*.tif *.tiff)"
+            )
+            if path:
+                self.save_labels(Path(path))
+        except InputError as error:
+            self.refuse(error)
+
+    def _chosen_labels(self) -> Labels:
+        labels: Labels = chosen(self.phase_layer, "a Labels layer of phases, or run Segment")
+        return labels
 
     def _show(self, labels: Labels, image: Image | None, measured: Measured) -> None:
         name = f"{labels.name} particles"
@@ -169,7 +189,7 @@ class QuantifyWidget(Form):
             name=name,
             features=features_of(particles),
             metadata={
-                _PARTICLES: labels.name,
+                PARTICLES_OF: labels.name,
                 "statistics": measured.result.statistics,
                 "calibration": measured.labels.calibration
                 and measured.labels.calibration.to_dict(),
@@ -177,6 +197,7 @@ class QuantifyWidget(Form):
             **plane_placement(labels, labels.ndim),
         )
         mark_computed(layer)
+        remove_untouched(self.viewer, name)
         self.viewer.add_layer(layer)
         layer.events.selected_label.connect(partial(_centre, self.viewer, layer, particles))
         self.results.present(measured, labels, image)
@@ -188,28 +209,26 @@ class QuantifyWidget(Form):
         if not self.results.are_of(self.phase_layer.value, self.image.value):
             self.results.clear()
 
-    def _calibration(self, labels: Labels) -> Calibration:
-        known = layer_calibration(labels)
-        if known is None and self.image.value is not None:
-            known = layer_calibration(self.image.value)
-            if known is not None:
-                calibrate_layer(labels, known)
+    def _calibrate(self, labels: Labels) -> None:
+        """Give labels in pixels the pixel size of the chosen image; refuse where none is known."""
+        if layer_calibration(labels) is not None:
+            return
+        image = self.image.value
+        known = layer_calibration(image) if image is not None else None
         if known is None:
             raise InputError(
                 f"{labels.name}: no pixel size is known, so there is nothing to give in µm; "
                 "open Calibrate and set the pixel size of the image"
             )
-        return known
+        calibrate_layer(labels, known)
 
-    def _field(self, labels: Labels) -> Field:
+    def _field(self, labels: Labels, segmented: Field) -> Field:
         """What was segmented, unless region or data bar are marked now."""
-        shape = labels.data.shape[-2], labels.data.shape[-1]
-        segmented = Field.from_dict(shape, labels.metadata.get("field") or {})
         image = self.image.value
         bar = find_or_add_data_bar(self.viewer, image) if self._looks_for_bar(image) else None
         marked = field_of(labels, self.region.value, bar)
         return Field(
-            shape,
+            segmented.shape,
             marked.data_bar or (segmented.data_bar if self.data_bar.value else None),
             marked.region or segmented.region,
         )
@@ -232,7 +251,12 @@ class QuantifyWidget(Form):
 
 _REGION = "a Shapes layer: only what its rectangles, ellipses and polygons enclose is measured"
 _DATA_BAR = "the microscope's text bar; found by itself and shown as a rectangle you may move"
+_SAVE = (
+    "writes the phases as you corrected them, with their names, field and pixel size, for the "
+    "command line and to open again"
+)
 _EDGES = {"all": "count all particles", "exclude-border": "leave out those at the border"}
+_EARLIER = "An earlier result, not of the last run; quantify again to have one that counts."
 
 
 class _Results(Container[Widget]):
@@ -295,11 +319,19 @@ class _Results(Container[Widget]):
         self._measured, self._of = None, (None, None)
         self.visible = False
 
+    def mark_earlier(self) -> None:
+        """Show that the result is an earlier one, of which nothing can be written any more."""
+        if self._measured is not None:
+            self.summary.value = f"{_EARLIER}\n{self._described(self._measured)}"
+        self._measured = None
+        self.enabled = False
+
     def present(self, measured: Measured, labels: Labels, image: Image | None) -> None:
         """Show the result of a Labels layer, with the grey values of an image."""
         self._measured, self._of = measured, (labels, image)
         fill(self.phases, phase_table(measured.result.phases), "phase")
-        self.summary.value = f"{measured.name}: {summary_text(measured.result)}"
+        self.summary.value = self._described(measured)
+        self.enabled = True
         n = len(measured.result.particles)
         for widget in (self.page, self.particles):
             widget.visible = n > MOST_FEATURE_ROWS
@@ -307,6 +339,9 @@ class _Results(Container[Widget]):
         self.page.value = 1
         self._turn_page()
         self.visible = True
+
+    def _described(self, measured: Measured) -> str:
+        return f"{measured.name}: {summary_text(measured.result)}"
 
     def write_csv(self, path: Path) -> None:
         """Write the particles to `path` and the phases beside it."""

@@ -12,6 +12,9 @@ from napari.layers import Image, Labels, Layer
 
 from ..regions import Field
 
+PARTICLES_OF = "particles_of"
+"""Key of the metadata of a layer of single particles: the name of the layer they are from."""
+
 _DIGEST = "computed_digest"
 _ORIGIN = "computed_from"
 
