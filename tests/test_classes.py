@@ -7,9 +7,11 @@ from hypothesis.extra.numpy import arrays
 from napari_metallography.classes import (
     PALETTE,
     UNLABELLED,
+    class_count,
     indices_to_layer,
     layer_to_indices,
     named_classes,
+    numbered_classes,
     require_same_classes,
 )
 from napari_metallography.errors import InputError
@@ -70,3 +72,15 @@ def test_the_colours_begin_again_when_they_run_out() -> None:
     assert classes[-1].colour == classes[0].colour == PALETTE[0]
     assert len({phase.colour for phase in classes}) == len(PALETTE)
     assert classes[1].rgb == (0xE6, 0x9F, 0x00)
+
+
+def test_classes_are_counted_from_the_labels_and_two_at_least() -> None:
+    assert class_count([]) == 2
+    assert class_count([np.zeros((2, 2), np.uint8)]) == 2
+    assert class_count([np.full((2, 2), UNLABELLED, np.uint8)]) == 2
+    assert class_count([np.zeros((2, 2), np.uint8), np.array([[3, UNLABELLED]], np.uint8)]) == 4
+
+
+def test_classes_without_names_are_the_matrix_and_numbers_by_index() -> None:
+    assert numbered_classes(3) == named_classes(["matrix", "class 1", "class 2"])
+    assert numbered_classes(1) == named_classes(["matrix"])

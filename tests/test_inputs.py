@@ -81,6 +81,27 @@ def test_labels_of_other_names_are_found_where_none_has_the_ending(tmp_path) -> 
     assert label_files([a, tmp_path]) == [a, labels]
 
 
+@pytest.mark.parametrize("named", ["a2_labels.tif", "a2_labels.png", "a1_labels.png"])
+def test_labels_with_and_without_the_ending_are_not_mixed(tmp_path, named) -> None:
+    for name in ("a1.png", "a3.png", named):
+        Image.fromarray(np.eye(20, dtype=np.uint8)).save(tmp_path / name)
+    with pytest.raises(InputError, match=rf"holds {named}, and a1\.png which looks like labels"):
+        label_files([tmp_path])
+
+
+def test_images_beside_labels_are_left_out_whatever_their_ending(tmp_path) -> None:
+    for name in ("a.tif", "b.tif", "uncertainty.tif"):
+        tifffile.imwrite(tmp_path / name, _STEPS)
+    for name in ("a_labels.tif", "c_labels.png"):
+        Image.fromarray(np.eye(20, dtype=np.uint8)).save(tmp_path / name)
+    assert label_files([tmp_path]) == [tmp_path / "a_labels.tif", tmp_path / "c_labels.png"]
+
+
+def test_two_labels_of_one_image_are_refused(tmp_path) -> None:
+    with pytest.raises(InputError, match=r"a\.png and .*a_labels\.tif are both labels of 'a'"):
+        label_files([tmp_path / "a.png", tmp_path / "a_labels.tif"])
+
+
 def test_a_folder_that_cannot_be_listed_is_refused(tmp_path, monkeypatch) -> None:
     def refuse(self: Path) -> None:
         raise PermissionError(13, "Permission denied", str(self))
@@ -97,7 +118,7 @@ def test_one_stem_twice_matters_only_where_results_are_written(tmp_path) -> None
         require_distinct_stems(files)
     with pytest.raises(InputError, match="same result"):
         require_distinct_stems([files[0], files[0]])
-    with pytest.raises(InputError, match="same result"):
+    with pytest.raises(InputError, match=r"a\.png and .*a\.tif are both labels of 'a'"):
         label_files([tmp_path])
     require_distinct_stems([tmp_path / "a.tif", tmp_path / "b.tif"])
 

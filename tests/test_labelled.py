@@ -14,7 +14,6 @@ from napari_metallography.io.labels import LabelImage, write_labels
 from napari_metallography.labelled import (
     LabelledImage,
     check_labels,
-    class_count,
     classes_or_default,
     digest,
     read_labelled_folder,
@@ -108,6 +107,49 @@ def test_listed_stems_alone_are_read_in_their_order(images, labels) -> None:
     assert [image.name for image in _read(images, labels, stems=["b"])] == ["b"]
 
 
+def test_what_has_no_partner_is_counted_unless_a_list_says_what_is_wanted(images, labels) -> None:
+    for stem in ("y", "x"):
+        Image.fromarray(_truth(0)).save(labels / f"{stem}.png")
+    told: list[str] = []
+    _read(images, labels, notice=told.append)
+    assert told == [
+        "1 images without labels are left out, such as c",
+        "2 labels without an image are left out, such as x",
+    ]
+    told.clear()
+    _read(images, labels, notice=told.append, stems=["a"])
+    assert told == []
+
+
+def test_a_stem_that_is_listed_twice_is_refused(images, labels) -> None:
+    with pytest.raises(InputError, match="'b' is listed twice"):
+        _read(images, labels, stems=["b", "a", "b"])
+
+
+def test_two_labels_of_one_image_are_refused(images, labels) -> None:
+    for name in ("a.png", "a_labels.png"):
+        Image.fromarray(np.eye(60, 80, dtype=np.uint8)).save(labels / name)
+    with pytest.raises(
+        InputError, match=r"holds a_labels\.png, and a\.png which looks like labels"
+    ):
+        _read(images, labels)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_the_data_bar_does_not_change_the_pixels_above_it(tmp_path, dtype) -> None:
+    alone = np.random.default_rng(3).integers(40, 200, (260, 400)).astype(dtype)
+    bar = np.zeros((40, 400), np.uint8)
+    cv2.putText(bar, "20 um  15.0 kV  x500", (8, 26), 0, 0.6, 255, 1)
+    for folder in ("images", "labels"):
+        (tmp_path / folder).mkdir()
+    for stem, grey in (("a", alone), ("b", np.concatenate([alone, bar.astype(dtype)]))):
+        tifffile.imwrite(tmp_path / f"images/{stem}.tif", grey)
+        tifffile.imwrite(tmp_path / f"labels/{stem}.tif", np.eye(*grey.shape, dtype=np.uint8))
+    plain, barred = _read(tmp_path / "images", tmp_path / "labels")
+    assert barred.field.data_bar == Box(260, 0, 300, 400)
+    assert (barred.pixels[:260] == plain.pixels).all()
+
+
 @pytest.mark.parametrize("stem", ["c", "d"])
 def test_a_listed_image_without_its_pair_is_refused(images, labels, stem: str) -> None:
     with pytest.raises(InputError, match=f"'{stem}' has no image in .* or no labels in"):
@@ -199,7 +241,6 @@ def test_real_labels_without_names(shared_data: Path) -> None:
     assert [image.specimen for image in read][1] == "37"
     assert read[1].pixel_size_um == pytest.approx(0.19417, rel=1e-4)
     check_labels(read, 4)
-    assert class_count(read) <= 4
     for image, stem in zip(read, stems, strict=True):
         truth = np.asarray(Image.open(folder / "labels" / f"{stem}.png"))
         assert (image.labels == truth)[image.labels != UNLABELLED].all()
@@ -238,15 +279,9 @@ def test_the_digest_knows_shape_content_and_order() -> None:
     assert digest([one]) != digest([brighter])
 
 
-def test_classes_are_counted_from_the_labels_and_two_at_least() -> None:
-    assert class_count([_image(np.zeros((2, 2)))]) == 2
-    assert class_count([_image(np.full((2, 2), UNLABELLED))]) == 2
-    assert class_count([_image(np.zeros((2, 2))), _image(np.array([[3, UNLABELLED]]))]) == 4
-
-
 def test_the_users_names_come_before_the_files_and_numbers_last() -> None:
     images = [_image(np.array([[0, 2]]))]
     assert classes_or_default(["a", "b", "c"], STEEL, images) == named_classes(["a", "b", "c"])
     assert classes_or_default([], STEEL, images) == STEEL
     numbered = classes_or_default([], (), images)
-    assert [phase.name for phase in numbered] == ["class 0", "class 1", "class 2"]
+    assert [phase.name for phase in numbered] == ["matrix", "class 1", "class 2"]

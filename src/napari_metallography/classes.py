@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,9 @@ from .errors import InputError
 
 UNLABELLED = 255
 """Class index of an unlabelled pixel in files, tensors and tables."""
+
+MOST_FOREIGN_CLASSES = 32
+"""More different values than these in labels that name no classes are particles or grey values."""
 
 PALETTE = ("#808080", "#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7")
 """Okabe and Ito's colours, told apart by colour-blind readers; the first class is the matrix."""
@@ -38,6 +41,16 @@ def named_classes(names: Sequence[str]) -> tuple[PhaseClass, ...]:
         PhaseClass(name=name, colour=PALETTE[index % len(PALETTE)])
         for index, name in enumerate(names)
     )
+
+
+def numbered_classes(count: int) -> tuple[PhaseClass, ...]:
+    """Classes of labels that name none, by index: "matrix", "class 1", "class 2", …"""
+    return named_classes(["matrix", *(f"class {index}" for index in range(1, count))])
+
+
+def class_count(labels: Iterable[NDArray[np.integer]]) -> int:
+    """One more than the largest class index in arrays of indices, and at least two."""
+    return max((int(i[i != UNLABELLED].max(initial=1)) for i in labels), default=1) + 1
 
 
 def require_same_classes(

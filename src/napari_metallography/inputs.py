@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,10 +12,12 @@ from .databar import find_data_bar
 from .errors import InputError
 from .io.images import IMAGE_SUFFIXES, Micrograph, is_image_file, read_micrograph
 from .io.index import ImageIndex, find_index
-from .io.labels import LabelImage, looks_like_labels, looks_like_mask
+from .io.labels import LabelImage, is_label_image, looks_like_labels, looks_like_mask
 from .regions import Box, Field
 
 _LABELS_ENDING = "_labels"
+_STATED = "stated by the user"
+_SAME_SIZE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class PixelSizes:
         """The stated size, or else what is known already."""
         if self.stated_um is None:
             return calibration
-        return Calibration.square(self.stated_um, "stated by the user")
+        return Calibration.square(self.stated_um, _STATED)
 
     def of_labels(self, path: Path, labels: LabelImage) -> Calibration | None:
         """Calibration of a label file: stated, else from the index, else from the file."""
@@ -44,6 +47,20 @@ class PixelSizes:
         entry = index.lookup(image_of_labels(path)) if index else None
         known = entry.calibration if entry else None
         return self.override(known or labels.calibration)
+
+
+def is_stated(calibration: Calibration | None) -> bool:
+    """Whether the user stated the pixel size, whatever files say."""
+    return calibration is not None and calibration.source == _STATED
+
+
+def same_pixel_size(one: Calibration | None, other: Calibration | None) -> bool:
+    """Whether two pixel sizes agree to a thousandth; an unknown one agrees with any."""
+    if one is None or other is None:
+        return True
+    return math.isclose(one.x_um, other.x_um, rel_tol=_SAME_SIZE) and math.isclose(
+        one.y_um, other.y_um, rel_tol=_SAME_SIZE
+    )
 
 
 def image_files(paths: Iterable[Path]) -> list[Path]:
@@ -122,32 +139,86 @@ def measured_field(
         When the box reaches beyond the image.
     """
     if region is not None:
-        _require_inside(region, micrograph)
+        _require_inside(region, micrograph.shape, micrograph.source)
     bar = None if keep_data_bar else find_data_bar(micrograph.planes[0])
     return Field(micrograph.shape, bar, (region.corners,) if region else ())
 
 
-def label_files(paths: Iterable[Path]) -> list[Path]:
-    """Label files as given, and those in folders: `*_labels.tif` where there are any.
+def field_of_labels(
+    path: Path,
+    labels: LabelImage,
+    micrograph: Micrograph | None,
+    *,
+    keep_data_bar: bool = False,
+    region: Box | None = None,
+) -> Field:
+    """The field that a label file states, else that of its image; a box takes a region's place.
 
     Raises
     ------
     InputError
-        When a folder holds no image or cannot be listed, or two files have one stem.
+        When the box reaches beyond the labels.
     """
-    files: list[Path] = []
-    for path in paths:
-        inside = sorted(path.glob(f"*{_LABELS_ENDING}.tif")) if path.is_dir() else []
-        files.extend(inside or image_files([path]))
-    require_distinct_stems(files)
+    stated = labels.measured
+    if micrograph is not None and not is_label_image(path):
+        return measured_field(micrograph, keep_data_bar=keep_data_bar, region=region)
+    if region is not None:
+        _require_inside(region, stated.shape, path)
+    bar = None if keep_data_bar else stated.data_bar
+    return Field(stated.shape, bar, (region.corners,) if region else stated.region)
+
+
+def label_files(paths: Iterable[Path]) -> list[Path]:
+    """Label files as given, and those in folders: `*_labels.*` where there are any.
+
+    Raises
+    ------
+    InputError
+        When a folder holds no image, cannot be listed, or holds `*_labels.*` beside labels without
+        that ending; when two files are labels of one image.
+    """
+    files = [file for path in paths for file in (_labels_in(path) if path.is_dir() else [path])]
+    first: dict[str, Path] = {}
+    for file in files:
+        stem = image_of_labels(file).stem
+        if stem in first:
+            raise InputError(f"{first[stem]} and {file} are both labels of '{stem}'; keep one")
+        first[stem] = file
     return files
 
 
-def _require_inside(region: Box, micrograph: Micrograph) -> None:
-    rows, columns = micrograph.shape
+def _labels_in(folder: Path) -> list[Path]:
+    inside = _images_in(folder)
+    named = [path for path in inside if _is_named_labels(path)]
+    others = [path for path in inside if path not in named] if named else []
+    stray = next((path for path in others if _looks_labelled(path)), None)
+    if stray is not None:
+        raise InputError(
+            f"{folder}: holds {named[0].name}, and {stray.name} which looks like labels too; let "
+            f"all label files end in {_LABELS_ENDING}, or none"
+        )
+    return named or inside
+
+
+def _is_named_labels(path: Path) -> bool:
+    return path.stem.endswith(_LABELS_ENDING)
+
+
+def _looks_labelled(path: Path) -> bool:
+    if is_label_image(path):
+        return True
+    try:
+        plane = read_micrograph(path).planes[0]
+    except InputError:
+        return False
+    return plane.ndim == 2 and looks_like_labels(plane)
+
+
+def _require_inside(region: Box, shape: tuple[int, int], source: Path) -> None:
+    rows, columns = shape
     if region.top < 0 or region.left < 0 or region.bottom > rows or region.right > columns:
         raise InputError(
-            f"{micrograph.source}: the region {','.join(map(str, region.to_list()))} reaches "
+            f"{source}: the region {','.join(map(str, region.to_list()))} reaches "
             f"beyond the image of {rows} rows and {columns} columns"
         )
 
@@ -155,16 +226,20 @@ def _require_inside(region: Box, micrograph: Micrograph) -> None:
 def _files_in(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
+    inside = _images_in(path)
+    # A folder may hold both: then its labels are no images.
+    return [p for p in inside if not _is_named_labels(p)] or inside
+
+
+def _images_in(folder: Path) -> list[Path]:
     try:
-        entries = sorted(path.iterdir())
+        entries = sorted(folder.iterdir())
         inside = [p for p in entries if is_image_file(p)]
         folders = [p for p in entries if p.is_dir()]
     except OSError as error:
-        raise InputError(f"{path}: cannot be listed ({error.strerror or error})") from error
-    # A folder may hold both: then its labels are no images.
-    inside = [p for p in inside if not p.stem.endswith(_LABELS_ENDING)] or inside
+        raise InputError(f"{folder}: cannot be listed ({error.strerror or error})") from error
     if not inside:
-        raise InputError(f"{path}: holds no image{_instead(folders)}")
+        raise InputError(f"{folder}: holds no image{_instead(folders)}")
     return inside
 
 

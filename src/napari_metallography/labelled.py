@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .classes import UNLABELLED, PhaseClass, named_classes, require_same_classes
+from .classes import (
+    UNLABELLED,
+    PhaseClass,
+    class_count,
+    named_classes,
+    numbered_classes,
+    require_same_classes,
+)
 from .errors import InputError
 from .inputs import (
     PixelSizes,
@@ -96,6 +104,7 @@ def read_labelled_folder(
     ignore: int | None = None,
     sizes: PixelSizes,
     stems: Sequence[str] | None = None,
+    notice: Callable[[str], None] = lambda _: None,
 ) -> tuple[list[LabelledImage], tuple[PhaseClass, ...]]:
     """Read every image that has labels of the same stem (`<stem>_labels` also serves).
 
@@ -105,6 +114,8 @@ def read_labelled_folder(
         Label value that means unlabelled, beside 255.
     stems
         Only these images; all when None.
+    notice
+        Told how many images and labels are left out for want of a partner.
 
     Returns
     -------
@@ -116,8 +127,8 @@ def read_labelled_folder(
     Raises
     ------
     InputError
-        When a folder or a pair is missing, a file cannot be used, or two label files name
-        different classes.
+        When a folder or a pair is missing, a stem is listed twice, an image has two label files,
+        a file cannot be used, or two label files name different classes.
     """
     for folder in (images, labels):
         if not folder.is_dir():
@@ -126,7 +137,12 @@ def read_labelled_folder(
     image_list = image_files([images])
     require_distinct_stems(image_list)
     image_paths = {path.stem: path for path in image_list}
-    wanted = list(stems) if stems is not None else sorted(set(image_paths) & set(label_paths))
+    if stems is None:
+        wanted = sorted(set(image_paths) & set(label_paths))
+        _tell_left_out(image_paths.keys() - label_paths, label_paths.keys() - image_paths, notice)
+    else:
+        wanted = list(stems)
+        _require_listed_once(wanted)
     if not wanted:
         raise InputError(f"no image in {images} has labels of the same name in {labels}")
     for stem in wanted:
@@ -138,19 +154,26 @@ def read_labelled_folder(
     )
 
 
-def class_count(images: Sequence[LabelledImage]) -> int:
-    """One more than the largest class index in the labels, and at least two."""
-    largest = [int(i.labels[i.labels != UNLABELLED].max(initial=0)) for i in images]
-    return max(1, *largest) + 1
-
-
 def classes_or_default(
     names: Sequence[str], found: Sequence[PhaseClass], images: Sequence[LabelledImage]
 ) -> tuple[PhaseClass, ...]:
     """Classes as named by the user, else by the label files, else numbered."""
     if names:
         return named_classes(names)
-    return tuple(found) or named_classes([f"class {i}" for i in range(class_count(images))])
+    return tuple(found) or numbered_classes(class_count(image.labels for image in images))
+
+
+def _tell_left_out(images: Set[str], labels: Set[str], notice: Callable[[str], None]) -> None:
+    if images:
+        notice(f"{len(images)} images without labels are left out, such as {min(images)}")
+    if labels:
+        notice(f"{len(labels)} labels without an image are left out, such as {min(labels)}")
+
+
+def _require_listed_once(stems: Sequence[str]) -> None:
+    twice = [stem for stem, times in Counter(stems).items() if times > 1]
+    if twice:
+        raise InputError(f"'{twice[0]}' is listed twice; list each image once")
 
 
 def _common_classes(files: Sequence[tuple[str, LabelImage]]) -> tuple[PhaseClass, ...]:
@@ -172,12 +195,12 @@ def _read_pair(
     image: Path, labels: Path, ignore: int | None, sizes: PixelSizes
 ) -> tuple[LabelledImage, LabelImage]:
     micrograph = read_image(image, sizes)
-    plane = as_plane(micrograph.pixels, str(image))
+    measured = measured_field(micrograph)
+    plane = as_plane(micrograph.pixels, str(image), measured)
     read = read_labels(labels)
     if read.indices.shape != plane.shape:
         raise InputError(f"{labels}: {read.indices.shape} pixels, but its image has {plane.shape}")
     pixels = plane.rgb8(slice(None), slice(None))
-    measured = measured_field(micrograph)
     calibration = micrograph.calibration
     return (
         LabelledImage(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import InputError
+from .regions import Box, Field
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 """Weights of red, green and blue in a grey value (ITU-R BT.601)."""
@@ -37,13 +39,18 @@ def plane_shape(array: ArrayLike, *, rgb: bool = False) -> tuple[int, int]:
     return array.shape[last - 2], array.shape[last - 1]
 
 
+def leading_shape(array: ArrayLike, *, rgb: bool = False) -> tuple[int, ...]:
+    """Lengths of the axes before rows, columns and colours; () for a single plane."""
+    return array.shape[: len(array.shape) - (3 if rgb else 2)]
+
+
 @dataclass(frozen=True)
 class Plane:
     """One micrograph of shape (Y, X) or (Y, X, 3 or 4).
 
-    8-bit grey values are taken as they are. Other types are mapped linearly to 0–255 from the
-    0.1 % and 99.9 % quantile of the whole plane, so that a window's values do not depend on what
-    else is computed.
+    8-bit grey values are taken as they are. Other types are mapped linearly from `low` to `high`
+    to 0–255. These are the 0.1 % and 99.9 % quantile of all that is not data bar, so that a
+    window's values depend neither on what else is computed nor on what is written on the image.
     """
 
     array: ArrayLike
@@ -53,7 +60,7 @@ class Plane:
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns."""
-        return plane_shape(self.array, rgb=len(self.array.shape) == 3)
+        return plane_shape(self.array, rgb=_is_rgb(self.array))
 
     def rgb8(self, rows: slice, columns: slice) -> NDArray[np.uint8]:
         """A window of shape (rows, columns, 3), 8-bit."""
@@ -78,8 +85,13 @@ class Plane:
         return mapped
 
 
-def as_plane(array: ArrayLike, name: str = "image") -> Plane:
+def as_plane(array: ArrayLike, name: str = "image", measured: Field | None = None) -> Plane:
     """Check an image and wrap it.
+
+    Parameters
+    ----------
+    measured
+        Says where the data bar is, whose values do not count; None where there is none.
 
     Raises
     ------
@@ -90,7 +102,8 @@ def as_plane(array: ArrayLike, name: str = "image") -> Plane:
         raise InputError(f"{name}: one plane is needed, not an array of shape {array.shape}")
     if 0 in array.shape:
         raise InputError(f"{name}: the image is empty")
-    sample = _sample(array)
+    frame = measured.frame() if measured else Box(0, 0, *plane_shape(array, rgb=_is_rgb(array)))
+    sample = _sample(array, frame)
     if sample.dtype.kind not in "uifb":
         raise InputError(f"{name}: pixels of type {sample.dtype} are not grey values")
     # Looked at whole: one NaN must not slip through between the samples.
@@ -104,11 +117,32 @@ def as_plane(array: ArrayLike, name: str = "image") -> Plane:
     return Plane(array, low, high)
 
 
-def _sample(array: ArrayLike) -> NDArray[Any]:
-    step = max(1, max(array.shape[:2]) // _SAMPLES_A_SIDE)
-    sample = _colours(array[::step, ::step])
+def planes_of(
+    array: ArrayLike, *, rgb: bool, name: str, measured: Field | None = None
+) -> Iterator[Plane]:
+    """Planes of an image (Y, X), stack (N, Y, X), or either with colours as the last axis.
+
+    Each is read and checked when its turn comes; errors and `measured` as for `as_plane`.
+    """
+    leading = leading_shape(array, rgb=rgb)
+    if 0 in leading:
+        raise InputError(f"{name}: the image is empty")
+    for index in np.ndindex(leading):
+        called = f"{name}, plane {', '.join(map(str, index))}" if index else name
+        yield as_plane(array[index] if index else array, called, measured)
+
+
+def _is_rgb(array: ArrayLike) -> bool:
+    """Whether an image, not a stack, has colours."""
+    return len(array.shape) == 3
+
+
+def _sample(array: ArrayLike, frame: Box) -> NDArray[Any]:
+    step = max(1, max(frame.shape) // _SAMPLES_A_SIDE)
+    rows, columns = frame.slices
+    sample = _colours(array[rows.start : rows.stop : step, columns.start : columns.stop : step])
     if step > 1 and _is_constant(sample):
-        return _colours(array)
+        return _colours(array[rows, columns])
     return sample
 
 

@@ -66,12 +66,10 @@ def test_one_field_gives_no_interval_however_many_particles():
     assert carbide["mean_radius_um"]["reason"]
 
 
-def test_a_phase_counts_the_images_that_have_it():
-    other = result_of([4], names=("matrix", "network"))
-    phases = combine([("a", result_of([4, 6])), ("b", other)]).statistics["phases"]
-    assert phases["carbide"]["area_fraction"]["n_fields"] == 2
-    assert phases["network"]["area_fraction"]["n_fields"] == 1
-    assert phases["matrix"]["area_fraction"]["n_fields"] == 3
+@pytest.mark.parametrize("names", [("matrix", "network"), ("carbide", "matrix")])
+def test_images_of_other_classes_are_refused(names):
+    with pytest.raises(InputError, match="the classes differ: a: matrix, carbide; b: "):
+        combine([("a", result_of([4, 6])), ("b", result_of([4], names=names))])
 
 
 def test_combining_leaves_the_single_results_alone():

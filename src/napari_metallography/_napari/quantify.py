@@ -32,15 +32,14 @@ from ..errors import InputError
 from ..events import Events
 from ..io.labels import LabelImage, write_labels
 from ..io.tables import write_csv, write_xlsx
-from ..pipeline import MeasuredImage, overlay_picture, provenance_table
-from ..plane import ArrayLike
+from ..plane import ArrayLike, leading_shape, planes_of
+from ..quantification.files import MeasuredImage, overlay_picture, provenance_table
 from ..quantification.measure import Quantification, quantify
 from ..quantification.parameters import QuantifyParameters
 from ..quantification.report import ReportField, ReportHead, write_report
 from ..quantification.statistics import ONE_FIELD
 from ..quantification.study import combine
 from ..regions import Field
-from ..segmentation.segment import planes_of
 from .form import (
     Form,
     align_labels,
@@ -524,10 +523,9 @@ def _size(shape: tuple[int, ...]) -> int:
 def _picture(measured: Measured) -> NDArray[np.uint8] | None:
     if measured.pixels is None:
         return None
-    leading = len(measured.pixels.shape) - (3 if measured.rgb else 2)
-    first = np.asarray(measured.pixels[(0,) * leading])
-    labels = measured.labels
-    return overlay_picture(first, labels.planes[0], labels.classes, labels.calibration)
+    leading = leading_shape(measured.pixels, rgb=measured.rgb)
+    first = np.asarray(measured.pixels[(0,) * len(leading)])
+    return overlay_picture(first, measured.labels)
 
 
 def _centre(

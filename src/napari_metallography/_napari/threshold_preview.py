@@ -52,7 +52,7 @@ def prepare(
     """Prepare a plane (Y, X) or (Y, X, 3 or 4); errors as for `thresholding.threshold`."""
     measured.require_pixels()
     inside = measured.mask()
-    grey = prepared(as_plane(array, name), inside, parameters)
+    grey = prepared(as_plane(array, name, measured), inside, parameters)
     values = grey[inside]
     return PreparedPlane(grey, inside, float(values.min()), float(values.max()), otsu(grey, inside))
 

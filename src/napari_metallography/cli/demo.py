@@ -9,7 +9,7 @@ from . import terminal
 from .options import Device, DeviceName, Output
 
 if TYPE_CHECKING:
-    from ..pipeline import MeasuredImage
+    from ..quantification.files import MeasuredImage
 
 
 def demo(
@@ -19,9 +19,10 @@ def demo(
     """Segment and measure the steel samples: labels, tables, overlays, report.html."""
     from ..inputs import PixelSizes
     from ..io.overlays import write_png
-    from ..pipeline import quantify_file, segment_file, write_study
+    from ..quantification.files import quantify_file, write_study
     from ..quantification.parameters import QuantifyParameters
     from ..samples import CARBIDES, sample_path
+    from ..segmentation.files import segment_file
     from ..segmentation.model import load_model
     from ..segmentation.segment import SegmentParameters
 
@@ -31,7 +32,7 @@ def demo(
 
     def work(image: Path) -> MeasuredImage:
         terminal.follow(
-            segment_file(image, output, parameters, sizes=sizes, model=model),
+            segment_file(image, output, parameters, sizes=sizes, model=model, overwrite=True),
             f"segmenting {image.name}",
         )
         measured = terminal.follow(

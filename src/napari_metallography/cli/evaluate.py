@@ -61,7 +61,12 @@ def evaluate_segmentation(
 
     loaded = load_model(model)
     pairs, named = read_labelled_folder(
-        images, labels, ignore=ignore, sizes=pixel_sizes(pixel_size, index), stems=stems(split)
+        images,
+        labels,
+        ignore=ignore,
+        sizes=pixel_sizes(pixel_size, index),
+        stems=stems(split),
+        notice=terminal.notice,
     )
     require_same_classes(
         [phase.name for phase in named],

@@ -16,6 +16,7 @@ from .options import (
     Index,
     Output,
     PixelSize,
+    box,
     each,
     fail_if,
     pixel_sizes,
@@ -24,7 +25,7 @@ from .options import (
 
 if TYPE_CHECKING:
     from ..classes import PhaseClass
-    from ..pipeline import MeasuredImage
+    from ..quantification.files import MeasuredImage
 
 
 class EdgeRule(StrEnum):
@@ -44,7 +45,15 @@ def quantify(
     edge_rule: Annotated[EdgeRule, typer.Option(help="Particles cut by the edge.")] = EdgeRule.all,
     smallest_area: Annotated[int, typer.Option(help="Smallest particle in pixels.")] = 1,
     images: Annotated[
-        Path | None, typer.Option(help="Folder of the images, for grey values and overlays.")
+        Path | None,
+        typer.Option(
+            help="Folder of the images: for grey values, overlays, and the data bar where the "
+            "labels state no field."
+        ),
+    ] = None,
+    keep_data_bar: Annotated[bool, typer.Option(help="Measure the data bar too.")] = False,
+    region: Annotated[
+        str | None, typer.Option(help="Only this box: TOP,LEFT,BOTTOM,RIGHT in pixels.")
     ] = None,
     specimen: Annotated[str, typer.Option(help="Specimen, for the report.")] = "",
     operator: Annotated[str, typer.Option(help="Who measured, for the report.")] = "",
@@ -57,7 +66,7 @@ def quantify(
 ) -> None:
     """Measure labels; write phases.csv, particles.csv, statistics.json, study.xlsx, report.html."""
     from ..inputs import label_files
-    from ..pipeline import quantify_file, write_study
+    from ..quantification.files import quantify_file, unnamed_classes, write_study
     from ..quantification.parameters import QuantifyParameters
     from ..quantification.report import ReportHead
 
@@ -68,6 +77,8 @@ def quantify(
     if images is not None and images.is_file() and len(files) > 1:
         raise InputError(f"--images {images}: one image for {len(files)} labels; name its folder")
     sizes = pixel_sizes(pixel_size, index)
+    only = box(region)
+    unnamed = unnamed_classes(files)
 
     def work(path: Path) -> MeasuredImage:
         return terminal.follow(
@@ -80,6 +91,9 @@ def quantify(
                 ),
                 sizes=sizes,
                 images=images,
+                unnamed=unnamed,
+                keep_data_bar=keep_data_bar,
+                region=only,
             ),
             path.name,
         )

@@ -72,6 +72,9 @@ def segment(
     region: Annotated[
         str | None, typer.Option(help="Only this box: TOP,LEFT,BOTTOM,RIGHT in pixels.")
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option(help="Replace labels of a former run, corrected or not.")
+    ] = False,
     pixel_size: PixelSize = None,
     index: Index = None,
     device: Device = DeviceName.auto,
@@ -81,12 +84,14 @@ def segment(
 
     from ..inputs import image_files, require_distinct_stems
     from ..io.tables import write_csv
-    from ..pipeline import phase_rows, segment_file
+    from ..segmentation.files import phase_rows, require_new_labels, segment_file
     from ..segmentation.model import load_model
     from ..segmentation.segment import SegmentParameters
 
     files = image_files(images)
     require_distinct_stems(files)
+    if not overwrite:
+        require_new_labels(output, files)
     only = box(region)
     sizes = pixel_sizes(pixel_size, index)
     parameters = validated(
@@ -120,6 +125,7 @@ def segment(
                 keep_data_bar=keep_data_bar,
                 region=only,
                 model=loaded,
+                overwrite=overwrite,
             ),
             path.name,
         )

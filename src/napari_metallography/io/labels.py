@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..calibration import Calibration
-from ..classes import UNLABELLED, PhaseClass
+from ..classes import MOST_FOREIGN_CLASSES, UNLABELLED, PhaseClass
 from ..errors import InputError
 from ..plane import plane_shape
 from ..regions import Field
@@ -24,7 +24,6 @@ from .files import read_bytes, replacing, require_file
 from .tiff import is_tiff, opened
 
 _KEY = "napari_metallography"
-_MOST_FOREIGN_CLASSES = 32
 _LARGEST_INDEX = 9
 _LEAST_ALIKE = 0.4
 _SAMPLES_A_SIDE = 512
@@ -184,7 +183,7 @@ def _foreign(path: Path, indices: NDArray[Any]) -> LabelImage:
     if indices.ndim not in (2, 3) or indices.dtype.kind not in "uib":
         raise InputError(f"{path}: labels are one whole number a pixel, this is an image")
     values = np.unique(indices).astype(np.int64)
-    if values[0] < 0 or values[-1] > UNLABELLED or len(values) > _MOST_FOREIGN_CLASSES:
+    if values[0] < 0 or values[-1] > UNLABELLED or len(values) > MOST_FOREIGN_CLASSES:
         raise InputError(
             f"{path}: {len(values)} different values from {values[0]} to {values[-1]} are "
             "an image's, not labels'; segment it first"

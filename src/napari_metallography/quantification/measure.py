@@ -172,8 +172,10 @@ class _Plan:
         self, number: int, indices: NDArray[np.integer], grey: NDArray[np.number] | None
     ) -> _PlaneResult:
         self._require_known(indices)
-        ids, owners = number_particles(indices, self.particle_classes, self.mask, self.parameters)
-        particles = measure_particles(ids, self.mask, self.calibration, grey)
+        # What goes on where nothing is labelled is cut there, as at the edge of the field.
+        known = self.mask & (indices != UNLABELLED)
+        ids, owners = number_particles(indices, self.particle_classes, known, self.parameters)
+        particles = measure_particles(ids, known, self.calibration, grey)
         particles.insert(1, "plane", number)
         particles.insert(2, "phase", self.names[owners])
         particles.insert(3, "class_index", owners)

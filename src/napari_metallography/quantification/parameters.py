@@ -22,9 +22,9 @@ class QuantifyParameters(BaseModel):
         Particles of fewer pixels are left out of the particles; a phase's area keeps them.
     edge_rule
         "all": every particle counts as it shows. "exclude-border": particles that touch the
-        border of the field are left out; large ones touch it more often, so mean sizes and
-        number densities come out too small. Areas and area fractions of phases do not depend
-        on it.
+        border of the field, or unlabelled pixels in it, are left out; large ones touch it more
+        often, so mean sizes and number densities come out too small. Areas and area fractions of
+        phases do not depend on it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

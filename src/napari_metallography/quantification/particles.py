@@ -85,8 +85,8 @@ def measure_particles(
     ids
         Shape (Y, X): particles numbered 1 to n without gaps, 0 elsewhere.
     field_mask
-        Shape (Y, X): True inside the field. A particle touches the border when one of its
-        pixels has a neighbour, diagonal ones included, outside the field or the image.
+        Shape (Y, X): True inside the field and labelled. A particle touches the border when one
+        of its pixels has a neighbour, diagonal ones included, that is not, or the image ends.
     intensity
         Shape (Y, X): grey values, for the column `mean_grey`.
 

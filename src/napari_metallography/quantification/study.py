@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from ..classes import require_same_classes
 from ..errors import InputError
 from .measure import Quantification
 from .statistics import number_of_fields, phase_statistics
@@ -44,7 +45,8 @@ def combine(results: Sequence[tuple[str, Quantification]]) -> Study:
     Raises
     ------
     InputError
-        When there is no image, two share a name, or they were measured by different rules.
+        When there is no image, two share a name, or they were measured by different rules or
+        have different classes: a phase that one does not know is not zero there.
     """
     _require_comparable(results)
     phases = _stacked([(name, result.phases) for name, result in results])
@@ -76,9 +78,17 @@ def _require_comparable(results: Sequence[tuple[str, Quantification]]) -> None:
     name, uses = Counter(name for name, _ in results).most_common(1)[0]
     if uses > 1:
         raise InputError(f"{uses} images are called {name}; give each its own name")
-    first = results[0][1].statistics
+    first_name, first_result = results[0]
+    first = first_result.statistics
     for name, result in results:
+        require_same_classes(
+            _names(first_result), _names(result), first_of=first_name, second_of=name
+        )
         if any(result.statistics[rule] != first[rule] for rule in _RULES):
             raise InputError(
                 f"{name}: measured by other rules than {results[0][0]}; measure all images alike"
             )
+
+
+def _names(result: Quantification) -> list[str]:
+    return [str(name) for name in result.phases["phase"].unique()]

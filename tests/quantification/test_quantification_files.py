@@ -1,4 +1,4 @@
-"""From files to files, by thresholds: no network is asked."""
+"""From images to a study, by thresholds: no network is asked."""
 
 from __future__ import annotations
 
@@ -14,24 +14,22 @@ import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_metallography import pipeline
 from napari_metallography.classes import UNLABELLED, named_classes
 from napari_metallography.errors import InputError
 from napari_metallography.events import Notice, drain
 from napari_metallography.inputs import PixelSizes
-from napari_metallography.io.labels import read_labels
-from napari_metallography.pipeline import (
-    phase_rows,
+from napari_metallography.io.labels import LabelImage, write_labels
+from napari_metallography.quantification.files import (
     provenance_table,
     quantify_file,
-    segment_file,
+    unnamed_classes,
     write_study,
 )
 from napari_metallography.quantification.parameters import QuantifyParameters
 from napari_metallography.quantification.report import ReportHead
-from napari_metallography.regions import Box
+from napari_metallography.regions import Box, Field
+from napari_metallography.segmentation.files import phase_rows, segment_file
 from napari_metallography.segmentation.segment import SegmentParameters
-from napari_metallography.segmentation.thresholding import ThresholdParameters
 
 THRESHOLD = SegmentParameters(method="threshold")
 PIXEL_UM = 0.25
@@ -72,9 +70,18 @@ def segmented(path: Path, folder: Path, size: float | None = PIXEL_UM, **options
     return drain(segment_file(path, folder, THRESHOLD, sizes=PixelSizes(size), **options))
 
 
-def measured(path: Path, *, size: float | None = None, images: Path | None = None, **parameters):
-    chosen = QuantifyParameters(**parameters)
-    return drain(quantify_file(path, lambda _: chosen, sizes=PixelSizes(size), images=images))
+def measured(
+    path: Path,
+    *,
+    size: float | None = None,
+    notices: list[str] | None = None,
+    **options: object,
+):
+    told: list[str] = [] if notices is None else notices
+    return drain(
+        quantify_file(path, lambda _: QuantifyParameters(), sizes=PixelSizes(size), **options),
+        lambda event: told.append(event.message) if isinstance(event, Notice) else None,
+    )
 
 
 def test_numbers_are_those_of_the_drawn_squares(steel: Path, tmp_path: Path) -> None:
@@ -110,17 +117,6 @@ def test_lengths_follow_the_pixel_size_and_fractions_do_not(tmp_path_factory, si
     assert scaled["area_um2"] == pytest.approx(size_um**2 * once["area_um2"])
 
 
-def test_labels_carry_pixel_size_field_and_how_they_were_made(steel: Path, tmp_path: Path) -> None:
-    segmented(steel, tmp_path / "out", region=Box(0, 0, 80, 160))
-    labels = read_labels(tmp_path / "out/steel_labels.tif")
-    assert labels.calibration is not None
-    assert (labels.calibration.x_um, labels.calibration.y_um) == (PIXEL_UM, PIXEL_UM)
-    assert labels.provenance["image"] == "steel.tif"
-    assert labels.provenance["method"] == "threshold"
-    assert 100 < labels.provenance["grey_value_thresholds"][0] < 180
-    assert labels.measured.mask().sum() == 80 * 160
-
-
 def test_the_data_bar_is_left_out_unless_it_is_kept(tmp_path: Path) -> None:
     image = saved(tmp_path / "sem.tif", with_data_bar(grey_of(squares(8, 10)), 30))
     without = segmented(image, tmp_path / "a")
@@ -143,12 +139,6 @@ def test_only_the_region_is_measured(steel: Path, tmp_path: Path) -> None:
     result = measured(tmp_path / "steel_labels.tif").result
     assert len(result.particles) == 6
     assert set(result.phases["field_area_um2"]) == {80 * 120 * PIXEL_UM**2}
-
-
-def test_a_region_off_the_image_writes_nothing(steel: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="the region"):
-        segmented(steel, tmp_path / "out", region=Box(500, 500, 600, 600))
-    assert not (tmp_path / "out").exists()
 
 
 def test_each_plane_of_a_stack_is_a_field(tmp_path: Path) -> None:
@@ -181,12 +171,6 @@ def test_rows_of_the_summary_tell_what_quantify_tells(steel: Path, tmp_path: Pat
     assert len(joined) == len(summary) == len(phases) == 2
     assert joined["area_fraction"].tolist() == joined["area_fraction_measured"].tolist()
     assert (joined["area_px"] * PIXEL_UM**2).tolist() == joined["area_um2"].tolist()
-
-
-def test_unlabelled_planes_have_no_fraction(steel: Path, tmp_path: Path) -> None:
-    labels = segmented(steel, tmp_path)
-    labels.indices[:] = UNLABELLED
-    assert [row["area_fraction"] for row in phase_rows("a", labels)] == [None, None]
 
 
 def test_a_study_is_named_after_its_images(steel: Path, tmp_path: Path) -> None:
@@ -238,10 +222,7 @@ def test_particles_too_small_to_resolve_are_noted_everywhere(tmp_path: Path) -> 
     dots[::6, ::6] = 1
     labels = saved(tmp_path / "dots.tif", dots)
     notices: list[str] = []
-    image = drain(
-        quantify_file(labels, lambda _: QuantifyParameters(), sizes=PixelSizes(1.0)),
-        lambda event: notices.append(event.message) if isinstance(event, Notice) else None,
-    )
+    image = measured(labels, size=1.0, notices=notices)
     write_study(tmp_path / "out", [image])
     told = "100 of 100 particles are below 12 px"
     assert len(notices) == 1
@@ -250,40 +231,6 @@ def test_particles_too_small_to_resolve_are_noted_everywhere(tmp_path: Path) -> 
     assert told in (tmp_path / "out/statistics.json").read_text("utf-8")
     sheet = openpyxl.load_workbook(tmp_path / "out/study.xlsx")["provenance"]
     assert any(told in str(row[2]) for row in sheet.iter_rows(values_only=True))
-
-
-def test_a_file_that_is_its_own_result_is_refused_before_any_work(
-    steel: Path, tmp_path: Path, monkeypatch
-) -> None:
-    before = steel.read_bytes()
-    (tmp_path / "out").mkdir()
-    link = tmp_path / "out/steel_labels.tif"
-    try:
-        link.symlink_to(steel)
-    except OSError:
-        pytest.skip("links cannot be made here")
-    monkeypatch.setattr(pipeline, "read_image", lambda *_: pytest.fail("the image was read"))
-    with pytest.raises(InputError, match="would overwrite its input; choose another folder"):
-        segmented(steel, tmp_path / "out")
-    assert link.is_symlink()
-    assert steel.read_bytes() == before
-
-
-def test_labels_that_cannot_be_written_leave_nothing_half_done(
-    steel: Path, tmp_path: Path, monkeypatch
-) -> None:
-    out = tmp_path / "out"
-    segmented(steel, out)
-    before = (out / "steel_labels.tif").read_bytes()
-
-    def full(self: Path, target: Path) -> Path:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "replace", full)
-    with pytest.raises(InputError, match=r"steel_labels\.tif: cannot be written \(No space left"):
-        segmented(steel, out, region=Box(0, 0, 40, 40))
-    assert (out / "steel_labels.tif").read_bytes() == before
-    assert [path.name for path in out.iterdir()] == ["steel_labels.tif"]
 
 
 @pytest.mark.parametrize(
@@ -337,8 +284,90 @@ def test_foreign_labels_are_named_by_number(tmp_path: Path) -> None:
     assert image.result.phases["n_particles"].tolist()[1:] == [0, 12]
 
 
-def test_a_dark_phase_is_the_rest_of_a_bright_one(steel: Path, tmp_path: Path) -> None:
-    dark = SegmentParameters(method="threshold", threshold=ThresholdParameters(phase="dark"))
-    labels = drain(segment_file(steel, tmp_path, dark, sizes=PixelSizes(PIXEL_UM)))
-    np.testing.assert_array_equal(labels.indices, 1 - squares())
-    assert labels.classes == named_classes(["matrix", "phase"])
+def test_a_phase_missing_from_a_foreign_file_is_zero_there(tmp_path: Path) -> None:
+    files = [saved(tmp_path / "a.tif", squares() * 2), saved(tmp_path / "b.tif", squares())]
+    unnamed = unnamed_classes([*files, tmp_path / "missing.tif"])
+    assert unnamed == named_classes(["matrix", "class 1", "class 2"])
+    write_study(tmp_path / "out", [measured(path, size=1.0, unnamed=unnamed) for path in files])
+    statistics = json.loads((tmp_path / "out/statistics.json").read_text("utf-8"))
+    fraction = statistics["phases"]["class 2"]["area_fraction"]
+    assert fraction["n_fields"] == 2
+    assert fraction["mean"] == pytest.approx((squares() == 1).mean() / 2)
+
+
+def test_the_classes_of_files_that_name_their_own_are_not_counted(tmp_path: Path) -> None:
+    own = LabelImage(squares() * 3, named_classes("abcd"), None, Field((120, 160)))
+    write_labels(tmp_path / "own.tif", own)
+    assert unnamed_classes([tmp_path / "own.tif"]) == ()
+    foreign = saved(tmp_path / "a.tif", squares())
+    assert len(unnamed_classes([tmp_path / "own.tif", foreign])) == 2
+
+
+@pytest.fixture
+def foreign(tmp_path: Path) -> Path:
+    """Foreign labels of an image with a data bar, which they call matrix."""
+    saved(tmp_path / "sem.tif", with_data_bar(grey_of(squares(8, 10)), 30))
+    (tmp_path / "labels").mkdir()
+    return saved(tmp_path / "labels/sem.tif", np.pad(squares(8, 10), ((0, 30), (0, 0))))
+
+
+def test_the_data_bar_of_foreign_labels_is_that_of_their_image(
+    foreign: Path, tmp_path: Path
+) -> None:
+    def fraction(**options: object) -> float:
+        image = measured(foreign, size=1.0, images=tmp_path / "sem.tif", **options)
+        return image.result.phases["area_fraction"][1]
+
+    assert fraction() == SIDE_PX**2 / 40**2
+    assert fraction(keep_data_bar=True) == 80 * SIDE_PX**2 / (350 * 400)
+    assert fraction(region=Box(0, 0, 40, 20)) == 8 * 5 / (40 * 20)
+
+
+def test_a_region_takes_the_place_of_the_one_that_labels_state(steel: Path, tmp_path: Path) -> None:
+    segmented(steel, tmp_path, region=Box(0, 0, 80, 160))
+    result = measured(tmp_path / "steel_labels.tif", region=Box(0, 0, 40, 160)).result
+    assert len(result.particles) == 4
+    assert set(result.phases["field_area_um2"]) == {40 * 160 * PIXEL_UM**2}
+    with pytest.raises(InputError, match=r"steel_labels\.tif: the region .* beyond the image"):
+        measured(tmp_path / "steel_labels.tif", region=Box(0, 0, 40, 161))
+
+
+def _index(folder: Path, size_um: float) -> None:
+    rows = f"image,pixel_size_um\nsteel.tif,{size_um}\n"
+    (folder / "index.csv").write_text(rows, encoding="utf-8")
+
+
+def test_an_image_of_another_pixel_size_than_its_labels_is_refused(
+    steel: Path, tmp_path: Path
+) -> None:
+    _index(tmp_path, 0.05)
+    segmented(steel, tmp_path / "out", None)
+    labels = tmp_path / "out/steel_labels.tif"
+    assert measured(labels, images=steel).labels.calibration.x_um == 0.05
+    _index(tmp_path, 0.5)
+    with pytest.raises(InputError) as refused:
+        measured(labels, images=steel)
+    assert "0.05 µm a pixel (index.csv), but" in str(refused.value)
+    assert "has 0.5 µm a pixel (index.csv); choose with --pixel-size" in str(refused.value)
+    assert measured(labels, images=steel, size=0.5).labels.calibration.x_um == 0.5
+
+
+def test_a_pixel_size_that_replaces_that_of_the_labels_is_said(steel: Path, tmp_path: Path) -> None:
+    notices: list[str] = []
+    segmented(steel, tmp_path / "out", 0.05)
+    labels = tmp_path / "out/steel_labels.tif"
+    _index(tmp_path / "out", 0.5)
+    assert measured(labels, notices=notices).labels.calibration.x_um == 0.5
+    assert notices[0].startswith("steel_labels.tif: made at 0.05 µm a pixel (stated by the user)")
+    assert "measured at 0.5 µm a pixel (index.csv)" in notices[0]
+
+
+def test_a_size_that_the_user_stated_goes_before_that_of_the_image(
+    steel: Path, tmp_path: Path
+) -> None:
+    notices: list[str] = []
+    segmented(steel, tmp_path / "out", 0.05)
+    _index(tmp_path, 0.5)
+    image = measured(tmp_path / "out/steel_labels.tif", images=steel, notices=notices)
+    assert image.labels.calibration.x_um == 0.05
+    assert "what the user stated is taken" in notices[0]
