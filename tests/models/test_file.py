@@ -4,12 +4,14 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from napari_metallography.classes import named_classes
 from napari_metallography.errors import InputError
 from napari_metallography.models import registry
 from napari_metallography.models.card import DataSource, ModelCard, Network
-from napari_metallography.models.file import read_card, read_model, write_model
+from napari_metallography.models.file import metadata, read_card, read_model, write_model
 
 STATE = {
     "weight": torch.linspace(-1, 1, 24).reshape(2, 3, 4),
@@ -90,6 +92,24 @@ def test_what_is_no_model_is_refused_in_one_line(tmp_path, make, says) -> None:
     with pytest.raises(InputError, match=says) as caught:
         read_model(path, "segmentation")
     assert "\n" not in str(caught.value)
+
+
+@given(st.dictionaries(st.text(st.characters(codec="utf-8")), st.text(max_size=9), min_size=1))
+def test_metadata_comes_back_as_it_was_written(stated) -> None:
+    assert metadata(safetensors.torch.save(STATE, stated)) == stated
+
+
+def test_without_metadata_there_is_none() -> None:
+    assert metadata(safetensors.torch.save(STATE)) == {}
+
+
+@given(
+    st.binary()
+    | st.sampled_from([b"[]", b"3", b"\xff"]).map(lambda t: bytes([len(t), *7 * [0]]) + t)
+)
+def test_metadata_of_anything_else_is_refused(content: bytes) -> None:
+    with pytest.raises(ValueError, match="not a safetensors file"):
+        metadata(content)
 
 
 @pytest.mark.parametrize("part", [0.01, 0.5, 0.99])

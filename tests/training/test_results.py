@@ -94,3 +94,21 @@ def test_a_model_that_came_meanwhile_is_kept(tmp_path, job, trained) -> None:
     assert model.read_bytes() == b"of another process"
     assert not (tmp_path / "history.csv").exists()
     assert checkpoint_path(model).exists()
+
+
+@pytest.mark.parametrize("name", ["history.csv", "training.json"])
+def test_where_a_record_cannot_be_written_the_training_can_go_on(
+    tmp_path, job, trained, name
+) -> None:
+    model = tmp_path / "a.safetensors"
+    checkpoint_path(model).write_bytes(b"x")
+    # As Windows refuses what a spreadsheet holds open.
+    (tmp_path / name).mkdir()
+    with pytest.raises(InputError, match=name):
+        _write(model, job, trained)
+    assert not model.exists()
+    require_free(model, resume=True)
+    (tmp_path / name).rmdir()
+    _write(model, job, trained)
+    assert model.exists()
+    assert not checkpoint_path(model).exists()

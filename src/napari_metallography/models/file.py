@@ -66,6 +66,25 @@ def read_card(path: Path) -> ModelCard:
     return _card(path, _content(path))
 
 
+def metadata(content: bytes) -> dict[str, str]:
+    """The metadata of a safetensors file, which its library reads from files only.
+
+    Raises
+    ------
+    ValueError
+        When the content is no safetensors file.
+    """
+    length = int.from_bytes(content[:8], "little")
+    try:
+        header = json.loads(content[8 : 8 + length])
+    except (ValueError, RecursionError):
+        header = None
+    if not isinstance(header, dict):
+        raise ValueError("not a safetensors file")
+    found: dict[str, str] = header.get("__metadata__", {})
+    return found
+
+
 def _content(path: Path) -> bytes:
     # Bytes, not a memory map: Windows locks mapped files.
     content = read_bytes(path)
@@ -79,10 +98,9 @@ def _content(path: Path) -> bytes:
 
 def _card(path: Path, content: bytes) -> ModelCard:
     try:
-        length = int.from_bytes(content[:8], "little")
-        header = json.loads(content[8 : 8 + length])
+        found = metadata(content)
         safetensors.deserialize(content)  # type: ignore[no-untyped-call]
-        return ModelCard.model_validate_json(header["__metadata__"][_CARD_KEY])
+        return ModelCard.model_validate_json(found[_CARD_KEY])
     except (safetensors.SafetensorError, ValueError, TypeError) as error:
         if isinstance(error, ValidationError):
             raise InputError(f"{path}: its model card cannot be read by this version") from error

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ..io.files import write_bytes
+from ..models.file import metadata
 
 _KEY = "training"
 
@@ -51,7 +52,7 @@ def write_checkpoint(path: Path, state: TrainingState, settings: str) -> None:
     tensors |= {"random": state.random.get_state(), "global_random": state.global_random}
     if state.device_random is not None:
         tensors["device_random"] = state.device_random
-    metadata = {
+    progress = {
         _KEY: json.dumps(
             {
                 "iteration": state.iteration,
@@ -62,7 +63,7 @@ def write_checkpoint(path: Path, state: TrainingState, settings: str) -> None:
         )
     }
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_bytes(path, safetensors.torch.save(contiguous, metadata))
+    write_bytes(path, safetensors.torch.save(contiguous, progress))
 
 
 def restore_checkpoint(path: Path, state: TrainingState, settings: str) -> None:
@@ -105,8 +106,7 @@ def network_in_checkpoint(path: Path) -> dict[str, Tensor]:
 def _content(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     try:
         content = path.read_bytes()
-        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-        saved: dict[str, Any] = json.loads(header["__metadata__"][_KEY])
+        saved: dict[str, Any] = json.loads(metadata(content)[_KEY])
         return saved, safetensors.torch.load(content)
     except Exception as error:
         raise InputError(f"{path}: not a checkpoint; delete it to start anew") from error
