@@ -165,7 +165,7 @@ def test_the_papers_learning_rate_falls_to_zero() -> None:
 
 
 def test_checkpoints_are_written_whole(job: TrainingJob, monkeypatch) -> None:
-    state = segmentation._initial_state(job)
+    state = segmentation.initial_state(job)
     assert job.checkpoint is not None
     job.checkpoint.write_bytes(b"the last good one")
     monkeypatch.setattr(Path, "replace", _disk_full)
@@ -302,7 +302,7 @@ def test_watching_changes_nothing(job: TrainingJob) -> None:
 def test_frozen_batch_statistics_stay(job: TrainingJob) -> None:
     recipe = RECIPE.model_copy(update={"freeze_normalisation": True, "iterations": 2})
     trained = drain(train(replace(job, recipe=recipe, checkpoint=None)))
-    before = segmentation._initial_state(job).network.state_dict()
+    before = segmentation.initial_state(job).network.state_dict()
     after = trained.network.state_dict()
     statistics = [name for name in after if name.endswith("running_mean")]
     assert statistics

@@ -91,7 +91,7 @@ def train(
     fabric = fabric or several_devices(job.device, job.precision)
     settings = fingerprint(job.settings())
     with device_errors():
-        state = _initial_state(job)
+        state = initial_state(job)
         if resume and job.checkpoint is not None and job.checkpoint.exists():
             restore_checkpoint(job.checkpoint, state, settings)
         step = Step(state, job, fabric)
@@ -236,7 +236,8 @@ def metrics_of(row: dict[str, Any]) -> dict[str, float]:
     return {k: v for k, v in row.items() if k not in ("iteration", "loss", "learning_rate")}
 
 
-def _initial_state(job: TrainingJob) -> TrainingState:
+def initial_state(job: TrainingJob) -> TrainingState:
+    """The network with its first weights on the job's device, and all else a training needs."""
     on_gpu = job.device.type == "cuda"
     with torch.random.fork_rng(devices=[torch.cuda.current_device()] if on_gpu else []):
         torch.manual_seed(job.recipe.seed)

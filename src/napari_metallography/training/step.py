@@ -53,10 +53,13 @@ class Step:
 
         Weights stay, and the loss is not finite, when it or its gradient was not.
         """
+        return self.learn(*self.batch(state), state)
+
+    def learn(self, images: Tensor, labels: Tensor, state: TrainingState) -> dict[str, Any]:
+        """Learn from a batch; returns as `run`."""
         rate = self._recipe.learning_rate_at(state.iteration)
         for group in self._optimiser.param_groups:
             group["lr"] = rate
-        images, labels = self._batch(state)
         self._network.train()
         if self._recipe.freeze_normalisation:
             _freeze_normalisation(self._network)
@@ -94,7 +97,7 @@ class Step:
             torch.cuda.empty_cache()
         return True
 
-    def _batch(self, state: TrainingState) -> tuple[Tensor, Tensor]:
+    def batch(self, state: TrainingState) -> tuple[Tensor, Tensor]:
         """Normalised images (B, 3, S, S) and labels (B, S, S): this process's part."""
         rank, ranks = self._fabric.global_rank, self._fabric.world_size
         part = slice(rank * self.batch_size // ranks, (rank + 1) * self.batch_size // ranks)
