@@ -238,8 +238,8 @@ def test_foreign_labels_are_taken_as_classes_and_the_user_is_told(monkeypatch) -
     foreign = Labels(np.array([[0, 1], [2, 2]]), name="mine")
     back, classes = layers.labels_as_indices(foreign)
     assert back.tolist() == [[255, 0], [1, 1]]
-    assert [phase.name for phase in classes] == ["class 1", "class 2"]
-    assert "0 = unlabelled, 1 to 2 = class 1 to class 2" in told[0]
+    assert [phase.name for phase in classes] == ["matrix", "class 1"]
+    assert "0 = unlabelled, 1 to 2 = matrix to class 1" in told[0]
 
 
 @pytest.mark.parametrize("values", [np.arange(400), np.arange(100), [-1, 3], [0, 300]])

@@ -329,7 +329,7 @@ def test_foreign_labels_are_named_by_number(qtbot) -> None:
     widget = QuantifyWidget(viewer)
     qtbot.addWidget(widget.native)
     run(widget, qtbot)
-    assert column(widget, "phase") == ["class 1", "class 2", "class 3"]
+    assert column(widget, "phase") == ["matrix", "class 1", "class 2"]
 
 
 def test_missing_numbers_are_dashes() -> None:

@@ -21,6 +21,7 @@ from ..errors import InputError
 from ..events import Event, Preview, TrainingStep
 from ..models.card import ModelCard
 from ..models.registry import own_folder
+from ..plane import leading_shape
 from ..regions import Field
 from ..segmentation.segment import Segmentation
 from ..training.fine_tuning import (
@@ -444,7 +445,7 @@ class FineTuneWidget(Form):
     def _plane_in_view(self, image: Image) -> Index:
         point = image.world_to_data(self.viewer.dims.point[-image.ndim :])
         array, rgb = snapshot(image)
-        leading = array.shape[: len(array.shape) - (3 if rgb else 2)]
+        leading = leading_shape(array, rgb=rgb)
         return tuple(int(np.clip(round(x), 0, n - 1)) for x, n in zip(point, leading, strict=False))
 
     def _classes_changed(self) -> None:

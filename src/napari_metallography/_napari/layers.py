@@ -15,11 +15,18 @@ from napari.utils.notifications import show_info
 from numpy.typing import NDArray
 
 from ..calibration import Calibration, micrometres
-from ..classes import UNLABELLED, PhaseClass, indices_to_layer, layer_to_indices, named_classes
+from ..classes import (
+    MOST_FOREIGN_CLASSES,
+    UNLABELLED,
+    PhaseClass,
+    indices_to_layer,
+    layer_to_indices,
+    numbered_classes,
+)
 from ..databar import find_data_bar
 from ..errors import InputError
 from ..io.labels import LabelImage
-from ..plane import ArrayLike
+from ..plane import ArrayLike, leading_shape
 from ..regions import Box, Field, Polygon
 from .results import PARTICLES_OF, is_computed, is_untouched
 
@@ -31,7 +38,6 @@ UNLABELLED_NAME = "unlabelled"
 _AGREE_TO = 1e-6
 _VERTICES_OF_AN_ELLIPSE = 128
 _CLOSED_SHAPES = ("polygon", "rectangle", "ellipse")
-_MOST_FOREIGN_CLASSES = 32
 
 
 def layer_calibration(layer: Layer) -> Calibration | None:
@@ -235,7 +241,7 @@ def labels_as_indices(layer: Labels) -> tuple[NDArray[np.uint8], tuple[PhaseClas
     """Class indices (255 = unlabelled) and classes of a Labels layer; call on the GUI thread.
 
     A layer that does not say what its values mean is taken as value = class index + 1, with
-    classes "class 1", "class 2", …, and the user is told so.
+    classes "matrix", "class 1", "class 2", …, and the user is told so.
 
     Raises
     ------
@@ -320,8 +326,7 @@ def _row_and_column(point: Sequence[float]) -> tuple[float, float]:
 
 def _first_plane(image: Image) -> NDArray[Any]:
     array, rgb = snapshot(image)
-    leading = len(array.shape) - (3 if rgb else 2)
-    return np.asarray(array[(0,) * leading])
+    return np.asarray(array[(0,) * len(leading_shape(array, rgb=rgb))])
 
 
 def _polygons(shapes: Shapes, image: Image) -> list[Polygon]:
@@ -382,10 +387,10 @@ def _assumed_classes(
     layer: Labels, values: NDArray[np.integer], highest: int
 ) -> tuple[PhaseClass, ...]:
     _check_foreign(layer, values, highest)
-    classes = named_classes([f"class {label}" for label in range(1, highest + 1)])
+    classes = numbered_classes(highest)
     show_info(
         f"{layer.name} does not say what its labels mean; assumed: 0 = unlabelled, "
-        f"1 to {highest} = class 1 to class {highest}"
+        f"1 to {highest} = {classes[0].name} to {classes[-1].name}"
     )
     return classes
 
@@ -402,4 +407,4 @@ def _check_foreign(layer: Labels, values: NDArray[np.integer], highest: int) -> 
 
 def _are_many(values: NDArray[np.integer], highest: int) -> bool:
     few = values.min() >= 0 and highest <= UNLABELLED
-    return not few or len(np.unique(values)) > _MOST_FOREIGN_CLASSES
+    return not few or len(np.unique(values)) > MOST_FOREIGN_CLASSES

@@ -18,6 +18,7 @@ from qtpy.QtCore import QTimer
 
 from ..calibration import Calibration
 from ..errors import InputError
+from ..plane import leading_shape
 from ..regions import Field
 from ..segmentation.prediction import PAPER_SCALES, PredictionParameters
 from ..segmentation.segment import Segmentation, SegmentParameters, segment
@@ -408,7 +409,7 @@ class _Previewer:
     def _plane_index(self, image: Image) -> tuple[int, ...]:
         point = image.world_to_data(self._form.viewer.dims.point)
         array, rgb = snapshot(image)
-        leading = array.shape[: len(array.shape) - (3 if rgb else 2)]
+        leading = leading_shape(array, rgb=rgb)
         return tuple(
             int(np.clip(round(at), 0, n - 1))
             for at, n in zip(point[: len(leading)], leading, strict=True)
