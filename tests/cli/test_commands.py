@@ -14,6 +14,7 @@ import tifffile
 
 from napari_metallography.calibration import Calibration
 from napari_metallography.classes import named_classes
+from napari_metallography.errors import DeviceError
 from napari_metallography.io.labels import LabelImage, read_labels, write_labels
 from napari_metallography.models.card import DataSource, ModelCard, Network
 from napari_metallography.regions import Field
@@ -126,7 +127,7 @@ def test_a_pixel_size_far_from_the_trained_ones_is_noted(run, data, model, tmp_p
     image = data / "images/steel0.tif"
     far = ("segment", image, "-o", tmp_path / "o", "--model", model, "--pixel-size", "2")
     assert "--resample" in run(*far).err
-    assert "note" not in run(*far, "--resample").err
+    assert "note" not in run(*far, "--resample", "--overwrite").err
     factor = read_labels(tmp_path / "o/steel0_labels.tif").provenance["resampled_by"]
     assert factor == pytest.approx(2 / 0.6)
 
@@ -263,6 +264,28 @@ def test_odd_shapes(run, tmp_path, model, shape) -> None:
     else:
         assert done.code == 0
         assert read_labels(tmp_path / "o/odd_labels.tif").indices.shape == shape
+
+
+@pytest.mark.parametrize("kind", [DeviceError, MemoryError])
+def test_what_is_segmented_before_the_device_fails_is_kept(
+    run, data, tmp_path, monkeypatch, kind: type[Exception]
+) -> None:
+    from napari_metallography.segmentation import files
+
+    read = files.read_image
+
+    def fail(path: Path, sizes: object) -> object:
+        if path.stem == "steel1":
+            raise kind("the device ran out of memory")
+        return read(path, sizes)
+
+    monkeypatch.setattr(files, "read_image", fail)
+    done = run("segment", data / "images", "-o", tmp_path / "out", "--method", "threshold")
+    assert done.code == 1
+    assert len(done.errors) == 1
+    assert "steel1.tif: the device ran out of memory" in done.errors[0]
+    assert set(pd.read_csv(tmp_path / "out/summary.csv")["image"]) == {"steel0.tif"}
+    assert (tmp_path / "out/steel0_labels.tif").exists()
 
 
 def test_without_a_pixel_size_nothing_is_measured(run, tmp_path) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -23,6 +24,9 @@ from .options import (
     pixel_sizes,
     prediction_settings,
 )
+
+if TYPE_CHECKING:
+    from ..segmentation.segment import SegmentParameters
 
 
 class Method(StrEnum):
@@ -80,13 +84,9 @@ def segment(
     device: Device = DeviceName.auto,
 ) -> None:
     """Segment images; write <stem>_labels.tif for each, and summary.csv."""
-    import pandas as pd
-
     from ..inputs import image_files, require_distinct_stems
-    from ..io.tables import write_csv
     from ..segmentation.files import phase_rows, require_new_labels, segment_file
     from ..segmentation.model import load_model
-    from ..segmentation.segment import SegmentParameters
 
     files = image_files(images)
     require_distinct_stems(files)
@@ -94,46 +94,53 @@ def segment(
         require_new_labels(output, files)
     only = box(region)
     sizes = pixel_sizes(pixel_size, index)
-    parameters = validated(
-        SegmentParameters,
-        {
-            "method": method.value,
-            "model": model,
-            "device": device.value,
-            "resample": resample,
-            "uncertainty": uncertainty,
-            "prediction": prediction_settings(mode, flips=flips, multi_scale=multi_scale),
-            "threshold": {
-                "method": "otsu" if threshold is None else "manual",
-                "value": threshold,
-                "phase": phase.value,
-                "shading_px": shading,
-                "smoothing_px": smoothing,
-                "smallest_area_px": smallest_area,
-            },
+    parameters = _parameters(
+        method=method.value,
+        model=model,
+        device=device.value,
+        resample=resample,
+        uncertainty=uncertainty,
+        prediction=prediction_settings(mode, flips=flips, multi_scale=multi_scale),
+        threshold={
+            "method": "otsu" if threshold is None else "manual",
+            "value": threshold,
+            "phase": phase.value,
+            "shading_px": shading,
+            "smoothing_px": smoothing,
+            "smallest_area_px": smallest_area,
         },
     )
     loaded = load_model(model) if method is Method.model else None
 
-    def work(path: Path) -> list[dict[str, object]]:
-        labels = terminal.follow(
-            segment_file(
-                path,
-                output,
-                parameters,
-                sizes=sizes,
-                keep_data_bar=keep_data_bar,
-                region=only,
-                model=loaded,
-                overwrite=overwrite,
-            ),
-            path.name,
+    def work(path: Path) -> list[dict[str, Any]]:
+        running = segment_file(
+            path,
+            output,
+            parameters,
+            sizes=sizes,
+            keep_data_bar=keep_data_bar,
+            region=only,
+            model=loaded,
+            overwrite=overwrite,
         )
-        return phase_rows(path.name, labels)
+        return phase_rows(path.name, terminal.follow(running, path.name))
 
-    results, failed = each(files, work)
+    results, code = each(files, work)
     if results:
-        rows = [row for rows in results for row in rows]
-        write_csv(output / "summary.csv", pd.DataFrame(rows))
-        terminal.done(f"{len(results)} segmented; labels and summary.csv in {output}")
-    fail_if(failed)
+        _write_summary(output, results)
+    fail_if(code)
+
+
+def _parameters(**values: object) -> SegmentParameters:
+    from ..segmentation.segment import SegmentParameters
+
+    return validated(SegmentParameters, values)
+
+
+def _write_summary(output: Path, results: Sequence[list[dict[str, Any]]]) -> None:
+    import pandas as pd
+
+    from ..io.tables import write_csv
+
+    write_csv(output / "summary.csv", pd.DataFrame([row for rows in results for row in rows]))
+    terminal.done(f"{len(results)} segmented; labels and summary.csv in {output}")
