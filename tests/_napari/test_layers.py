@@ -77,6 +77,22 @@ def test_snapshot_is_the_finest_level_and_says_whether_colours() -> None:
     assert rgb
 
 
+def test_a_change_after_the_snapshot_does_not_reach_it() -> None:
+    layer = image()
+    before = layer.data.copy()
+    array, _ = layers.snapshot(layer)
+    layer.data[:] = 0
+    np.testing.assert_array_equal(array, before)
+
+
+def test_what_is_read_when_needed_is_not_read_for_a_snapshot(tmp_path, monkeypatch) -> None:
+    mapped = np.memmap(tmp_path / "pixels", np.uint8, "w+", shape=(20, 30))
+    assert layers.snapshot(Image(mapped))[0] is mapped
+    monkeypatch.setattr(layers, "_MOST_COPIED_BYTES", 10)
+    large = image()
+    assert layers.snapshot(large)[0] is large.data
+
+
 def test_field_without_shapes_is_the_whole_image() -> None:
     field = layers.field_of(image((20, 30, 3), rgb=True), None, Shapes())
     assert field.shape == (20, 30)

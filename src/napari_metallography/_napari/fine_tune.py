@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,14 @@ from ..training.fine_tuning import (
 from . import settings
 from .class_table import ClassTable
 from .form import Form, chosen, layer_choice, micrograph_choice, wrap
-from .layers import field_of, find_or_add_data_bar, image_named_by, snapshot, stated_names
+from .layers import (
+    field_of,
+    find_or_add_data_bar,
+    image_named_by,
+    pixels_of,
+    snapshot,
+    stated_names,
+)
 from .model_choice import offer_everywhere
 from .painting import (
     fill_unlabelled,
@@ -54,14 +61,10 @@ from .train_controls import TrainControls
 from .training_curve import TrainingCurve, as_low_as_possible
 from .training_fields import DeviceFields, RecipeFields, StartFields
 from .training_layers import (
-    AFTER,
-    BEFORE,
     Index,
-    PreviewLayers,
-    Watched,
     show_phases,
-    show_unsure,
 )
+from .training_round import BeforeAndAfter, Round, begun, same_task
 from .training_set import (
     Pair,
     TrainingSet,
@@ -83,17 +86,6 @@ _TO_PAINT = (
 )
 _SUGGESTED = "my-steel.safetensors"
 _TRY = "shows what the chosen model makes of the image, beside the results of others"
-
-
-@dataclass(frozen=True, eq=False)
-class Round:
-    """One training: what was asked for, what is known of it, and what shows it."""
-
-    plan: Plan
-    session: Session
-    places: dict[str, tuple[Image, Index]]
-    watched: Watched
-    previews: PreviewLayers
 
 
 class FineTuneWidget(Form):
@@ -157,7 +149,7 @@ class FineTuneWidget(Form):
         self._tuned: Tuned | None = None
         self._goes_on = False
         self._why_stopped = ""
-        self._shown: list[tuple[Labels, Labels]] = []
+        self._results = BeforeAndAfter(self.viewer)
         self._connect()
         for fields in (self.start, self.recipe):
             fields.show()
@@ -254,11 +246,6 @@ class FineTuneWidget(Form):
         bar = find_or_add_data_bar(self.viewer, image) if self.data_bar.value else None
         return field_of(image, self.region.value, bar)
 
-    def toggle(self) -> None:
-        """Show the phases by the old and by the new model in turn."""
-        for before, after in self._shown:
-            before.visible, after.visible = after.visible, not after.visible
-
     def abandon(self) -> None:
         """Stop following the layers too."""
         super().abandon()
@@ -286,22 +273,12 @@ class FineTuneWidget(Form):
             raise InputError("press 'New labels layer' and paint some strokes of every class first")
         for pair in pairs:
             require_known_classes(pair.labels, classes)
-        session = Session()
         places = {
             plane_name(pair.image, index): (pair.image, index)
             for pair in pairs
             for index in plane_indices(pair)
         }
-        image, index = next(iter(places.values()))
-        watched = Watched(image, session)
-        session.watch = watched.take
-        return Round(
-            self._plan(pairs, classes, origin),
-            session,
-            places,
-            watched,
-            PreviewLayers(self.viewer, image, index, classes),
-        )
+        return begun(self._plan(pairs, classes, origin), places, self.viewer)
 
     def _plan(
         self, pairs: Sequence[Pair], classes: tuple[PhaseClass, ...], origin: OriginOf
@@ -358,25 +335,10 @@ class FineTuneWidget(Form):
     def _finished(self, one: Round, tuned: Tuned) -> None:
         self._tuned = tuned
         one.previews.remove()
-        self._shown = []
-        for image in dict.fromkeys(image for image, _ in one.places.values()):
-            self._show_result(image, one, tuned)
+        self._results.show(one, tuned)
         score = tuned.trained.metrics.get("miou")
         said = f"mean IoU {score:.3f} over the held-out labels" if score is not None else "trained"
         self.controls.say(f"{said}; look, correct, press Continue; or save the model")
-
-    def _show_result(self, image: Image, one: Round, tuned: Tuned) -> None:
-        if image not in self.viewer.layers:
-            return
-        before = _of_image(tuned.before, one, image)
-        after = _of_image(tuned.after, one, image)
-        if before:
-            show_phases(self.viewer, image, before, BEFORE).visible = False
-        show_unsure(self.viewer, image, after)
-        new = show_phases(self.viewer, image, after, AFTER)
-        old = f"{image.name} {BEFORE}"
-        if old in self.viewer.layers:
-            self._shown.append((self.viewer.layers[old], new))
 
     def _tried(
         self, image: Image, index: Index, model: str, found: dict[str, Segmentation]
@@ -405,10 +367,9 @@ class FineTuneWidget(Form):
 
     def _note_end(self, one: Round) -> None:
         one.previews.remove()
-        job = one.session.job
-        if self._tuned is not None and self._tuned.job is job:
+        if self._tuned is not None and self._tuned.job is one.session.job:
             self._stopped = None
-        elif job is not None and job.checkpoint is not None and job.checkpoint.exists():
+        elif one.can_go_on:
             self._stopped = one
 
     # --- the form ----------------------------------------------------------------------------
@@ -421,7 +382,7 @@ class FineTuneWidget(Form):
             (self.try_button, self.try_model),
             (self.training.continue_button, self.go_on),
             (self.training.save_button, self.save),
-            (self.training.toggle_button, self.toggle),
+            (self.training.toggle_button, self._results.toggle),
         ]
         for button, action in pressed:
             button.changed.connect(partial(self._attempt, action))
@@ -444,7 +405,7 @@ class FineTuneWidget(Form):
 
     def _plane_in_view(self, image: Image) -> Index:
         point = image.world_to_data(self.viewer.dims.point[-image.ndim :])
-        array, rgb = snapshot(image)
+        array, rgb = pixels_of(image)
         leading = leading_shape(array, rgb=rgb)
         return tuple(int(np.clip(round(x), 0, n - 1)) for x, n in zip(point, leading, strict=False))
 
@@ -492,30 +453,3 @@ def model_file(asked: Path, own: Path) -> Path:
     """The file of a model; among the user's own each has a folder, which holds its history."""
     path = asked if asked.suffix == ".safetensors" else asked.with_name(f"{asked.name}.safetensors")
     return own / path.stem / path.name if path.parent == own else path
-
-
-def same_task(one: Plan, other: Plan) -> bool:
-    """Whether a training of one plan, stopped, can go on as the other."""
-    return (
-        replace(one, painted=(), origin=other.origin) == replace(other, painted=())
-        and len(one.painted) == len(other.painted)
-        and all(map(_same_paint, one.painted, other.painted))
-    )
-
-
-def _same_paint(one: Painted, other: Painted) -> bool:
-    return (one.name, one.measured, one.pixel_size_um) == (
-        other.name,
-        other.measured,
-        other.pixel_size_um,
-    ) and bool(np.array_equal(one.labels, other.labels))
-
-
-def _of_image(
-    found: dict[str, Segmentation], one: Round, image: Image
-) -> dict[Index, Segmentation]:
-    return {
-        index: found[name]
-        for name, (owner, index) in one.places.items()
-        if owner is image and name in found
-    }

@@ -38,6 +38,7 @@ UNLABELLED_NAME = "unlabelled"
 _AGREE_TO = 1e-6
 _VERTICES_OF_AN_ELLIPSE = 128
 _CLOSED_SHAPES = ("polygon", "rectangle", "ellipse")
+_MOST_COPIED_BYTES = 1 << 30
 
 
 def layer_calibration(layer: Layer) -> Calibration | None:
@@ -103,14 +104,25 @@ def layers_in_pixels_beside_others(viewer: ViewerModel) -> list[str]:
 
 
 def snapshot(layer: Image) -> tuple[ArrayLike, bool]:
-    """Pixels at full resolution and whether the last axis holds colours; call on the GUI thread."""
+    """Pixels as they are now, and whether the last axis holds colours; call on the GUI thread.
+
+    A copy, so that a later change of the layer does not reach a computation under way; but for
+    arrays above 1 GiB and those that are read when they are needed (memory maps, dask, zarr).
+    """
+    array, rgb = pixels_of(layer)
+    is_copied = type(array) is np.ndarray and array.nbytes <= _MOST_COPIED_BYTES
+    return (array.copy() if is_copied else array), rgb
+
+
+def pixels_of(layer: Image) -> tuple[ArrayLike, bool]:
+    """The layer's own pixels at full resolution, and whether the last axis holds colours."""
     array = layer.data[0] if layer.multiscale else layer.data
     return array, getattr(layer, "rgb", False)  # a Labels layer has none
 
 
 def plane_shape(image: Image) -> tuple[int, int]:
     """Rows and columns of an image layer at full resolution."""
-    array, rgb = snapshot(image)
+    array, rgb = pixels_of(image)
     rows, columns = array.shape[-3:-1] if rgb else array.shape[-2:]
     return rows, columns
 
@@ -325,7 +337,7 @@ def _row_and_column(point: Sequence[float]) -> tuple[float, float]:
 
 
 def _first_plane(image: Image) -> NDArray[Any]:
-    array, rgb = snapshot(image)
+    array, rgb = pixels_of(image)
     return np.asarray(array[(0,) * len(leading_shape(array, rgb=rgb))])
 
 

@@ -18,8 +18,8 @@ from .layers import (
     class_labels_keywords,
     labels_as_indices,
     pixel_positions,
+    pixels_of,
     plane_shape,
-    snapshot,
 )
 
 _KEYS = 9
@@ -29,7 +29,7 @@ _SAME_SCALE = 1e-3
 
 def image_shape(image: Image) -> tuple[int, ...]:
     """Shape of an image at full resolution, without colours."""
-    array, rgb = snapshot(image)
+    array, rgb = pixels_of(image)
     return tuple(array.shape[:-1] if rgb else array.shape)
 
 

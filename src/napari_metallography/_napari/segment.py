@@ -38,6 +38,7 @@ from .layers import (
     field_of,
     find_or_add_data_bar,
     layer_calibration,
+    pixels_of,
     plane_placement,
     snapshot,
 )
@@ -408,7 +409,7 @@ class _Previewer:
 
     def _plane_index(self, image: Image) -> tuple[int, ...]:
         point = image.world_to_data(self._form.viewer.dims.point)
-        array, rgb = snapshot(image)
+        array, rgb = pixels_of(image)
         leading = leading_shape(array, rgb=rgb)
         return tuple(
             int(np.clip(round(at), 0, n - 1))
@@ -419,7 +420,7 @@ class _Previewer:
         form = self._form
         image = form.image.value
         parameters = read(ThresholdParameters, _without_method(form.by_threshold.fields))
-        array, _ = snapshot(image)
+        array, _ = pixels_of(image)
         plane = array[self._plane_index(image)]
         self._key, self._plane = key, None
         self._run = Run(
