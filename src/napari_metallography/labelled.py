@@ -115,7 +115,8 @@ def read_labelled_folder(
     stems
         Only these images; all when None.
     notice
-        Told how many images and labels are left out for want of a partner.
+        Told how many images and labels are left out for want of a partner, and how labels are
+        understood that do not say it themselves.
 
     Returns
     -------
@@ -149,6 +150,7 @@ def read_labelled_folder(
         if stem not in image_paths or stem not in label_paths:
             raise InputError(f"'{stem}' has no image in {images} or no labels in {labels}")
     pairs = [_read_pair(image_paths[s], label_paths[s], ignore, sizes) for s in wanted]
+    _tell_assumed(labels, [read for _, read in pairs], ignore, notice)
     return [image for image, _ in pairs], _common_classes(
         [(label_paths[stem].name, read) for stem, (_, read) in zip(wanted, pairs, strict=True)]
     )
@@ -168,6 +170,14 @@ def _tell_left_out(images: Set[str], labels: Set[str], notice: Callable[[str], N
         notice(f"{len(images)} images without labels are left out, such as {min(images)}")
     if labels:
         notice(f"{len(labels)} labels without an image are left out, such as {min(labels)}")
+
+
+def _tell_assumed(
+    folder: Path, labels: Sequence[LabelImage], ignore: int | None, notice: Callable[[str], None]
+) -> None:
+    ignored = "" if ignore is None else f"; of these {ignore} = unlabelled"
+    for assumed, count in Counter(one.assumed for one in labels if one.assumed).items():
+        notice(f"{folder}: {count} without class names {assumed}{ignored}")
 
 
 def _require_listed_once(stems: Sequence[str]) -> None:

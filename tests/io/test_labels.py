@@ -175,6 +175,41 @@ def test_a_foreign_image_is_taken_as_class_indices(tmp_path: Path) -> None:
     assert read.calibration is None
 
 
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ([0, 1, 2], "0 = matrix, 1 = class 1, 2 = class 2, 255 = unlabelled"),
+        ([0, 3, 255], "0 = matrix, 1 = class 1, 2 = class 2, 3 = class 3, 255 = unlabelled"),
+        ([0, 9], "0 = matrix, 1 = class 1, …, 9 = class 9, 255 = unlabelled"),
+        ([0], "0 = matrix, 255 = unlabelled"),
+    ],
+)
+def test_what_is_assumed_of_a_foreign_image_is_said(
+    tmp_path: Path, values: list[int], said: str
+) -> None:
+    path = tmp_path / "x.tif"
+    tifffile.imwrite(path, np.array([values], np.uint8))
+    assert read_labels(path).assumed == f"taken as class indices: {said}"
+
+
+def test_a_labels_layer_saved_by_napari_is_suspected(tmp_path: Path) -> None:
+    path = tmp_path / "x.tif"
+    layer = np.array([[1, 1, 2]], np.int32)
+    # As napari.utils.io.imsave writes it.
+    tifffile.imwrite(path, layer, compression="zlib", compressionargs={"level": 1})
+    assert "there is no 0, as if napari had saved a Labels layer" in read_labels(path).assumed
+    tifffile.imwrite(path, layer - 1, compression="zlib", compressionargs={"level": 1})
+    assert "napari" not in read_labels(path).assumed
+    tifffile.imwrite(path, layer, metadata=None)
+    assert "napari" not in read_labels(path).assumed
+
+
+def test_of_own_labels_nothing_is_assumed(tmp_path: Path) -> None:
+    path = tmp_path / "x.tif"
+    write_labels(path, _labels((4, 5)))
+    assert read_labels(path).assumed == ""
+
+
 def test_one_bit_masks_are_alike_in_every_format(tmp_path: Path) -> None:
     expected = np.random.default_rng(0).random((9, 13)) > 0.5
     for name in ("x.tif", "x.png", "x.bmp"):

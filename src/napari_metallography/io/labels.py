@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..calibration import Calibration
-from ..classes import MOST_FOREIGN_CLASSES, UNLABELLED, PhaseClass
+from ..classes import MOST_FOREIGN_CLASSES, UNLABELLED, PhaseClass, numbered_classes
 from ..errors import InputError
 from ..plane import plane_shape
 from ..regions import Field
@@ -47,6 +47,8 @@ class LabelImage:
         The field that was segmented.
     provenance
         What made the labels: model or method, parameters, version.
+    assumed
+        How the values of a file are understood that does not say it itself, for people; else empty.
     """
 
     indices: NDArray[np.uint8]
@@ -54,6 +56,7 @@ class LabelImage:
     calibration: Calibration | None
     measured: Field
     provenance: dict[str, Any] = field(default_factory=dict)
+    assumed: str = ""
 
     @property
     def planes(self) -> NDArray[np.uint8]:
@@ -145,7 +148,7 @@ def read_labels(path: Path) -> LabelImage:
         indices, description = _decode(path), {}
     if _states_labels(description):
         return _own(path, indices, description)
-    return _foreign(path, indices)
+    return _foreign(path, indices, by_tifffile="shape" in description)
 
 
 def check_classes(path: Path | str, indices: NDArray[np.uint8], classes: int) -> None:
@@ -179,7 +182,7 @@ def _own(path: Path, indices: NDArray[Any], description: dict[str, Any]) -> Labe
     return labels
 
 
-def _foreign(path: Path, indices: NDArray[Any]) -> LabelImage:
+def _foreign(path: Path, indices: NDArray[Any], *, by_tifffile: bool) -> LabelImage:
     if indices.ndim not in (2, 3) or indices.dtype.kind not in "uib":
         raise InputError(f"{path}: labels are one whole number a pixel, this is an image")
     values = np.unique(indices).astype(np.int64)
@@ -192,7 +195,23 @@ def _foreign(path: Path, indices: NDArray[Any]) -> LabelImage:
         raise InputError(
             f"{path}: a mask of 0 and 255: 255 means unlabelled here; write the phases as 0 and 1"
         )
-    return LabelImage(indices.astype(np.uint8), (), None, Field(plane_shape(indices)))
+    assumed = _assumed(int(values[values < UNLABELLED].max(initial=0)))
+    # napari saves a Labels layer by tifffile with the layer's values, and these start from 1.
+    if by_tifffile and values[0] > 0:
+        assumed += (
+            "; there is no 0, as if napari had saved a Labels layer (1 = matrix): if so, save the "
+            "layer as labels of this plugin"
+        )
+    return LabelImage(
+        indices.astype(np.uint8), (), None, Field(plane_shape(indices)), assumed=assumed
+    )
+
+
+def _assumed(largest: int) -> str:
+    classes = enumerate(numbered_classes(largest + 1))
+    listed = [f"{index} = {phase.name}" for index, phase in classes]
+    shown = listed if len(listed) < 5 else [*listed[:2], "…", listed[-1]]
+    return f"taken as class indices: {', '.join(shown)}, {UNLABELLED} = unlabelled"
 
 
 def _read_tiff(path: Path) -> tuple[NDArray[Any], dict[str, Any]]:

@@ -85,6 +85,8 @@ def quantify_file(
         of its labels.
     """
     stored = with_classes(read_labels(path), unnamed)
+    if stored.assumed:
+        yield Notice(f"{path.name}: {stored.assumed}")
     micrograph = read_image(_image_in(images, path), sizes) if images is not None else None
     calibration = yield from _calibration(path, stored, micrograph, sizes)
     measured = field_of_labels(path, stored, micrograph, keep_data_bar=keep_data_bar, region=region)
