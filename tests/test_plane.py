@@ -10,7 +10,8 @@ from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
 
 from napari_metallography.errors import InputError
-from napari_metallography.plane import as_plane, plane_shape
+from napari_metallography.plane import as_plane, leading_shape, plane_shape, planes_of
+from napari_metallography.regions import Box, Field
 
 GRADIENT = np.arange(200, dtype=np.uint8).reshape(10, 20)
 EVERYTHING = (slice(None), slice(None))
@@ -120,3 +121,61 @@ def test_transparency_does_not_take_part_in_the_stretch() -> None:
     rgba = np.repeat(np.linspace(0, 1000, 400).astype(np.uint16).reshape(20, 20, 1), 4, axis=2)
     rgba[..., 3] = 65535
     assert as_plane(rgba).rgb8(*EVERYTHING).max() == 255
+
+
+@pytest.mark.parametrize(
+    ("shape", "rgb", "leading"),
+    [
+        ((4, 5), False, ()),
+        ((4, 5, 3), True, ()),
+        ((2, 4, 5), False, (2,)),
+        ((6, 2, 4, 5, 3), True, (6, 2)),
+    ],
+)
+def test_leading_axes_are_those_before_rows_columns_and_colours(shape, rgb, leading):
+    assert leading_shape(np.empty(shape), rgb=rgb) == leading
+
+
+@pytest.mark.parametrize("rgb", [False, True])
+def test_planes_of_a_stack_are_those_of_its_images(rgb):
+    shape = (2, 3, 8, 9, 3) if rgb else (2, 3, 8, 9)
+    stack = np.random.default_rng(0).integers(0, 99, shape).astype(np.uint16)
+    planes = list(planes_of(stack, rgb=rgb, name="a"))
+    assert len(planes) == 6
+    for plane, image in zip(planes, stack.reshape(6, *shape[2:]), strict=True):
+        assert (plane.rgb8(*EVERYTHING) == as_plane(image).rgb8(*EVERYTHING)).all()
+
+
+def test_a_plane_is_read_and_checked_when_its_turn_comes():
+    stack = np.stack([GRADIENT, np.full_like(GRADIENT, 7)])
+    planes = planes_of(stack, rgb=False, name="a.tif")
+    assert (next(planes).grey() == GRADIENT).all()
+    with pytest.raises(InputError, match=r"a\.tif, plane 1: every pixel"):
+        next(planes)
+
+
+def test_a_stack_without_planes_is_refused():
+    with pytest.raises(InputError, match="is empty"):
+        next(planes_of(np.empty((0, 4, 4)), rgb=False, name="a"))
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+@pytest.mark.parametrize("side", [60, 2500])
+@pytest.mark.parametrize("at_top", [False, True])
+def test_the_data_bar_does_not_count_in_the_stretch(dtype, side, at_top):
+    image = np.random.default_rng(1).integers(1000, 3000, (side, side)).astype(dtype)
+    bar = np.zeros((side // 5, side), dtype)
+    bar[::3] = 60_000
+    barred = np.vstack([bar, image] if at_top else [image, bar])
+    top = 0 if at_top else side
+    measured = Field(barred.shape, Box(top, 0, top + len(bar), side))
+    plain, plane = as_plane(image), as_plane(barred, measured=measured)
+    assert (plane.low, plane.high) == (plain.low, plain.high)
+
+
+def test_an_image_that_is_even_but_for_its_data_bar_is_refused():
+    image = np.full((30, 30), 7, np.uint8)
+    image[25:, ::2] = 255
+    as_plane(image)
+    with pytest.raises(InputError, match="same value"):
+        as_plane(image, measured=Field((30, 30), Box(25, 0, 30, 30)))

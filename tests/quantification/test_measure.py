@@ -124,6 +124,15 @@ def test_the_data_bar_and_what_lies_outside_the_region_are_left_out():
     assert result.phases["field_area_um2"].iloc[0] == pytest.approx(15 * 15 * 0.01)
 
 
+def test_particles_cut_by_unlabelled_pixels_are_not_whole():
+    indices = micrograph()
+    indices[2:6, 7] = UNLABELLED
+    assert run(indices).particles["touches_border"].tolist() == [True, False, True]
+    whole = run(indices, parameters=QuantifyParameters(edge_rule="exclude-border"))
+    assert whole.particles["phase"].tolist() == ["network"]
+    assert whole.phases["field_area_um2"].iloc[0] == pytest.approx(20 * 30 * 0.01)
+
+
 def test_grey_values_of_a_stack():
     stack = np.stack([micrograph(), micrograph()])
     grey = np.stack([np.full((20, 30), 7.0), np.full((20, 30), 9.0)])

@@ -96,14 +96,17 @@ def test_data_bar_and_outside_of_the_region_stay_unlabelled(rng) -> None:
     assert (result.indices[inside] == np.searchsorted([100, 200], image[inside])).all()
 
 
-def test_the_data_bar_does_not_change_what_lies_above_it(rng) -> None:
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_the_data_bar_does_not_change_what_lies_above_it(rng, dtype: type) -> None:
     network = SegmentationNetwork(Network(architecture="unet", encoder="efficientnet-lite0"), 3)
     predictor = Predictor(network, PLAIN, 3, CPU)
-    image = rng.integers(0, 255, (160, 200), dtype=np.uint8)
-    barred = np.vstack([image, np.zeros((30, 200), np.uint8)])
+    image = rng.integers(40, 200, (160, 200)).astype(dtype)
+    bar = np.zeros((30, 200), dtype)
+    bar[10:20, ::5] = 255
+    barred = np.vstack([image, bar])
     with_bar = Field(barred.shape, Box(160, 0, 190, 200))
     alone = drain(predict(as_plane(image), Field(image.shape), predictor))
-    above = drain(predict(as_plane(barred), with_bar, predictor))
+    above = drain(predict(as_plane(barred, measured=with_bar), with_bar, predictor))
     assert (above.indices[:160] == alone.indices).all()
 
 
