@@ -47,6 +47,15 @@ def form(qtbot, model: ViewerModel) -> CalibrateWidget:
     return widget
 
 
+def test_a_sheared_image_is_refused_in_one_line(form, model, told) -> None:
+    model.layers["steel"].shear = [0.3]
+    known(form, "0.2")
+    assert "is sheared" in form.status.value
+    assert len(told) == 1
+    model.layers["steel"].units = ("um", "um")
+    assert "is sheared" in form.present.value
+
+
 def known(form: CalibrateWidget, text: str, unit: str = "µm") -> None:
     form.way.value = "known"
     form.known.number.value, form.known.unit.value = text, unit

@@ -51,6 +51,48 @@ def test_scale_changed_afterwards_overrides_the_note() -> None:
     assert layers.layer_calibration(layer) == Calibration.square(0.3, "layer scale")
 
 
+TENTH = np.diag([0.1, 0.1, 1])
+SHEARS: list[dict[str, object]] = [
+    {"shear": [0.2]},
+    {"affine": np.array([[1, 0.2, 0], [0, 1, 0], [0, 0, 1]])},
+    {"affine": np.diag([1, 2, 1]), "rotate": 30},
+]
+
+
+@pytest.mark.parametrize("scale", [(1, 1), (2, 3)])
+def test_a_layer_s_affine_scales_its_pixels(scale: tuple[float, float]) -> None:
+    layer = image(scale=scale, units="um", affine=TENTH, rotate=25, translate=(1e5, -1e5))
+    calibration = layers.layer_calibration(layer)
+    assert calibration is not None
+    assert (calibration.y_um, calibration.x_um) == pytest.approx(np.multiply(scale, 0.1))
+
+
+@given(st.floats(-180, 180), st.floats(1e-4, 1e3), st.floats(1e-4, 1e3))
+def test_turned_and_mirrored_pixels_keep_their_size(angle: float, y_um: float, x_um: float) -> None:
+    turned = np.array([[0, 1, 7], [1, 0, -3], [0, 0, 1]])
+    layer = image(scale=(y_um, x_um), rotate=angle, units="um", affine=turned)
+    assert layers.layer_calibration(layer) == Calibration(x_um, y_um, "layer scale")
+
+
+@pytest.mark.parametrize("transform", SHEARS)
+def test_a_sheared_layer_has_no_one_pixel_size(transform: dict[str, object]) -> None:
+    layer = image(units="um", name="steel", **transform)
+    for act in (
+        lambda: layers.layer_calibration(layer),
+        lambda: layers.calibrate_layer(layer, Calibration.square(1, "test")),
+    ):
+        with pytest.raises(InputError, match=r"^steel: is sheared.*reset its transform$"):
+            act()
+
+
+def test_calibrating_allows_for_the_affine() -> None:
+    layer = image(affine=TENTH)
+    stated = Calibration(0.1, 0.2, "objective 50×", 0.01)
+    layers.calibrate_layer(layer, stated)
+    assert layers.layer_calibration(layer) == stated
+    assert layer.data_to_world((1, 1)) == pytest.approx((0.2, 0.1))
+
+
 def test_calibrating_a_stack_leaves_its_leading_axis() -> None:
     layer = image((4, 20, 30), scale=(7, 1, 1))
     layers.calibrate_layer(layer, Calibration.square(0.5, "test"))

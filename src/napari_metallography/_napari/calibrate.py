@@ -307,7 +307,10 @@ def describe(calibration: Calibration) -> str:
 
 def present_pixel_size(image: Image) -> str:
     """What is known of an image's pixel size; the nominal magnification as a mere label."""
-    calibration = layer_calibration(image)
+    try:
+        calibration = layer_calibration(image)
+    except InputError as error:
+        return str(error)
     lines = [describe(calibration) if calibration else "unknown: the image is in pixels"]
     magnification = image.metadata.get("microscope", {}).get("nominal_magnification")
     if magnification:

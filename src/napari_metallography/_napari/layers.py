@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,8 @@ CONVENTION = "value = class index + 1; 0 = unlabelled"
 UNLABELLED_NAME = "unlabelled"
 
 _AGREE_TO = 1e-6
+_STEP = 1e4
+_SKEWED_FROM = 1e-4
 _VERTICES_OF_AN_ELLIPSE = 128
 _CLOSED_SHAPES = ("polygon", "rectangle", "ellipse")
 _MOST_COPIED_BYTES = 1 << 30
@@ -46,13 +49,22 @@ def layer_calibration(layer: Layer) -> Calibration | None:
 
     `metadata["calibration"]` counts only while it agrees with the scale, which the user and other
     plugins may change. None when the layer is in pixels or in a unit that is no length.
+
+    Raises
+    ------
+    InputError
+        For a sheared layer, where a length in pixels depends on its direction.
     """
     try:
         shown = Calibration.from_scale(layer.scale, layer.units)
     except InputError:
         return None
+    if shown is None:
+        return None
+    y, x = _stretch(layer)
+    shown = replace(shown, y_um=shown.y_um * y, x_um=shown.x_um * x)
     stated = layer.metadata.get("calibration")
-    if shown is None or not isinstance(stated, Mapping):
+    if not isinstance(stated, Mapping):
         return shown
     noted = Calibration.from_dict(dict(stated))
     return noted if _agree(noted, shown) else shown
@@ -61,10 +73,11 @@ def layer_calibration(layer: Layer) -> Calibration | None:
 def calibrate_layer(layer: Layer, calibration: Calibration) -> None:
     """Set scale and units of the last two axes to µm, and note where the pixel size comes from.
 
-    The layer keeps its place on the pixel grid: its translation is scaled along.
+    The layer keeps its place on the pixel grid: its translation is scaled along. Errors as for
+    `layer_calibration`.
     """
     old = np.asarray(layer.scale[-2:], float)
-    new = np.array([calibration.y_um, calibration.x_um])
+    new = np.array([calibration.y_um, calibration.x_um]) / _stretch(layer)
     layer.translate = (*layer.translate[:-2], *(layer.translate[-2:] * new / old))
     layer.scale = (*layer.scale[:-2], *new)
     layer.units = (*layer.units[:-2], "um", "um")
@@ -110,8 +123,9 @@ def snapshot(layer: Image) -> tuple[ArrayLike, bool]:
     arrays above 1 GiB and those that are read when they are needed (memory maps, dask, zarr).
     """
     array, rgb = pixels_of(layer)
-    is_copied = type(array) is np.ndarray and array.nbytes <= _MOST_COPIED_BYTES
-    return (array.copy() if is_copied else array), rgb
+    if type(array) is np.ndarray and array.nbytes <= _MOST_COPIED_BYTES:
+        return array.copy(), rgb
+    return array, rgb
 
 
 def pixels_of(layer: Image) -> tuple[ArrayLike, bool]:
@@ -292,6 +306,21 @@ def label_image(layer: Labels) -> LabelImage:
 def stated_names(layer: Labels) -> list[str]:
     """Names of the classes that a layer states; none where it states none."""
     return [phase["name"] for phase in layer.metadata.get("classes", ())]
+
+
+def _stretch(layer: Layer) -> tuple[float, float]:
+    """By what a layer's affine multiplies the scale of its rows and columns; 1 as a rule."""
+    sides = _STEP * np.eye(layer.ndim)[-2:]
+    origin = np.asarray(layer.data_to_world((0,) * layer.ndim))
+    one, other = (np.asarray(layer.data_to_world(side)) - origin for side in sides)
+    lengths = np.linalg.norm([one, other], axis=1)
+    if abs(one @ other) > _SKEWED_FROM * lengths.prod():
+        raise InputError(
+            f"{layer.name}: is sheared, so that its pixels have no one size; reset its transform"
+        )
+    y, x = lengths / (_STEP * np.abs(layer.scale[-2:]))
+    # Exactly 1 where only rounding says otherwise, so that a pixel size stays the one stated.
+    return (1.0, 1.0) if np.allclose((y, x), 1, rtol=_AGREE_TO) else (float(y), float(x))
 
 
 def _agree(one: Calibration, other: Calibration) -> bool:

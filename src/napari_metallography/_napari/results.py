@@ -84,5 +84,5 @@ def _digest(layer: Layer) -> str:
     end = content.size - content.size % (8 * _WORDS)
     words = content[:end].view(np.uint64).reshape(-1, _WORDS)
     digest = hashlib.blake2b(np.einsum("ij,j->i", words, _WEIGHTS), digest_size=16)
-    digest.update(content[end:])
+    digest.update(content[end:].data)
     return digest.hexdigest()
