@@ -384,6 +384,43 @@ def test_the_preview_is_what_the_run_gives(widget, qtbot) -> None:
     np.testing.assert_array_equal(widget.viewer.layers["steel phases"].data == 2, shown == 1)
 
 
+def test_the_preview_of_a_turned_image_lies_on_it(widget, qtbot) -> None:
+    turned = np.array([[0, 1, 7], [-1, 0, 2], [0, 0, 1]])
+    image = widget.viewer.add_image(
+        two_phases(), name="turned", scale=(2, 3), rotate=20, translate=(5, 6), affine=turned
+    )
+    widget.image.value = image
+    by_threshold(widget)
+    widget.by_threshold.preview.value = True
+    qtbot.waitUntil(lambda: "threshold preview" in widget.viewer.layers)
+    preview = widget.viewer.layers["threshold preview"]
+    assert np.allclose(preview.data_to_world((10, 40)), image.data_to_world((10, 40)))
+
+
+def test_small_holes_of_the_phase_are_filled(widget, qtbot) -> None:
+    pixels = two_phases()
+    pixels[15:18, 45:48] = 60
+    widget.image.value = widget.viewer.add_image(pixels, name="holes")
+    by_threshold(widget)
+    for smallest, expected in ((9, 391), (10, 400)):
+        widget.by_threshold.fields["smallest_hole_px"].value = smallest
+        run(widget, qtbot)
+        assert (widget.viewer.layers["holes phases"].data == 2).sum() == expected
+
+
+def test_a_broken_link_among_the_models_is_passed_over(form, models, qtbot) -> None:
+    link = models / "gone.safetensors"
+    link.symlink_to(models / "nowhere.safetensors")
+    try:
+        widget = form(ViewerModel())
+        qtbot.addWidget(widget.native)
+        names = widget.by_model.model.combo.choices
+    finally:
+        link.unlink()
+    assert "random" in names
+    assert "gone" not in names
+
+
 def test_the_slider_starts_at_otsu_and_spans_the_grey_values(widget, qtbot) -> None:
     by_threshold(widget)
     fields = widget.by_threshold

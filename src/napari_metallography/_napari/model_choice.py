@@ -81,7 +81,7 @@ class ModelChoice:
 
     def _installed(self) -> list[str]:
         """Names of installed models; cards are read again only when files changed."""
-        seen = [(p, p.stat().st_mtime_ns) for p in registry.model_paths().values()]
+        seen = [(p, _changed_at(p)) for p in registry.model_paths().values()]
         if seen != self._seen:
             self._seen, self._names = seen, list(registry.cards(self._task))
         return self._names
@@ -112,6 +112,14 @@ class ModelChoice:
     def _show_card(self) -> None:
         card = self.chosen_card()
         self.card.value = card_html(card) if card else ""
+
+
+def _changed_at(path: Path) -> int | None:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        # A broken link, or a folder that is away: its models are not offered.
+        return None
 
 
 _open: WeakSet[ModelChoice] = WeakSet()

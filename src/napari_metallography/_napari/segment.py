@@ -189,7 +189,12 @@ class SegmentWidget(Form):
 
     def _show_reliable(self, *_: object) -> None:
         image = self.image.value
-        self.by_model.show_reliable(layer_calibration(image) if image is not None else None)
+        try:
+            calibration = layer_calibration(image) if image is not None else None
+        except InputError:
+            # Run says what is wrong with it.
+            calibration = None
+        self.by_model.show_reliable(calibration)
 
     def _show_method(self) -> None:
         by_threshold = self.method.value == "threshold"
@@ -267,7 +272,14 @@ class ThresholdFields:
     def __init__(self) -> None:
         self.fields = parameter_fields(
             ThresholdParameters,
-            ("method", "phase", "shading_px", "smoothing_px", "smallest_area_px"),
+            (
+                "method",
+                "phase",
+                "shading_px",
+                "smoothing_px",
+                "smallest_area_px",
+                "smallest_hole_px",
+            ),
             {"method": "Threshold", "phase": "The phase is", "shading_px": "Even out shading (px)"},
             {"method": _THRESHOLDS, "phase": _PHASES},
         )

@@ -14,6 +14,7 @@ from ..plane import ArrayLike, as_plane
 from ..regions import Field
 from ..segmentation.segment import THRESHOLD_CLASSES
 from ..segmentation.thresholding import ThresholdParameters, otsu, prepared, split
+from .layers import plane_placement
 
 _PHASE = 1
 NAME = "threshold preview"
@@ -86,10 +87,8 @@ class PreviewLayer:
             labels,
             name=NAME,
             colormap=DirectLabelColormap(color_dict=colours),
-            scale=image.scale[-2:],
-            translate=image.translate[-2:],
-            units=image.units[-2:],
             opacity=0.5,
+            **plane_placement(image, labels.ndim),
         )
         layer.editable = False
         active = self._viewer.layers.selection.active
