@@ -169,6 +169,28 @@ def choose_region(widget: SegmentWidget) -> Shapes:
     return shapes
 
 
+def test_the_phases_of_a_threshold_bear_the_names_given(widget, qtbot) -> None:
+    by_threshold(widget)
+    widget.by_threshold.names[0].value = " ferrite "
+    widget.by_threshold.names[1].value = "carbide"
+    run(widget, qtbot)
+    labels = widget.viewer.layers["steel phases"]
+    assert list(labels.features["class"]) == ["unlabelled", "ferrite", "carbide"]
+    assert "carbide" in widget.controls.status.value
+    assert [field.value for field in SegmentWidget(widget.viewer).by_threshold.names] == [
+        " ferrite ",
+        "carbide",
+    ]
+
+
+@pytest.mark.parametrize("name", ["", "  ", "matrix"])
+def test_phases_without_names_of_their_own_are_refused(name: str, widget) -> None:
+    by_threshold(widget)
+    widget.by_threshold.names[1].value = name
+    widget.controls.run_button.native.click()
+    assert widget.controls.status.value == "give matrix and phase a name each, not the same one"
+
+
 def test_outside_the_region_stays_unlabelled(widget, qtbot) -> None:
     assert choose_region(widget) in widget.region.choices
     by_threshold(widget)

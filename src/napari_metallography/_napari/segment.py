@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from dataclasses import replace
 from functools import partial
 from typing import Any
 from weakref import WeakSet
@@ -10,18 +11,19 @@ from weakref import WeakSet
 import napari.viewer
 import numpy as np
 import torch
-from magicgui.widgets import CheckBox, ComboBox, FloatSlider, Label, Widget
+from magicgui.widgets import CheckBox, ComboBox, FloatSlider, Label, LineEdit, Widget
 from magicgui.widgets.bases import ValueWidget
 from napari.layers import Image, Shapes
 from qtpy.compat import isalive
 from qtpy.QtCore import QTimer
 
 from ..calibration import Calibration
+from ..classes import PhaseClass, named_classes
 from ..errors import InputError
 from ..plane import leading_shape
 from ..regions import Field
 from ..segmentation.prediction import PAPER_SCALES, PredictionParameters
-from ..segmentation.segment import Segmentation, SegmentParameters, segment
+from ..segmentation.segment import THRESHOLD_CLASSES, Segmentation, SegmentParameters, segment
 from ..segmentation.thresholding import ThresholdParameters
 from .form import (
     Form,
@@ -56,6 +58,7 @@ _DATA_BAR = (
     "the microscope's text bar; found by itself and shown as a rectangle you may move or delete; "
     "when its layer is deleted it is looked for again"
 )
+_NAMES = "as in the labels to compare with, or in the model to train further"
 _RELIABLE = (
     "diameter from which three in four particles of the images held back in training were found"
 )
@@ -108,6 +111,7 @@ class SegmentWidget(Form):
     def compute(self) -> None:
         """Segment the chosen image."""
         image: Image = chosen(self.image, "an image")
+        classes = self.by_threshold.classes() if self.method.value == "threshold" else None
         array, rgb = snapshot(image)
         events = segment(
             array,
@@ -118,7 +122,9 @@ class SegmentWidget(Form):
             name=image.name,
         )
         region = self.region.value.name if self.region.value is not None else ""
-        self.controls.start(events, f"Segment {image.name}", partial(self._show, image, region))
+        self.controls.start(
+            events, f"Segment {image.name}", partial(self._show, image, region, classes)
+        )
 
     def abandon(self) -> None:
         """End the preview's preparation too."""
@@ -145,7 +151,14 @@ class SegmentWidget(Form):
         bar = find_or_add_data_bar(self.viewer, image) if self.data_bar.value else None
         return self.region.value, bar
 
-    def _show(self, image: Image, region: str, result: Segmentation) -> None:
+    def _show(
+        self,
+        image: Image,
+        region: str,
+        classes: tuple[PhaseClass, ...] | None,
+        result: Segmentation,
+    ) -> None:
+        result = replace(result, classes=classes or result.classes)
         self._previewer.stop()
         origin = origin_of(image, result.measured)
         # A region's result does not take the place of the whole field's.
@@ -286,16 +299,23 @@ class ThresholdFields:
         self.value = FloatSlider(
             value=0, min=0, max=255, label="Grey value", tooltip="in the image's own grey values"
         )
+        self.names = [
+            LineEdit(value=phase.name, label=f"Name of the {phase.name}", tooltip=_NAMES)
+            for phase in THRESHOLD_CLASSES
+        ]
         self.preview = CheckBox(value=False, label="", text="Live preview")
         self.found = Label(value="", label="")
         wrap(self.found)
         names = [name for name in self.fields if name != "method"]
         # The hand-set value belongs to one image: it is not remembered.
         self.remembered = {f"threshold_{name}": self.fields[name] for name in names}
+        for phase, widget in zip(THRESHOLD_CLASSES, self.names, strict=True):
+            self.remembered[f"threshold_{phase.name}_name"] = widget
         self.widgets: list[Widget] = [
             self.fields["method"],
             self.value,
             *(self.fields[name] for name in names),
+            *self.names,
             self.preview,
             self.found,
         ]
@@ -304,6 +324,13 @@ class ThresholdFields:
     def by_hand(self) -> bool:
         """Whether the user sets the grey value."""
         return bool(self.fields["method"].value == "manual")
+
+    def classes(self) -> tuple[PhaseClass, ...]:
+        """The two classes by the names the user gave them."""
+        names = [widget.value.strip() for widget in self.names]
+        if not all(names) or len(set(names)) < len(names):
+            raise InputError("give matrix and phase a name each, not the same one")
+        return named_classes(names)
 
     def parameters(self) -> ThresholdParameters:
         """What the fields say."""
