@@ -11,6 +11,14 @@ import cv2
 import numpy as np
 import pytest
 
+from napari_metallography.classes import named_classes
+from napari_metallography.io.labels import LabelImage, labels_path, read_labels, write_labels
+from napari_metallography.models.card import DataSource, ModelCard, Network
+from napari_metallography.models.file import read_card
+from napari_metallography.regions import Field
+from napari_metallography.segmentation.model import save_model
+from napari_metallography.segmentation.networks import SegmentationNetwork
+
 OPTIONS = (
     *("--encoder-weights", "random", "--recipe", "paper", "--iterations", "3"),
     *("--crop", "32", "--batch-size", "4", "--classes", "matrix,carbide", "--device", "cpu"),
@@ -91,3 +99,82 @@ def test_a_search_starts_from_nothing(squares) -> None:
     done = _train(squares, squares / "m.safetensors", "--search", "--devices", "2")
     assert done.returncode == 2
     assert done.stderr.strip().endswith("on one device, without --start-from")
+
+
+def _named_labels(squares: Path, folder: str, *names: str) -> Path:
+    """The labels again, in files that name their classes."""
+    for path in sorted((squares / "labels").iterdir()):
+        indices = read_labels(path).indices
+        labels = LabelImage(indices, named_classes(names), None, Field(indices.shape))
+        write_labels(labels_path(squares / folder, path), labels)
+    return squares / folder
+
+
+@pytest.fixture
+def parent(squares) -> Path:
+    """An untrained model of three classes."""
+    network = Network(architecture="unet", encoder="efficientnet-lite0")
+    card = ModelCard(
+        name="parent",
+        task="segmentation",
+        network=network,
+        classes=named_classes(["matrix", "carbide", "pore"]),
+        data=DataSource(name="none", digest="0"),
+    )
+    path = squares / "parent.safetensors"
+    save_model(path, card, SegmentationNetwork(network, 3))
+    return path
+
+
+def _command(squares: Path, labels: Path, *more: object) -> tuple[object, ...]:
+    return (
+        *("train", "segmentation", "--images", squares / "images", "--labels", labels),
+        *("-o", squares / "out/m.safetensors", "--crop", 32, "--batch-size", 2, "--iterations", 1),
+        *("--device", "cpu", *more),
+    )
+
+
+def test_labels_to_validate_on_name_the_same_classes(run, squares) -> None:
+    labels = _named_labels(squares, "a", "matrix", "carbide")
+    others = _named_labels(squares, "b", "carbide", "matrix")
+    done = run(*_command(squares, labels, "--val-labels", others, "--encoder-weights", "random"))
+    assert done.code == 2
+    (error,) = done.errors
+    assert "the classes differ" in error
+    assert f"{labels}: matrix, carbide" in error
+    assert f"{others}: carbide, matrix" in error
+
+
+def test_names_of_the_labels_say_what_is_kept_of_a_parent(run, squares, parent) -> None:
+    labels = _named_labels(squares, "a", "pore", "graphite")
+    done = run(*_command(squares, labels, "--start-from", parent))
+    assert done.code == 0, done.err
+    assert "note: model parent: kept: pore; learnt anew: graphite; left out: matrix, carbide" in (
+        done.err.splitlines()
+    )
+    card = read_card(squares / "out/m.safetensors")
+    assert [phase.name for phase in card.classes] == ["pore", "graphite"]
+
+
+def test_the_option_comes_before_the_names_of_the_labels(run, squares, parent) -> None:
+    labels = _named_labels(squares, "a", "pore", "graphite")
+    given = ("--start-from", parent, "--classes", "matrix,carbide,pore")
+    done = run(*_command(squares, labels, *given))
+    assert done.code == 0, done.err
+    assert "kept" not in done.err
+    card = read_card(squares / "out/m.safetensors")
+    assert [phase.name for phase in card.classes] == ["matrix", "carbide", "pore"]
+
+
+def test_what_labels_without_names_mean_is_said(run, squares, parent) -> None:
+    done = run(*_command(squares, squares / "labels", "--start-from", parent))
+    assert done.code == 0, done.err
+    assert "4 without class names taken as class indices: 0 = matrix, 1 = class 1" in done.err
+
+
+@pytest.mark.parametrize("names", ["matrix,,carbide", "matrix,matrix", ","])
+def test_classes_have_names_of_their_own(run, squares, names) -> None:
+    given = ("--classes", names, "--encoder-weights", "random")
+    done = run(*_command(squares, squares / "labels", *given))
+    assert done.code == 2
+    assert done.errors == [f"error: --classes {names}: give each class a name of its own"]

@@ -16,10 +16,10 @@ from .options import Device, DeviceName, Index, PixelSize, pixel_sizes, results_
 
 if TYPE_CHECKING:
     import torch
-    from lightning_fabric import Fabric
 
     from ..classes import PhaseClass
     from ..devices import Precision
+    from ..inputs import PixelSizes
     from ..labelled import LabelledImage
     from ..training.job import TrainingJob
     from ..training.recipe import SegmentationRecipe
@@ -123,25 +123,18 @@ def train_segmentation(
 ) -> None:
     """Train a segmentation model; write it with history.csv and training.json beside it."""
     from ..devices import choose_device
-    from ..labelled import read_labelled_folder
     from ..training.job import TrainingJob
     from ..training.results import Description, checkpoint_path, require_free
-    from ..training.segmentation import several_devices
 
     require_free(output, resume=resume)
-    sizes = pixel_sizes(pixel_size, index)
-    training, named = read_labelled_folder(
-        images, labels, ignore=ignore, sizes=sizes, stems=stems(split)
-    )
-    validation: list[LabelledImage] = []
+    if search and (start_from or devices * num_nodes > 1):
+        raise InputError("--search trains new networks on one device, without --start-from")
+    source = _Source(images, labels, split)
+    held_out = None
     if val_images or val_labels or val_split:
-        validation, _ = read_labelled_folder(
-            val_images or images,
-            val_labels or labels,
-            ignore=ignore,
-            sizes=sizes,
-            stems=stems(val_split),
-        )
+        held_out = _Source(val_images or images, val_labels or labels, val_split)
+    sizes = pixel_sizes(pixel_size, index)
+    training, validation, named = _read(source, held_out, ignore=ignore, sizes=sizes)
     network = _NetworkOptions(classes, architecture, encoder, encoder_weights, enlargement)
     phases, start = network.start(start_from, training, named)
     changes = {
@@ -166,12 +159,51 @@ def train_segmentation(
     )
     description = Description(phases, data_name or images.name, licence, attribution, half)
     if search:
-        if start_from or devices * num_nodes > 1:
-            raise InputError("--search trains new networks on one device, without --start-from")
         _search(job, output, description)
     else:
-        fabric = several_devices(where, job.precision, devices, num_nodes)
-        _train(job, output, description, resume=resume, fabric=fabric)
+        _train(job, output, description, resume=resume, processes=(devices, num_nodes))
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Folders of images and labels, and the list of those to use."""
+
+    images: Path
+    labels: Path
+    split: Path | None
+
+    def read(
+        self, ignore: int | None, sizes: PixelSizes
+    ) -> tuple[list[LabelledImage], tuple[PhaseClass, ...]]:
+        from ..labelled import read_labelled_folder
+
+        return read_labelled_folder(
+            self.images,
+            self.labels,
+            ignore=ignore,
+            sizes=sizes,
+            stems=stems(self.split),
+            notice=terminal.notice,
+        )
+
+
+def _read(
+    training: _Source, validation: _Source | None, *, ignore: int | None, sizes: PixelSizes
+) -> tuple[list[LabelledImage], list[LabelledImage], tuple[PhaseClass, ...]]:
+    """Images to train and to validate on, and the classes that the label files name."""
+    from ..classes import require_same_classes
+
+    images, classes = training.read(ignore, sizes)
+    if validation is None:
+        return images, [], classes
+    held_out, others = validation.read(ignore, sizes)
+    require_same_classes(
+        [phase.name for phase in classes],
+        [phase.name for phase in others],
+        first_of=f"the labels in {training.labels}",
+        second_of=f"the labels to validate on in {validation.labels}",
+    )
+    return images, held_out, classes or others
 
 
 def _precision(name: PrecisionName, device: torch.device) -> Precision:
@@ -202,15 +234,16 @@ class _NetworkOptions:
         named: tuple[PhaseClass, ...],
     ) -> tuple[tuple[PhaseClass, ...], Start]:
         """Classes, and the network and weights to start from."""
-        if parent:
-            return self._from_parent(parent, self._names() or [phase.name for phase in named])
-        return self._anew(named, images)
+        return self._from_parent(parent, named) if parent else self._anew(named, images)
 
     def _names(self) -> list[str]:
-        return [name.strip() for name in self.classes.split(",")] if self.classes else []
+        names = [name.strip() for name in self.classes.split(",")] if self.classes else []
+        if not all(names) or len(set(names)) < len(names):
+            raise InputError(f"--classes {self.classes}: give each class a name of its own")
+        return names
 
     def _from_parent(
-        self, parent: str, names: Sequence[str]
+        self, parent: str, named: tuple[PhaseClass, ...]
     ) -> tuple[tuple[PhaseClass, ...], Start]:
         from ..classes import named_classes
         from ..segmentation.model import load_model
@@ -222,8 +255,12 @@ class _NetworkOptions:
             option = stated[0].replace("_", "-")
             raise InputError(f"--{option} cannot go with --start-from: the model settles it")
         model = load_model(parent)
-        start = from_model(model, names)
-        return (named_classes(names) if start.rows else model.card.classes), start
+        wanted = named_classes(self._names()) or named
+        start = from_model(model, [phase.name for phase in wanted])
+        if not start.rows:
+            return model.card.classes, start
+        terminal.notice(f"model {model.card.name}: {_kept(model.card.classes, wanted, start.rows)}")
+        return wanted, start
 
     def _anew(
         self, named: tuple[PhaseClass, ...], images: Sequence[LabelledImage]
@@ -241,6 +278,19 @@ class _NetworkOptions:
         return classes_or_default(self._names(), named, images), start
 
 
+def _kept(
+    known: Sequence[PhaseClass], wanted: Sequence[PhaseClass], rows: Sequence[int | None]
+) -> str:
+    """Which classes start from what a parent has learnt of them."""
+    by_row = list(zip(wanted, rows, strict=True))
+    parts = {
+        "kept": [phase.name for phase, row in by_row if row is not None],
+        "learnt anew": [phase.name for phase, row in by_row if row is None],
+        "left out": [phase.name for row, phase in enumerate(known) if row not in rows],
+    }
+    return "; ".join(f"{what}: {', '.join(names)}" for what, names in parts.items() if names)
+
+
 def _recipe(name: Recipe, changes: dict[str, Any]) -> SegmentationRecipe:
     from ..training.recipe import RECIPES, SegmentationRecipe
 
@@ -249,12 +299,18 @@ def _recipe(name: Recipe, changes: dict[str, Any]) -> SegmentationRecipe:
 
 
 def _train(
-    job: TrainingJob, output: Path, description: Description, *, resume: bool, fabric: Fabric
+    job: TrainingJob,
+    output: Path,
+    description: Description,
+    *,
+    resume: bool,
+    processes: tuple[int, int],
 ) -> None:
     from ..events import drain
     from ..training.results import checkpoint_path, finished, write_results
-    from ..training.segmentation import train
+    from ..training.segmentation import several_devices, train
 
+    fabric = several_devices(job.device, job.precision, *processes)
     if not fabric.is_global_zero:
         drain(train(job, resume=resume, fabric=fabric))
         return
