@@ -52,7 +52,14 @@ NETWORKS = {
         "--iterations",
         "250",
     ],
-    "pspnet-120": ["--classes", CLASSES, "--architecture", "pspnet", "--iterations", "120"],
+    "deeplabv3plus-2x-150": [
+        *("--classes", CLASSES, "--architecture", "deeplabv3plus", "--enlargement", "2"),
+        *("--iterations", "150", "--validate-every", "150"),
+    ],
+    "pspnet-120": [
+        *("--classes", CLASSES, "--architecture", "pspnet"),
+        *("--iterations", "120", "--validate-every", "120"),
+    ],
 }
 
 Split = tuple[list[str], list[str]]
