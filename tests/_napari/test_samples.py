@@ -105,6 +105,7 @@ def test_true_phases_lie_on_their_image() -> None:
 def test_every_contribution_has_a_command_and_every_command_a_contribution(manifest) -> None:
     contributions = manifest.contributions
     used = {item.command for item in contributions.readers}
+    used |= {item.command for item in contributions.writers}
     used |= {item.command for item in contributions.sample_data}
     used |= {item.command for item in contributions.widgets}
     assert used == {command.id for command in contributions.commands}
