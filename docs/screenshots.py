@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import napari
+import numpy as np
 from PIL import Image
 from qtpy.QtWidgets import QApplication
 
@@ -44,8 +45,36 @@ def run(form: Any) -> None:
     print(form.controls.status.value)
 
 
+def strokes(layer: Any, truth: Any) -> None:
+    """Paint some short strokes as a user would, with the true phases in place of an eye."""
+    random = np.random.default_rng(0)
+    for row, column in random.integers(8, np.subtract(truth.data.shape, (16, 40)), (40, 2)):
+        where = np.mgrid[row : row + 6, column : column + 24].reshape(2, -1)
+        layer.data_setitem(tuple(where), truth.data[tuple(where)])
+
+
+def fine_tune() -> None:
+    """Paint on the carbide sample and train for twenty iterations."""
+    viewer = napari.Viewer()
+    viewer.window._qt_window.resize(1500, 950)
+    viewer.open_sample(PLUGIN, "carbides-truth")
+    truth = viewer.layers[1]
+    truth.visible = False
+    _, form = viewer.window.add_plugin_dock_widget(PLUGIN, "Fine-tune")
+    form.set.new_button.native.click()
+    strokes(form.set.pairs[0].labels, truth)
+    viewer.layers.remove(truth)
+    form.recipe.fields["iterations"].value = 20
+    form.recipe.learning_rate.value = 0.001
+    form.recipe.fields["validate_every"].value = 5
+    run(form)
+    viewer.reset_view()
+    shoot(viewer, "fine-tune")
+    viewer.close()
+
+
 def main() -> None:
-    """Segment, quantify and compare the carbide sample."""
+    """Segment, quantify, compare and fine-tune on the carbide sample."""
     IMAGES.mkdir(exist_ok=True)
     viewer = napari.Viewer()
     viewer.window._qt_window.resize(1500, 950)
@@ -81,6 +110,7 @@ def main() -> None:
     viewer.window.add_plugin_dock_widget(PLUGIN, "Calibrate")
     shoot(viewer, "calibrate")
     viewer.close()
+    fine_tune()
 
 
 if __name__ == "__main__":

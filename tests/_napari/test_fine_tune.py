@@ -196,7 +196,7 @@ def test_paint_train_cancel_continue_correct_save_and_reload(
     assert 0 <= unsure.data.min() < unsure.data.max() <= 1
 
     strokes = layer.data.copy()
-    form.prediction.value = after
+    assert form.prediction.value is after
     form.to_paint.native.click()
     assert (layer.data > 0).all()
     np.testing.assert_array_equal(layer.data[strokes > 0], strokes[strokes > 0])
@@ -205,6 +205,7 @@ def test_paint_train_cancel_continue_correct_save_and_reload(
     form.training.continue_button.native.click()
     wait_for_end(form, qtbot)
     assert {"steel before", "steel after"} <= set(names(form))
+    segment = SegmentWidget(viewer)
     save_as(form, own_folder / "mine.safetensors", qtbot, monkeypatch)
     model = own_folder / "mine" / "mine.safetensors"
     card = read_card(model)
@@ -213,7 +214,6 @@ def test_paint_train_cancel_continue_correct_save_and_reload(
     assert len(pd.read_csv(model.with_name("history.csv"))) == 20
     assert model.with_name("training.json").is_file()
 
-    segment = SegmentWidget(viewer)
     segment.image.value = viewer.layers["steel"]
     segment.by_model.model.choose("mine")
     assert segment.by_model.model.value == "mine"

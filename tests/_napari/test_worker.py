@@ -212,3 +212,29 @@ def test_a_batch_keeps_the_latest_progress_only() -> None:
     assert batch.take() == [Notice("a"), Notice("b"), Progress(2, 3)]
     assert batch.take() == []
     assert not batch.is_due
+
+
+def test_a_paused_computation_waits_until_it_may_go_on(recorder, qtbot) -> None:
+    endless = Endless()
+    run = recorder.start(endless.events())
+    qtbot.waitUntil(lambda: len(recorder.events) > 1)
+    run.pause()
+    qtbot.wait(200)
+    seen = len(recorder.events)
+    qtbot.wait(300)
+    assert len(recorder.events) == seen
+    run.resume()
+    qtbot.waitUntil(lambda: len(recorder.events) > seen)
+    run.cancel()
+    qtbot.waitUntil(ended(recorder))
+
+
+def test_a_paused_computation_can_be_cancelled(recorder, qtbot) -> None:
+    endless = Endless()
+    run = recorder.start(endless.events())
+    qtbot.waitUntil(lambda: bool(recorder.events))
+    run.pause()
+    run.cancel()
+    qtbot.waitUntil(ended(recorder))
+    assert recorder.ends == ["cancelled"]
+    assert endless.closed_in == endless.run_in

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -61,14 +61,10 @@ from .train_controls import TrainControls
 from .training_curve import TrainingCurve, as_low_as_possible
 from .training_fields import DeviceFields, RecipeFields, StartFields
 from .training_layers import (
-    AFTER,
-    BEFORE,
     Index,
-    PreviewLayers,
-    Watched,
     show_phases,
-    show_unsure,
 )
+from .training_round import BeforeAndAfter, Round, begun, same_task
 from .training_set import (
     Pair,
     TrainingSet,
@@ -90,17 +86,6 @@ _TO_PAINT = (
 )
 _SUGGESTED = "my-steel.safetensors"
 _TRY = "shows what the chosen model makes of the image, beside the results of others"
-
-
-@dataclass(frozen=True, eq=False)
-class Round:
-    """One training: what was asked for, what is known of it, and what shows it."""
-
-    plan: Plan
-    session: Session
-    places: dict[str, tuple[Image, Index]]
-    watched: Watched
-    previews: PreviewLayers
 
 
 class FineTuneWidget(Form):
@@ -164,7 +149,7 @@ class FineTuneWidget(Form):
         self._tuned: Tuned | None = None
         self._goes_on = False
         self._why_stopped = ""
-        self._shown: list[tuple[Labels, Labels]] = []
+        self._results = BeforeAndAfter(self.viewer)
         self._connect()
         for fields in (self.start, self.recipe):
             fields.show()
@@ -199,8 +184,7 @@ class FineTuneWidget(Form):
         prediction: Labels = chosen(self.prediction, "a prediction, such as a result of Segment")
         image = image_named_by(self.viewer, prediction) or chosen(self.image, "an image")
         values, unknown = whole_prediction(image, prediction, self.table.classes())
-        with self.image.changed.blocked():
-            self.image.value = image
+        self.image.value = image
         layer = self.set.labels_of(image) or self.new_labels()
         count = fill_unlabelled(layer, values)
         if unknown:
@@ -237,9 +221,8 @@ class FineTuneWidget(Form):
         )
         if suggested:
             path = model_file(Path(suggested), folder)
-            self.controls.start(
-                save_tuned(path, self._tuned), f"Save {path.name}", partial(self._saved, path)
-            )
+            saving = save_tuned(path, self._tuned)
+            self.controls.start(saving, f"Save {path.name}", partial(self._saved, path))
 
     def try_model(self) -> None:
         """Show what the chosen model makes of the plane in view."""
@@ -260,11 +243,6 @@ class FineTuneWidget(Form):
         """The field that the region and the data bar leave."""
         bar = find_or_add_data_bar(self.viewer, image) if self.data_bar.value else None
         return field_of(image, self.region.value, bar)
-
-    def toggle(self) -> None:
-        """Show the phases by the old and by the new model in turn."""
-        for before, after in self._shown:
-            before.visible, after.visible = after.visible, not after.visible
 
     def abandon(self) -> None:
         """Stop following the layers too."""
@@ -293,22 +271,12 @@ class FineTuneWidget(Form):
             raise InputError("press 'New labels layer' and paint some strokes of every class first")
         for pair in pairs:
             require_known_classes(pair.labels, classes)
-        session = Session()
         places = {
             plane_name(pair.image, index): (pair.image, index)
             for pair in pairs
             for index in plane_indices(pair)
         }
-        image, index = next(iter(places.values()))
-        watched = Watched(image, session)
-        session.watch = watched.take
-        return Round(
-            self._plan(pairs, classes, origin),
-            session,
-            places,
-            watched,
-            PreviewLayers(self.viewer, image, index, classes),
-        )
+        return begun(self._plan(pairs, classes, origin), places, self.viewer)
 
     def _plan(
         self, pairs: Sequence[Pair], classes: tuple[PhaseClass, ...], origin: OriginOf
@@ -321,7 +289,7 @@ class FineTuneWidget(Form):
             device=self.device.chosen_device(),
             precision=self.device.chosen_precision(),
             checkpoints=settings.settings_path().parent / "trainings",
-            resample=bool(self.resample.visible and self.resample.value),
+            resample=bool(self.resample.value) and pixel_sizes_differ(pixel_sizes(pairs)),
         )
 
     def _wake(self) -> None:
@@ -365,25 +333,12 @@ class FineTuneWidget(Form):
     def _finished(self, one: Round, tuned: Tuned) -> None:
         self._tuned = tuned
         one.previews.remove()
-        self._shown = []
-        for image in dict.fromkeys(image for image, _ in one.places.values()):
-            self._show_result(image, one, tuned)
+        shown = self._results.show(one, tuned)
+        if shown and shown[0] in self.prediction.choices:
+            self.prediction.value = shown[0]
         score = tuned.trained.metrics.get("miou")
         said = f"mean IoU {score:.3f} over the held-out labels" if score is not None else "trained"
         self.controls.say(f"{said}; look, correct, press Continue; or save the model")
-
-    def _show_result(self, image: Image, one: Round, tuned: Tuned) -> None:
-        if image not in self.viewer.layers:
-            return
-        before = _of_image(tuned.before, one, image)
-        after = _of_image(tuned.after, one, image)
-        if before:
-            show_phases(self.viewer, image, before, BEFORE).visible = False
-        show_unsure(self.viewer, image, after)
-        new = show_phases(self.viewer, image, after, AFTER)
-        old = f"{image.name} {BEFORE}"
-        if old in self.viewer.layers:
-            self._shown.append((self.viewer.layers[old], new))
 
     def _tried(
         self, image: Image, index: Index, model: str, found: dict[str, Segmentation]
@@ -412,10 +367,9 @@ class FineTuneWidget(Form):
 
     def _note_end(self, one: Round) -> None:
         one.previews.remove()
-        job = one.session.job
-        if self._tuned is not None and self._tuned.job is job:
+        if self._tuned is not None and self._tuned.job is one.session.job:
             self._stopped = None
-        elif job is not None and job.checkpoint is not None and job.checkpoint.exists():
+        elif one.can_go_on:
             self._stopped = one
 
     # --- the form ----------------------------------------------------------------------------
@@ -428,7 +382,7 @@ class FineTuneWidget(Form):
             (self.try_button, self.try_model),
             (self.training.continue_button, self.go_on),
             (self.training.save_button, self.save),
-            (self.training.toggle_button, self.toggle),
+            (self.training.toggle_button, self._results.toggle),
         ]
         for button, action in pressed:
             button.changed.connect(partial(self._attempt, action))
@@ -499,30 +453,3 @@ def model_file(asked: Path, own: Path) -> Path:
     """The file of a model; among the user's own each has a folder, which holds its history."""
     path = asked if asked.suffix == ".safetensors" else asked.with_name(f"{asked.name}.safetensors")
     return own / path.stem / path.name if path.parent == own else path
-
-
-def same_task(one: Plan, other: Plan) -> bool:
-    """Whether a training of one plan, stopped, can go on as the other."""
-    return (
-        replace(one, painted=(), origin=other.origin) == replace(other, painted=())
-        and len(one.painted) == len(other.painted)
-        and all(map(_same_paint, one.painted, other.painted))
-    )
-
-
-def _same_paint(one: Painted, other: Painted) -> bool:
-    return (one.name, one.measured, one.pixel_size_um) == (
-        other.name,
-        other.measured,
-        other.pixel_size_um,
-    ) and bool(np.array_equal(one.labels, other.labels))
-
-
-def _of_image(
-    found: dict[str, Segmentation], one: Round, image: Image
-) -> dict[Index, Segmentation]:
-    return {
-        index: found[name]
-        for name, (owner, index) in one.places.items()
-        if owner is image and name in found
-    }

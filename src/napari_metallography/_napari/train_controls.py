@@ -54,11 +54,6 @@ class TrainControls(RunControls):
             self._run.resume()
             self._show_buttons()
 
-    def abandon(self) -> None:
-        """Cancel, and call nobody back."""
-        self.on_ended = nothing
-        super().abandon()
-
     def _end(self, message: str) -> None:
         super()._end(message)
         self.on_ended(message)

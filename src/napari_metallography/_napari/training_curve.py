@@ -13,7 +13,8 @@ from ..classes import PALETTE
 from ..events import TrainingStep
 
 _MS_BETWEEN_DRAWINGS = 500
-_LEAST_HEIGHT = 150
+_LEAST_HEIGHT = 180
+_FONT = 8
 # Can be read on a dark and on a light theme.
 _GREY = "#8c8c8c"
 _LOSS, _MIOU = PALETTE[2], PALETTE[1]
@@ -32,8 +33,8 @@ class TrainingCurve(QWidget):
         (self._loss_line,) = self._loss.plot([], [], color=_LOSS, linewidth=1.2)
         (self._miou_line,) = self._miou.plot([], [], color=_MIOU, marker="o", markersize=4)
         _dress(self._loss, "loss", _LOSS)
-        _dress(self._miou, "mIoU, held out", _MIOU)
-        self._loss.set_xlabel("iteration", color=_GREY)
+        _dress(self._miou, "held-out mIoU", _MIOU)
+        self._loss.set_xlabel("iteration", color=_GREY, fontsize=_FONT)
         self._loss.xaxis.set_major_locator(MaxNLocator(integer=True))
         self._miou.set_ylim(0, 1)
         self._timer = QTimer(self)
@@ -78,7 +79,7 @@ def as_low_as_possible(dock: QDockWidget) -> None:
 
 def _dress(axes: Axes, name: str, colour: str) -> None:
     axes.set_facecolor("none")
-    axes.set_ylabel(name, color=colour)
-    axes.tick_params(colors=_GREY, labelsize=8)
+    axes.set_ylabel(name, color=colour, fontsize=_FONT)
+    axes.tick_params(colors=_GREY, labelsize=_FONT)
     for spine in axes.spines.values():
         spine.set_color(_GREY)

@@ -86,7 +86,7 @@ class StartFields:
         ]
         self.widgets: list[Widget] = [
             self.kind,
-            *self.model.widgets,
+            self.model.combo,
             self.classes_kept,
             *self._of_new,
         ]
@@ -102,7 +102,7 @@ class StartFields:
     def show(self, *_: object) -> None:
         """Show the fields that count."""
         is_new = self.kind.value == _NEW
-        show_all([*self.model.widgets, self.classes_kept], not is_new)
+        show_all([self.model.combo, self.classes_kept], not is_new)
         show_all(self._of_new, is_new)
         self.weights_file.visible = is_new and self.weights.value == _FILE
 

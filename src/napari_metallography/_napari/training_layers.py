@@ -44,6 +44,7 @@ class Watched:
 
     def __init__(self, image: Image, session: Session) -> None:
         self._image = image
+        self._shape = plane_shape(image)
         self._session = session
         self._box = Box(0, 0, 1, 1)
         self._taken: deque[Box] = deque()
@@ -54,14 +55,19 @@ class Watched:
         self._box = visible_box(self._image)
 
     def take(self) -> NDArray[np.uint8] | None:
-        """The pixels (Y, X, 3) in view, as the training has them; in the computing thread."""
+        """The pixels (Y, X, 3) in view, as the training has them; in the computing thread.
+
+        None while there is nothing to see: before the images are read, or one grey all over.
+        """
         if not self._session.images:
             return None
         box, pixels = self._box, self._session.images[0].pixels
-        rows, columns = plane_shape(self._image)
+        part = scaled(box, pixels.shape[0] / self._shape[0], pixels.shape[1] / self._shape[1])
+        seen = np.ascontiguousarray(pixels[part.slices])
+        if (seen == seen[:1, :1]).all():
+            return None
         self._taken.append(box)
-        part = scaled(box, pixels.shape[0] / rows, pixels.shape[1] / columns)
-        return np.ascontiguousarray(pixels[part.slices])
+        return seen
 
     def box_of_next(self) -> Box:
         """Where the next preview lies, in pixels of the image."""

@@ -62,8 +62,11 @@ class TrainingSet(Container[Widget]):
             text="New labels layer", tooltip="an empty one on the chosen image, ready to paint"
         )
         self.remove_button = PushButton(text="Remove")
-        buttons = button_row(self.add_button, self.new_button, self.remove_button)
-        super().__init__(widgets=[self.list, self.hint, buttons], labels=False, label="Painted")
+        # Three in a row would widen the dock.
+        buttons = button_row(self.add_button, self.remove_button)
+        super().__init__(
+            widgets=[self.list, self.hint, self.new_button, buttons], labels=False, label="Painted"
+        )
         self.margins = (0, 0, 0, 0)
         self.remove_button.changed.connect(self._remove_chosen)
         self._show()
@@ -110,10 +113,7 @@ class TrainingSet(Container[Widget]):
         return True
 
     def _offered(self, _: object) -> list[tuple[str, int]]:
-        return [
-            (f"{pair.image.name}  ←  {pair.labels.name}", index)
-            for index, pair in enumerate(self._pairs)
-        ]
+        return [(_described(pair), index) for index, pair in enumerate(self._pairs)]
 
     def _remove_chosen(self) -> None:
         chosen = self.list.value or ([0] if len(self._pairs) == 1 else [])
@@ -191,6 +191,11 @@ def plane_indices(pair: Pair) -> list[tuple[int, ...]]:
 def plane_name(image: Image, index: tuple[int, ...]) -> str:
     """Name of one plane of an image."""
     return ", plane ".join([image.name, *map(str, index)])
+
+
+def _described(pair: Pair) -> str:
+    image, labels = pair.image.name, pair.labels.name
+    return labels if labels.startswith(f"{image} ") else f"{labels} on {image}"
 
 
 def _planes(pair: Pair, field_of: FieldOf) -> Iterator[Painted]:

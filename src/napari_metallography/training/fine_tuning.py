@@ -106,7 +106,6 @@ class Session:
     images: Sequence[LabelledImage] = ()
     split: Split | None = None
     job: TrainingJob | None = None
-    parent: SegmentationModel | None = None
 
 
 @dataclass(frozen=True)
@@ -243,11 +242,10 @@ def fine_tune(plan: Plan, session: Session, *, resume: bool = False) -> Events[T
     forget_old_checkpoints(plan.checkpoints)
     session.images = images
     origin = plan.origin([phase.name for phase in plan.classes])
-    session.parent = origin.model
     session.split = split(images)
     session.job = job = job_of(plan, session.split, origin.start, session.watch)
     before: dict[str, Segmentation] = {}
-    if origin.model is not None and not resume:
+    if origin.model is not None:
         before = yield from look(origin.model, plan.painted, job.device)
     trained = yield from train(job, resume=resume)
     description = Description(plan.classes, ", ".join(image.name for image in images))

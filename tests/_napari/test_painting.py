@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from napari.components import ViewerModel
+from napari.layers import Image, Labels
+
+from napari_metallography._napari.layers import add_labels_layer
+from napari_metallography._napari.painting import (
+    fill_unlabelled,
+    make_paintable,
+    new_labels,
+    require_fit,
+    start_painting,
+    whole_prediction,
+)
+from napari_metallography.classes import UNLABELLED, named_classes
+from napari_metallography.errors import InputError
+
+CLASSES = named_classes(["matrix", "particles", "pores"])
+SHAPE = (20, 30)
+
+
+@pytest.fixture
+def viewer() -> ViewerModel:
+    return ViewerModel()
+
+
+@pytest.fixture
+def image(viewer: ViewerModel) -> Image:
+    layer = viewer.add_image(np.zeros(SHAPE, np.uint8), name="steel", scale=(0.5, 0.5))
+    layer.units = ("um", "um")
+    layer.translate = (3, 4)
+    return layer
+
+
+def press(layer: Labels, key: str) -> None:
+    (function,) = [f for k, f in layer.keymap.items() if str(k) == key]
+    function(layer)
+
+
+def test_a_new_layer_fits_its_image(viewer, image) -> None:
+    layer = new_labels(viewer, image, CLASSES)
+    require_fit(image, layer)
+    assert layer.data.shape == SHAPE
+    assert not layer.data.any()
+    assert layer.data.dtype == np.uint8
+    np.testing.assert_array_equal(layer.scale, image.scale)
+    np.testing.assert_array_equal(layer.translate, image.translate)
+    assert layer.units == image.units
+
+
+def test_a_new_layer_on_a_colour_stack_fits(viewer) -> None:
+    stack = viewer.add_image(np.zeros((3, *SHAPE, 3), np.uint8), rgb=True)
+    layer = new_labels(viewer, stack, CLASSES)
+    assert layer.data.shape == (3, *SHAPE)
+    require_fit(stack, layer)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"scale": (0.6, 0.6)}, "pixel by pixel"),
+        ({"translate": (3, 5)}, "pixel by pixel"),
+        ({"units": ("nm", "nm")}, "pixel by pixel"),
+        ({"data": np.zeros((20, 31), np.uint8)}, "its size"),
+    ],
+)
+def test_labels_elsewhere_are_refused(viewer, image, change, message) -> None:
+    layer = new_labels(viewer, image, CLASSES)
+    for name, value in change.items():
+        setattr(layer, name, value)
+    with pytest.raises(InputError, match=message):
+        require_fit(image, layer)
+
+
+def test_the_same_place_in_another_unit_fits(viewer, image) -> None:
+    layer = new_labels(viewer, image, CLASSES)
+    layer.units, layer.scale, layer.translate = ("nm", "nm"), (500, 500), (3000, 4000)
+    require_fit(image, layer)
+
+
+def test_keys_choose_the_class(viewer, image) -> None:
+    layer = new_labels(viewer, image, CLASSES)
+    make_paintable(layer, CLASSES)
+    start_painting(viewer, layer)
+    assert (layer.mode, layer.selected_label) == ("paint", 1)
+    press(layer, "3")
+    assert layer.selected_label == 3
+    press(layer, "4")
+    assert layer.selected_label == 3
+    make_paintable(layer, [*CLASSES, *named_classes(["x"])])
+    press(layer, "4")
+    assert layer.selected_label == 4
+
+
+def test_a_prediction_of_other_classes_is_translated_by_name(viewer, image) -> None:
+    indices = np.zeros(SHAPE, np.uint8)
+    indices[0], indices[1], indices[2] = 1, 2, UNLABELLED
+    theirs = named_classes(["matrix", "network", "particles"])
+    prediction = add_labels_layer(viewer, image, indices, theirs, "steel phases", {})
+    values, unknown = whole_prediction(image, prediction, CLASSES)
+    assert unknown == ["network"]
+    assert [values[row, 0] for row in range(4)] == [0, 2, 0, 1]
+
+
+@given(row=st.integers(-8, 18), column=st.integers(-8, 28))
+def test_a_part_lands_where_it_lies(row: int, column: int) -> None:
+    viewer = ViewerModel()
+    image = viewer.add_image(np.zeros(SHAPE, np.uint8), name="steel", scale=(0.5, 0.5))
+    part = np.ones((9, 9), np.uint8)
+    prediction = add_labels_layer(viewer, image, part, CLASSES, "steel preview", {})
+    prediction.translate = (0.5 * row, 0.5 * column)
+    values, _ = whole_prediction(image, prediction, CLASSES)
+    expected = np.zeros(SHAPE, np.uint8)
+    expected[max(0, row) : row + 9, max(0, column) : column + 9] = 2
+    np.testing.assert_array_equal(values, expected)
+
+
+@pytest.mark.parametrize("change", [{"scale": (1, 1)}, {"translate": (100, 100)}])
+def test_a_prediction_elsewhere_is_refused(viewer, image, change) -> None:
+    indices = np.ones((9, 9), np.uint8)
+    prediction = add_labels_layer(viewer, image, indices, CLASSES, "steel preview", {})
+    for name, value in change.items():
+        setattr(prediction, name, value)
+    with pytest.raises(InputError, match="steel"):
+        whole_prediction(image, prediction, CLASSES)
+
+
+def test_filling_keeps_strokes_and_can_be_undone(viewer, image) -> None:
+    layer = new_labels(viewer, image, CLASSES)
+    layer.data_setitem((np.array([0]), np.array([0])), 3)
+    painted = layer.data.copy()
+    values = np.full(SHAPE, 1, np.uint8)
+    values[5] = 0
+    assert fill_unlabelled(layer, values) == 19 * 30 - 1
+    assert layer.data[0, 0] == 3
+    assert not layer.data[5].any()
+    assert fill_unlabelled(layer, values) == 0
+    layer.undo()
+    np.testing.assert_array_equal(layer.data, painted)

@@ -1,0 +1,211 @@
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from napari_metallography.classes import UNLABELLED, named_classes
+from napari_metallography.errors import InputError
+from napari_metallography.events import Notice, Preview, TrainingStep, drain
+from napari_metallography.labelled import LabelledImage
+from napari_metallography.models.card import Network
+from napari_metallography.models.file import read_card
+from napari_metallography.regions import Box, Field
+from napari_metallography.training.fine_tuning import (
+    Painted,
+    Plan,
+    Session,
+    at_median_size,
+    fine_tune,
+    forget_old_checkpoints,
+    held_out_words,
+    kept_and_new,
+    labelled,
+    origin_of_model,
+    origin_of_network,
+    pixel_sizes_differ,
+    require_two_classes,
+    save_tuned,
+    stopped_origin,
+)
+from napari_metallography.training.recipe import SegmentationRecipe
+from napari_metallography.training.split import Split, split
+
+SHAPE = (64, 64)
+CLASSES = named_classes(["matrix", "particles"])
+SMALL = Network(architecture="unet", encoder="resnet18")
+
+
+def painted(name: str = "steel", size_um: float | None = None) -> Painted:
+    """A dark and a bright half with two strokes on each."""
+    image = np.full(SHAPE, 60, np.uint8)
+    image[:, 32:] = 180
+    labels = np.full(SHAPE, UNLABELLED, np.uint8)
+    for row in (10, 40):
+        labels[row : row + 6, 8:20] = 0
+        labels[row : row + 6, 40:52] = 1
+    return Painted(name, image, labels, Field(SHAPE), size_um)
+
+
+def plan(folder: Path, **changes: object) -> Plan:
+    recipe = SegmentationRecipe(iterations=2, crop=32, batch_size=2, preview_every=1)
+    made = Plan(
+        painted=[painted()],
+        classes=CLASSES,
+        origin=partial(origin_of_network, SMALL, "random"),
+        recipe=recipe,
+        device=torch.device("cpu"),
+        precision="32-true",
+        checkpoints=folder,
+    )
+    return replace(made, **changes)
+
+
+def test_a_round_gives_phases_previews_and_a_model(tmp_path: Path) -> None:
+    seen = []
+    session = Session(watch=lambda: np.indices((40, 48, 3)).sum(0).astype(np.uint8))
+    tuned = drain(fine_tune(plan(tmp_path), session), seen.append)
+    assert [type(e) for e in seen].count(TrainingStep) == 2
+    previews = [e for e in seen if isinstance(e, Preview)]
+    assert [p.indices.shape for p in previews] == [(40, 48)] * 2
+    assert tuned.before == {}
+    assert tuned.after["steel"].indices.shape == SHAPE
+    assert tuned.after["steel"].uncertainty is not None
+    assert not list(tmp_path.iterdir())
+    assert session.split is not None
+
+    path = tmp_path / "own" / "mine.safetensors"
+    card = drain(save_tuned(path, tuned))
+    assert read_card(path) == card
+    assert card.classes == CLASSES
+    with pytest.raises(InputError, match="exists already"):
+        drain(save_tuned(path, tuned))
+
+
+def test_the_next_round_goes_on_from_the_last_weights(tmp_path: Path) -> None:
+    first = drain(fine_tune(plan(tmp_path), Session()))
+    path = tmp_path / "first.safetensors"
+    drain(save_tuned(path, first))
+    parent = origin_of_model(str(path), ["matrix", "particles"])
+    second = drain(fine_tune(plan(tmp_path, origin=partial(origin_of_model, str(path))), Session()))
+    assert set(second.before) == {"steel"}
+    onward = second.origin(["particles", "pores"])
+    # The tuned network is no file yet: the next model still descends from the first one's.
+    assert onward.start.parent == parent.start.parent is not None
+    assert onward.start.rows == (1, None)
+    trained = second.trained.network.state_dict()
+    assert all(torch.equal(onward.start.state[n], t) for n, t in trained.items())
+
+
+def test_a_stopped_round_goes_on_or_lends_its_weights(tmp_path: Path) -> None:
+    session = Session()
+    asked = plan(tmp_path)
+    events = fine_tune(asked, session)
+    while not isinstance(next(events), TrainingStep):
+        pass
+    events.close()
+    (checkpoint,) = tmp_path.iterdir()
+    assert session.job.checkpoint == checkpoint
+    onward = stopped_origin(session.job, CLASSES, ["matrix", "particles"])
+    assert onward.start.parent is None
+    seen = []
+    drain(fine_tune(asked, Session(), resume=True), seen.append)
+    assert [e.iteration for e in seen if isinstance(e, TrainingStep)] == [2]
+    assert not checkpoint.exists()
+    with pytest.raises(InputError, match="not a checkpoint"):
+        stopped_origin(session.job, CLASSES, ["matrix", "particles"])
+
+
+def test_paint_outside_the_field_is_ignored() -> None:
+    one = replace(painted(), measured=Field(SHAPE, Box(32, 0, 64, 64)))
+    image = labelled(one)
+    assert (image.labels[32:] == UNLABELLED).all()
+    np.testing.assert_array_equal(image.labels[:32], one.labels[:32])
+
+
+def test_labels_of_another_size_are_refused() -> None:
+    with pytest.raises(InputError, match="differ in size"):
+        labelled(replace(painted(), labels=np.zeros((9, 9), np.uint8)))
+
+
+def test_two_classes_are_needed() -> None:
+    image = labelled(painted())
+    require_two_classes([image], CLASSES)
+    nothing = replace(image, labels=np.full(SHAPE, UNLABELLED, np.uint8))
+    with pytest.raises(InputError, match="nothing is painted"):
+        require_two_classes([nothing], CLASSES)
+    with pytest.raises(InputError, match="only 'particles'"):
+        require_two_classes([replace(image, labels=np.ones(SHAPE, np.uint8))], CLASSES)
+
+
+def test_different_pixel_sizes_are_told(tmp_path: Path) -> None:
+    images = [painted("fine", 0.1), painted("coarse", 0.2)]
+    seen = []
+    drain(fine_tune(plan(tmp_path, painted=images), Session()), seen.append)
+    assert any("pixel sizes" in e.message for e in seen if isinstance(e, Notice))
+    seen.clear()
+    drain(fine_tune(plan(tmp_path, painted=images, resample=True), Session()), seen.append)
+    assert not [e for e in seen if isinstance(e, Notice)]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "differ"),
+    [([], False), ([None], False), ([0.1, 0.15], False), ([0.1, None, 0.16], True)],
+)
+def test_which_pixel_sizes_differ_much(sizes: list[float | None], differ: bool) -> None:
+    assert pixel_sizes_differ(sizes) is differ
+
+
+@given(factor=st.floats(0.3, 3))
+def test_resampling_keeps_what_is_painted_where(factor: float) -> None:
+    image = labelled(painted(size_um=0.1))
+    other = replace(image, name="other", pixel_size_um=0.1 * factor)
+    mean = 0.1 * (1 + factor) / 2
+    for one in at_median_size([image, other]):
+        assert one.pixel_size_um == pytest.approx(mean)
+        assert one.pixels.shape == (*one.labels.shape, 3)
+        assert set(np.unique(one.labels)) == {0, 1, UNLABELLED}
+        grey = one.pixels[..., 0]
+        assert np.median(grey[one.labels == 0]) == 60
+        assert np.median(grey[one.labels == 1]) == 180
+
+
+def test_images_without_a_pixel_size_stay_as_they_are() -> None:
+    images = [labelled(painted())]
+    assert at_median_size(images) == images
+
+
+def test_classes_of_the_parent_are_kept_by_name() -> None:
+    assert kept_and_new(["matrix", "network"], ["pores", "matrix"]) == (["matrix"], ["pores"])
+
+
+def test_what_is_held_out_is_said_in_words() -> None:
+    image = labelled(painted())
+    strokes = np.full(SHAPE, UNLABELLED, np.uint8)
+    strokes[0:2, 0:5] = 0
+    strokes[10:12, 0:5] = 1
+    one = LabelledImage("a", image.pixels, strokes)
+    words = held_out_words(Split((image,), (one,), "strokes"))
+    assert words == "held out: 2 strokes of the same images (20 pixels)"
+    assert held_out_words(Split((image,), (one,), "images")) == "held out: one image (20 pixels)"
+    assert "nothing" in held_out_words(Split((image,), (), "nothing"))
+    assert held_out_words(split([labelled(painted())])) == held_out_words(Split((), (), "nothing"))
+    blocks = held_out_words(Split((image,), (one,), "blocks"))
+    assert blocks == "held out: 2 patches of the same images (20 pixels)"
+
+
+def test_only_the_latest_checkpoints_are_kept(tmp_path: Path) -> None:
+    for number in range(5):
+        path = tmp_path / f"{number}.checkpoint.safetensors"
+        path.write_bytes(b"x")
+        os.utime(path, (number, number))
+    forget_old_checkpoints(tmp_path)
+    assert sorted(path.name[0] for path in tmp_path.iterdir()) == ["2", "3", "4"]
+    forget_old_checkpoints(tmp_path / "not there")
