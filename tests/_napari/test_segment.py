@@ -23,6 +23,7 @@ from napari_metallography.events import Events, Progress
 from napari_metallography.models.card import DataSource, ModelCard, Network
 from napari_metallography.segmentation.model import save_model
 from napari_metallography.segmentation.networks import SegmentationNetwork
+from napari_metallography.segmentation.prediction import PredictionParameters
 from napari_metallography.segmentation.thresholding import ThresholdParameters, threshold
 
 NAMES = ["matrix", "network", "particles"]
@@ -571,13 +572,13 @@ def test_labels_stand_in_one_column_none_of_them_cut(widget, qtbot) -> None:
 def test_settings_are_remembered(widget, qtbot) -> None:
     by_threshold(widget)
     widget.by_threshold.fields["shading_px"].value = 25.0
-    widget.by_model.multi_scale.value = True
+    widget.by_model.multi_scale.value = False
     run(widget, qtbot)
     again = SegmentWidget(widget.viewer)
     assert again.method.value == "threshold"
     assert again.by_threshold.fields["shading_px"].value == 25
-    assert again.by_model.multi_scale.value
-    assert again.by_model.parameters().prediction.scales == (0.75, 1.0, 1.25)
+    assert not again.by_model.multi_scale.value
+    assert again.by_model.parameters().prediction.scales == (1.0,)
 
 
 def test_a_model_file_of_another_task_is_refused(widget, tmp_path, monkeypatch) -> None:
@@ -598,3 +599,7 @@ def test_devices_offered_are_those_there_are(monkeypatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.get_device_name", lambda _: "H200")
     assert ("H200", "cuda") in devices()
+
+
+def test_the_form_begins_with_the_command_lines_parameters(widget) -> None:
+    assert widget.by_model.parameters().prediction == PredictionParameters()
