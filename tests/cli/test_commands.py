@@ -107,6 +107,21 @@ def test_threshold_then_quantify_gives_the_discs(run, data, tmp_path) -> None:
     assert summary.groupby("image")["area_fraction"].sum().tolist() == pytest.approx([1, 1])
 
 
+def test_labels_of_a_former_run_are_replaced_only_when_asked(run, data, tmp_path) -> None:
+    images = data / "images"
+    again = ("-o", tmp_path / "out", "--method", "threshold", "--region", "0,0,50,50")
+    assert run("segment", images / "steel1.tif", "-o", tmp_path / "out", *again[2:4]).code == 0
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    done = run("segment", images, *again)
+    assert done.code == 2
+    assert len(done.errors) == 1
+    assert "steel1_labels.tif: exists already" in done.errors[0]
+    assert "--overwrite" in done.errors[0]
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+    assert run("segment", images, *again, "--overwrite").code == 0
+    assert (read_labels(tmp_path / "out/steel1_labels.tif").indices[50:] == 255).all()
+
+
 def test_a_model_segments_and_says_what_it_did(run, data, model, tmp_path) -> None:
     out = tmp_path / "out"
     done = run("segment", data / "images/steel0.tif", "-o", out, "--model", model, "--uncertainty")
@@ -192,6 +207,24 @@ def test_train_evaluate_and_the_files_between(run, data, tmp_path, model) -> Non
     assert set(result["iou"]) == {"matrix", "carbide"}
     assert {"precision", "recall", "count_error"} <= set(result["particles"]["carbide"])
     assert len(list(maps.glob("*.png"))) == 2
+
+
+def test_what_labels_without_names_mean_is_said(run, data, tmp_path, model) -> None:
+    said = "taken as class indices: 0 = matrix, 1 = class 1, 255 = unlabelled"
+    labels = ("--labels", data / "labels")
+    scores = ("--model", model, "--images", data / "images", *labels, "-o", tmp_path / "s.json")
+    quick = ("--no-flips", "--no-multi-scale")
+    scored = run("evaluate", "segmentation", *scores, *quick)
+    assert scored.code == 0, scored.err
+    assert f"note: {data / 'labels'}: 2 without class names {said}" in scored.err.splitlines()
+    one = data / "labels/steel0.tif"
+    measured = run("quantify", one, "-o", tmp_path / "o", "--pixel-size", "0.5")
+    assert f"note: steel0.tif: {said}" in measured.err.splitlines()
+    truth = tifffile.imread(one)
+    # As napari saves a Labels layer.
+    tifffile.imwrite(one, truth + 1, compression="zlib", compressionargs={"level": 1})
+    shifted = run("quantify", one, "-o", tmp_path / "o", "--pixel-size", "0.5").err
+    assert "there is no 0, as if napari had saved a Labels layer" in shifted
 
 
 def test_a_model_is_exported_to_onnx(run, model, tmp_path) -> None:
