@@ -12,7 +12,13 @@ from .databar import find_data_bar
 from .errors import InputError
 from .io.images import IMAGE_SUFFIXES, Micrograph, is_image_file, read_micrograph
 from .io.index import ImageIndex, find_index
-from .io.labels import LabelImage, is_label_image, looks_like_labels, looks_like_mask
+from .io.labels import (
+    LabelImage,
+    is_label_image,
+    labels_path,
+    looks_like_labels,
+    looks_like_mask,
+)
 from .regions import Box, Field
 
 _LABELS_ENDING = "_labels"
@@ -89,6 +95,23 @@ def require_distinct_stems(files: Iterable[Path]) -> None:
                 f"{first[file.stem]} and {file} would write the same result; use separate folders"
             )
         first[file.stem] = file
+
+
+def require_new_labels(folder: Path, images: Iterable[Path]) -> None:
+    """Refuse to replace labels, which may have been corrected by hand.
+
+    Raises
+    ------
+    InputError
+        When `<stem>_labels.tif` of an image is in the folder.
+    """
+    for image in images:
+        target = labels_path(folder, image)
+        if target.exists():
+            raise InputError(
+                f"{target}: exists already and may hold corrections; choose another folder, or "
+                "replace it with --overwrite"
+            )
 
 
 def image_of_labels(path: Path) -> Path:

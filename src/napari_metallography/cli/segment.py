@@ -84,14 +84,16 @@ def segment(
     device: Device = DeviceName.auto,
 ) -> None:
     """Segment images; write <stem>_labels.tif for each, and summary.csv."""
-    from ..inputs import image_files, require_distinct_stems
-    from ..segmentation.files import phase_rows, require_new_labels, segment_file
-    from ..segmentation.model import load_model
+    from ..inputs import image_files, require_distinct_stems, require_new_labels
 
     files = image_files(images)
     require_distinct_stems(files)
     if not overwrite:
         require_new_labels(output, files)
+    # Only now: these take seconds to import.
+    from ..segmentation.files import phase_rows, segment_file
+    from ..segmentation.model import load_model
+
     only = box(region)
     sizes = pixel_sizes(pixel_size, index)
     parameters = _parameters(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,29 +13,18 @@ from ..calibration import Calibration
 from ..classes import UNLABELLED
 from ..errors import InputError
 from ..events import Events
-from ..inputs import PixelSizes, measured_field, read_image, require_grey_values
+from ..inputs import (
+    PixelSizes,
+    measured_field,
+    read_image,
+    require_grey_values,
+    require_new_labels,
+)
 from ..io.files import replacing
 from ..io.labels import LabelImage, labels_path, write_labels
 from ..regions import Box
 from .model import SegmentationModel
 from .segment import SegmentParameters, segment
-
-
-def require_new_labels(folder: Path, images: Iterable[Path]) -> None:
-    """Refuse to replace labels, which may have been corrected by hand.
-
-    Raises
-    ------
-    InputError
-        When `<stem>_labels.tif` of an image is in the folder.
-    """
-    for image in images:
-        target = labels_path(folder, image)
-        if target.exists():
-            raise InputError(
-                f"{target}: exists already and may hold corrections; choose another folder, or "
-                "replace it with --overwrite"
-            )
 
 
 def segment_file(
