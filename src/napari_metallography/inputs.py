@@ -11,7 +11,7 @@ from .calibration import Calibration
 from .databar import find_data_bar
 from .errors import InputError
 from .io.images import IMAGE_SUFFIXES, Micrograph, is_image_file, read_micrograph
-from .io.index import ImageIndex, find_index
+from .io.index import ImageIndex, IndexRow, find_index
 from .io.labels import (
     LabelImage,
     is_label_image,
@@ -49,10 +49,18 @@ class PixelSizes:
 
     def of_labels(self, path: Path, labels: LabelImage) -> Calibration | None:
         """Calibration of a label file: stated, else from the index, else from the file."""
-        index = self.index or find_index(path)
-        entry = index.lookup(image_of_labels(path)) if index else None
+        entry = self._entry_of_labels(path)
         known = entry.calibration if entry else None
         return self.override(known or labels.calibration)
+
+    def specimen_of_labels(self, path: Path) -> str:
+        """What the index calls the specimen of a label file; empty when it does not."""
+        entry = self._entry_of_labels(path)
+        return (entry.specimen or "") if entry else ""
+
+    def _entry_of_labels(self, path: Path) -> IndexRow | None:
+        index = self.index or find_index(path)
+        return index.lookup(image_of_labels(path)) if index else None
 
 
 def is_stated(calibration: Calibration | None) -> bool:

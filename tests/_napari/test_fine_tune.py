@@ -74,7 +74,7 @@ def opened(qtbot, parent, own_folder) -> Iterator[Callable[[Any], FineTuneWidget
         form.recipe.fields["crop"].value = 32
         form.recipe.fields["batch_size"].value = 2
         form.recipe.fields["validate_every"].value = 10
-        form.recipe.fields["preview_every"].value = 4
+        form.recipe.fields["preview_every"].value = 10
         return form
 
     yield open_in
@@ -202,6 +202,7 @@ def test_paint_train_cancel_continue_correct_save_and_reload(
     np.testing.assert_array_equal(layer.data[strokes > 0], strokes[strokes > 0])
     stroke(layer, 2, slice(8, 20), slice(8, 20))
 
+    form.recipe.fields["iterations"].value = 5
     form.training.continue_button.native.click()
     wait_for_end(form, qtbot)
     assert {"steel before", "steel after"} <= set(names(form))
@@ -211,7 +212,7 @@ def test_paint_train_cancel_continue_correct_save_and_reload(
     card = read_card(model)
     assert [phase.name for phase in card.classes] == NAMES
     assert card.parent == read_model(parent, "segmentation").digest
-    assert len(pd.read_csv(model.with_name("history.csv"))) == 20
+    assert len(pd.read_csv(model.with_name("history.csv"))) == 5
     assert model.with_name("training.json").is_file()
 
     segment.image.value = viewer.layers["steel"]
@@ -224,10 +225,10 @@ def test_paint_train_cancel_continue_correct_save_and_reload(
 
 def test_a_stopped_training_goes_on_where_it_was(form, qtbot) -> None:
     paint(form)
-    form.recipe.fields["iterations"].value = 8
+    form.recipe.fields["iterations"].value = 5
     whole = trained_weights(form, qtbot)
     form.controls.run_button.native.click()
-    wait_for_steps(form, qtbot, 3)
+    wait_for_steps(form, qtbot)
     form.controls.cancel()
     wait_for_end(form, qtbot)
     assert form._stopped is not None
@@ -295,7 +296,8 @@ def test_pause_stops_the_steps_and_continue_goes_on(form, qtbot) -> None:
 
 def test_previews_lie_on_what_is_in_view(form, qtbot) -> None:
     paint(form)
-    train_for_long(form, qtbot, 5)
+    form.recipe.fields["preview_every"].value = 2
+    train_for_long(form, qtbot, 3)
     preview = form.viewer.layers["steel preview"]
     assert set(np.unique(preview.data)) <= {1, 2}
     assert preview.data.shape == (SIDE, SIDE)
@@ -340,18 +342,24 @@ def test_the_window_stays_responsive(opened, viewer, qtbot) -> None:
     viewer.window.add_dock_widget(form, name="Fine-tune")
     paint(form)
     train_for_long(form, qtbot)
+    # A window that freezes does so each time; one on a machine busy with other things does not.
+    measured = [gaps_between_frames(form, qtbot) for _ in range(3)]
+    form.controls.cancel()
+    wait_for_end(form, qtbot)
+    assert min(len(gaps) for gaps in measured) > 10
+    assert min(np.median(gaps) for gaps in measured) < 0.1
+    assert min(gaps.max() for gaps in measured) < 1
+
+
+def gaps_between_frames(form: FineTuneWidget, qtbot: Any) -> np.ndarray:
+    """Seconds between ticks of a 20 ms timer, over six steps of a training."""
     ticks: list[float] = []
     timer = QTimer()
     timer.timeout.connect(lambda: ticks.append(time.perf_counter()))
     timer.start(20)
-    wait_for_steps(form, qtbot, done_steps(form) + 20)
+    wait_for_steps(form, qtbot, done_steps(form) + 6)
     timer.stop()
-    gaps = np.diff(ticks)
-    form.controls.cancel()
-    wait_for_end(form, qtbot)
-    assert len(gaps) > 10
-    assert np.median(gaps) < 0.1
-    assert gaps.max() < 1
+    return np.diff(ticks)
 
 
 # --- ends ------------------------------------------------------------------------------------

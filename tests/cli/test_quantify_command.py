@@ -90,3 +90,15 @@ def test_a_class_that_one_foreign_file_lacks_counts_as_zero_there(run, tmp_path)
     phases = pd.read_csv(out / "phases.csv").set_index(["image", "phase"])["area_fraction"]
     assert phases["b.tif", "class 2"] == 0
     assert phases["a.tif", "class 2"] == phases["b.tif", "class 1"] > 0
+
+
+@pytest.mark.parametrize(("specimens", "is_said"), [(("37", "16"), True), (("37", "37"), False)])
+def test_a_mean_over_several_specimens_is_called_one(run, tmp_path, specimens, is_said) -> None:
+    rows = ["image,pixel_size_um,specimen"]
+    for name, specimen in zip(("a.tif", "b.tif"), specimens, strict=True):
+        tifffile.imwrite(tmp_path / name, _squares())
+        rows.append(f"{name},0.5,{specimen}")
+    (tmp_path / "index.csv").write_text("\n".join(rows), encoding="utf-8")
+    done = run("quantify", tmp_path, "-o", tmp_path / "out")
+    assert done.code == 0, done.err
+    assert ("pool the specimens 16, 37" in done.err) == is_said

@@ -178,3 +178,13 @@ def test_classes_have_names_of_their_own(run, squares, names) -> None:
     done = run(*_command(squares, squares / "labels", *given))
     assert done.code == 2
     assert done.errors == [f"error: --classes {names}: give each class a name of its own"]
+
+
+def test_too_few_classes_are_refused_before_weights_are_looked_for(squares) -> None:
+    for path in (squares / "labels").iterdir():
+        labels = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
+        path.write_bytes(cv2.imencode(".png", labels * np.uint8(2))[1].tobytes())
+    nowhere = ("--encoder-weights", str(squares / "nowhere.pt"))
+    done = _train(squares, squares / "m.safetensors", *nowhere)
+    assert done.returncode == 2
+    assert "label 2, but the 2 classes are 0 to 1" in done.stderr

@@ -96,6 +96,7 @@ class StartFields:
             "encoder": self.encoder,
             "weights": self.weights,
         }
+        self._parent: tuple[PhaseClass, ...] = ()
         self.kind.changed.connect(self.show)
         self.weights.changed.connect(self.show)
 
@@ -108,13 +109,16 @@ class StartFields:
 
     def classes(self) -> tuple[PhaseClass, ...]:
         """Those of the chosen model; two to be named, where there is none."""
+        return self._parent or named_classes(["matrix", "phase"])
+
+    def read_parent(self) -> None:
+        """Note the classes of the chosen model, which takes reading its file."""
         card = self.model.chosen_card() if self.kind.value == _MODEL else None
-        return card.classes if card else named_classes(["matrix", "phase"])
+        self._parent = card.classes if card else ()
 
     def show_kept(self, names: Sequence[str]) -> None:
         """Say which classes keep what the model has learnt."""
-        card = self.model.chosen_card()
-        parent = [phase.name for phase in card.classes] if card else []
+        parent = [phase.name for phase in self._parent]
         self.classes_kept.value = kept_html(parent, names) if parent else ""
 
     def origin(self) -> OriginOf:

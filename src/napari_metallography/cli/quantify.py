@@ -66,7 +66,12 @@ def quantify(
 ) -> None:
     """Measure labels; write phases.csv, particles.csv, statistics.json, study.xlsx, report.html."""
     from ..inputs import label_files
-    from ..quantification.files import quantify_file, unnamed_classes, write_study
+    from ..quantification.files import (
+        pooled_specimens,
+        quantify_file,
+        unnamed_classes,
+        write_study,
+    )
     from ..quantification.parameters import QuantifyParameters
     from ..quantification.report import ReportHead
 
@@ -102,6 +107,11 @@ def quantify(
     if fields:
         head = ReportHead("Phases and particles", specimen, operator, standard)
         write_study(output, fields, head=head, decimal=decimal, separator=separator)
+        if pooled := pooled_specimens(fields):
+            terminal.notice(
+                f"means and confidence intervals pool the specimens {', '.join(pooled)}; measure "
+                "each on its own to judge it"
+            )
         terminal.done(f"{len(fields)} measured; tables and report.html in {output}")
     fail_if(failed)
 

@@ -265,7 +265,7 @@ class _NetworkOptions:
     def _anew(
         self, named: tuple[PhaseClass, ...], images: Sequence[LabelledImage]
     ) -> tuple[tuple[PhaseClass, ...], Start]:
-        from ..labelled import classes_or_default
+        from ..labelled import check_labels, classes_or_default
         from ..models.card import Network
         from ..training.start import new_network
 
@@ -274,8 +274,11 @@ class _NetworkOptions:
             "encoder": self.encoder or "efficientnet-lite0",
             "enlargement": 1.0 if self.enlargement is None else self.enlargement,
         }
+        classes = classes_or_default(self._names(), named, images)
+        # Before weights are fetched: that may take a while, or fail offline.
+        check_labels(images, len(classes))
         start = new_network(validated(Network, network), self.encoder_weights or "imagenet")
-        return classes_or_default(self._names(), named, images), start
+        return classes, start
 
 
 def _kept(

@@ -42,13 +42,15 @@ from .study import combine
 class MeasuredImage:
     """A measured label file, with its overlay when the image is at hand.
 
-    `name` is the image's file name where it is known, else that of the labels without "_labels".
+    `name` is the image's file name where it is known, else that of the labels without "_labels";
+    `specimen` is empty where no index names it.
     """
 
     name: str
     labels: LabelImage
     result: Quantification
     picture: NDArray[np.uint8] | None
+    specimen: str = ""
 
 
 def quantify_file(
@@ -102,7 +104,20 @@ def quantify_file(
         labels_provenance=labels.provenance,
     )
     picture = overlay_picture(micrograph.planes[0], labels) if micrograph is not None else None
-    return MeasuredImage(_image_name(path, labels, micrograph), labels, result, picture)
+    specimen = micrograph.metadata.get("specimen") if micrograph is not None else None
+    return MeasuredImage(
+        _image_name(path, labels, micrograph),
+        labels,
+        result,
+        picture,
+        specimen or sizes.specimen_of_labels(path),
+    )
+
+
+def pooled_specimens(images: Iterable[MeasuredImage]) -> list[str]:
+    """Specimens whose fields a study would put into one mean; empty when it is one at most."""
+    specimens = sorted({image.specimen for image in images if image.specimen})
+    return specimens if len(specimens) > 1 else []
 
 
 def write_study(
@@ -118,6 +133,8 @@ def write_study(
     write_csv(folder / "phases.csv", study.phases, decimal=decimal, separator=separator)
     write_csv(folder / "particles.csv", study.particles, decimal=decimal, separator=separator)
     write_json(folder / "statistics.json", study.statistics)
+    head = head or ReportHead("Phases and particles")
+    write_report(folder / "report.html", head, [_report_field(image) for image in images], study)
     write_xlsx(
         folder / "study.xlsx",
         {
@@ -126,8 +143,6 @@ def write_study(
             "provenance": provenance_table(images),
         },
     )
-    head = head or ReportHead("Phases and particles")
-    write_report(folder / "report.html", head, [_report_field(image) for image in images], study)
 
 
 def provenance_table(images: Sequence[MeasuredImage]) -> pd.DataFrame:

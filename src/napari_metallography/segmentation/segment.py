@@ -188,6 +188,8 @@ def _model_provenance(
         "method": "model",
         "model": model.card.name,
         "model_digest": model.digest,
+        "model_scores": model.card.metrics,
+        "model_reliable_from_px": model.card.good_from_px,
         "parameters": parameters.prediction.model_dump(mode="json"),
         "largest_window_area_px": [p.largest_window_area for p in predictions],
         "resampled_by": factor,
