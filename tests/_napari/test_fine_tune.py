@@ -337,6 +337,24 @@ def test_a_new_network_learns_classes_of_its_own(form, qtbot) -> None:
     assert form._tuned.job.start.parent is None
 
 
+def test_painted_planes_of_a_colour_stack_are_trained_on(form, qtbot) -> None:
+    planes = np.repeat(np.stack([steel(), steel()[::-1]])[..., None], 3, axis=3)
+    form.image.value = form.viewer.add_image(planes, name="stack", rgb=True)
+    form.set.new_button.native.click()
+    layer = form.set.pairs[0].labels
+    for label, columns in ((1, slice(22, 30)), (2, slice(10, 18))):
+        where = np.zeros(layer.data.shape, bool)
+        where[1, 12:16, columns] = True
+        layer.data_setitem(np.nonzero(where), label)
+    form.recipe.fields["iterations"].value = 1
+    train(form, qtbot)
+    after = form.viewer.layers["stack after"].data
+    assert after.shape == (2, SIDE, SIDE)
+    assert not after[0].any()
+    assert after[1].all()
+    assert form._tuned.job.images[0].name == "stack, plane 1"
+
+
 def test_the_window_stays_responsive(opened, viewer, qtbot) -> None:
     form = opened(viewer)
     viewer.window.add_dock_widget(form, name="Fine-tune")
