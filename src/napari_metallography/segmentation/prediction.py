@@ -124,10 +124,9 @@ class Predictor:
     def logits(self, windows: NDArray[np.uint8]) -> Tensor:
         """Windows (B, h, w, 3) to logits (B, classes, h, w), averaged over scales and flips."""
         with torch.inference_mode():
+            # Channels come last in memory as they do in the windows.
             images = torch.from_numpy(windows).to(self.device).permute(0, 3, 1, 2).float()
-            images = ((images - self._mean) / self._std).contiguous(
-                memory_format=torch.channels_last
-            )
+            images.sub_(self._mean).div_(self._std)
             views = [
                 self._view(images, scale, axes)
                 for scale in self.parameters.scales
@@ -143,8 +142,12 @@ class Predictor:
         height, width = images.shape[-2:]
         factor = self.factor * scale
         size = max(1, round(height * factor)), max(1, round(width * factor))
-        logits = self._ready(resized(images, size).flip(axes))
-        return resized(logits.flip(axes), (height, width))
+        logits = self._ready(_mirrored(resized(images, size), axes))
+        return resized(_mirrored(logits, axes), (height, width))
+
+
+def _mirrored(images: Tensor, axes: list[int]) -> Tensor:
+    return images.flip(axes) if axes else images
 
 
 def predict(
