@@ -196,9 +196,9 @@ def test_a_network_that_sees_the_image_reduced_gets_a_wider_halo(factor: float) 
     (row,) = prediction._windows(Box(0, 0, 300, 4000), predictor, 700_000)
     first, second = row[:2]
     reach = 64 / min(1.0, factor)
-    assert first.seen.right - first.used.right == reach
-    assert second.used.left - second.seen.left == reach
-    assert second.used.left % (32 / min(1.0, factor)) == 0
+    assert reach <= first.seen.right - first.used.right < reach + 64 / factor
+    assert second.used.left - second.seen.left >= reach
+    assert second.seen.left % (32 / min(1.0, factor)) == 0
 
 
 def test_a_device_without_memory_is_reported(rng) -> None:

@@ -33,10 +33,17 @@ def test_haloed_windows_see_the_halo_wherever_the_frame_goes_on(frame: Box, area
     halo = 64
     for row in haloed(frame, area, halo):
         for window in row:
-            assert window.seen.top == max(frame.top, window.used.top - halo)
-            assert window.seen.bottom == min(frame.bottom, window.used.bottom + halo)
-            assert window.seen.left == max(frame.left, window.used.left - halo)
-            assert window.seen.right == min(frame.right, window.used.right + halo)
+            assert frame.top <= window.seen.top <= max(frame.top, window.used.top - halo)
+            assert frame.left <= window.seen.left <= max(frame.left, window.used.left - halo)
+            assert min(frame.bottom, window.used.bottom + halo) <= window.seen.bottom
+            assert min(frame.right, window.used.right + halo) <= window.seen.right
+            assert window.seen.bottom <= frame.bottom
+            assert window.seen.right <= frame.right
+
+
+def test_windows_of_a_large_image_are_of_one_size() -> None:
+    rows = haloed(Box(0, 0, 8192, 8192), 1_750_000, 64)
+    assert len({window.seen.shape for row in rows for window in row}) == 1
 
 
 @given(frames, st.integers(300 * 300, 2_000_000))

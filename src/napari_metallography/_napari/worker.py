@@ -28,6 +28,14 @@ class ComputationError(Exception):
     """
 
 
+def _return_memory() -> None:
+    """Give back what a network's layers keep for each other, if one has computed."""
+    if "torch" in sys.modules:
+        from ..devices import return_freed_memory
+
+        return_freed_memory()
+
+
 def leave_the_window_a_core() -> None:
     """Let torch use all cores but one, so that the window stays responsive.
 
@@ -109,6 +117,7 @@ class EventsWorker(WorkerBase[Any]):
             raise ComputationError(f"{type(error).__name__}: {error}") from error
         finally:
             self._events.close()
+            _return_memory()
             # However it ends: a notice may say why.
             self.yielded.emit(batch.take())
         self.aborted.emit()

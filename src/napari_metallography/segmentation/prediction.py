@@ -12,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
-from torch.nn.functional import pad
 
 from .. import regions
 from ..classes import UNLABELLED
@@ -39,6 +38,8 @@ _LARGEST_AREA = {"cpu": 1_750_000, "cuda": 4_500_000}
 _BYTES_PER_PIXEL = 700
 _PAPER_WINDOW = 256
 _PAPER_BATCH = 8
+# Rows decided together: little enough to stay in the processor's cache.
+_STRIP = 64
 
 
 class PredictionParameters(BaseModel):
@@ -173,32 +174,6 @@ def predict(
     DeviceError
         When the device fails or even the smallest window does not fit.
     """
-    try:
-        return (yield from _predict(plane, measured, predictor, with_uncertainty))
-    finally:
-        return_freed_memory()
-
-
-@dataclass(frozen=True)
-class _Effort:
-    """How much is computed at a time: windows of at most `area` pixels, `batch` together."""
-
-    area: int
-    batch: int
-
-    def halved(self, mode: str) -> _Effort | None:
-        """Half of it; None when there is no less."""
-        if mode == "paper":
-            return _Effort(self.area, self.batch // 2) if self.batch > 1 else None
-        return _Effort(self.area // 2, 1) if self.area // 2 >= _SMALLEST_AREA else None
-
-    def __str__(self) -> str:
-        return f"windows of {self.area:,} pixels, {self.batch} at a time"
-
-
-def _predict(
-    plane: Plane, measured: regions.Field, predictor: Predictor, with_uncertainty: bool
-) -> Events[Prediction]:
     effort = _first_effort(predictor)
     if predictor.parameters.mode == "fast" and effort.area < _wanted_area(predictor):
         yield Notice(
@@ -219,6 +194,23 @@ def _predict(
         yield Notice(f"memory ran out; going on with {effort}")
 
 
+@dataclass(frozen=True)
+class _Effort:
+    """How much is computed at a time: windows of at most `area` pixels, `batch` together."""
+
+    area: int
+    batch: int
+
+    def halved(self, mode: str) -> _Effort | None:
+        """Half of it; None when there is no less."""
+        if mode == "paper":
+            return _Effort(self.area, self.batch // 2) if self.batch > 1 else None
+        return _Effort(self.area // 2, 1) if self.area // 2 >= _SMALLEST_AREA else None
+
+    def __str__(self) -> str:
+        return f"windows of {self.area:,} pixels, {self.batch} at a time"
+
+
 def _wanted_area(predictor: Predictor) -> int:
     return predictor.parameters.largest_window_area or _usual_area(predictor)
 
@@ -233,6 +225,9 @@ def _affordable_area(predictor: Predictor) -> int:
     """The usual area, halved until it fits into half of the free memory."""
     area = _usual_area(predictor)
     per_pixel = predictor.enlargement**2 * _BYTES_PER_PIXEL
+    if area * per_pixel > free_memory(predictor.device) // 2:
+        # What an earlier image left for this one is free too.
+        return_freed_memory()
     while area > _SMALLEST_AREA and area * per_pixel > free_memory(predictor.device) // 2:
         area //= 2
     return max(area, _SMALLEST_AREA)
@@ -261,7 +256,7 @@ def _predict_tiled(
 ) -> Events[Prediction]:
     frame = measured.frame()
     rows, batch = _windows(frame, predictor, effort.area), effort.batch
-    canvas = _Canvas(plane.shape, frame, predictor, with_uncertainty)
+    canvas = _Canvas(measured, predictor, max(map(_height, rows)), with_uncertainty)
     total = sum(len(row) for row in rows)
     done = 0
     yield Progress(0, total, "windows")
@@ -271,13 +266,12 @@ def _predict_tiled(
             _predict_windows(plane, predictor, windows, canvas)
             done += len(row[start : start + batch])
             yield Progress(done, total, "windows")
-        finished = rows[index + 1][0].used.top if index + 1 < len(rows) else frame.bottom
-        canvas.finish_rows(finished)
-    outside = ~measured.mask()
-    canvas.indices[outside] = UNLABELLED
-    if canvas.uncertainty is not None:
-        canvas.uncertainty[outside] = 0
+        canvas.finish_rows(rows[index + 1][0].used.top if index + 1 < len(rows) else frame.bottom)
     return Prediction(canvas.indices, canvas.uncertainty, effort.area)
+
+
+def _height(row: Sequence[Window]) -> int:
+    return row[0].used.shape[0]
 
 
 def _touches(measured: regions.Field, window: Window) -> bool:
@@ -298,53 +292,50 @@ def _predict_windows(
 class _Canvas:
     """Sums of logits of the rows under way, and the finished rows' classes.
 
-    Only as many rows of logits are kept, on the network's device, as the windows under way are
-    high, so that memory grows with the width of an image, not with its area.
+    Only as many rows of logits are kept, on the network's device, as a row of windows is high, so
+    that memory grows with the width of an image, not with its area.
     """
 
     def __init__(
-        self,
-        shape: tuple[int, int],
-        frame: regions.Box,
-        predictor: Predictor,
-        with_uncertainty: bool,
+        self, measured: regions.Field, predictor: Predictor, height: int, with_uncertainty: bool
     ) -> None:
-        self.indices = np.full(shape, UNLABELLED, np.uint8)
-        self.uncertainty = np.zeros(shape, np.uint8) if with_uncertainty else None
-        self._columns = slice(frame.left, frame.right)
-        self._top = frame.top
-        width, device = frame.shape[1], predictor.device
-        self._sums = torch.zeros(predictor.classes, 0, width, device=device)
-        self._counts = torch.zeros(0, width, device=device)
+        self.indices = np.full(measured.shape, UNLABELLED, np.uint8)
+        self.uncertainty = np.zeros(measured.shape, np.uint8) if with_uncertainty else None
+        self._measured = measured
+        self._frame = measured.frame()
+        self._top = self._frame.top
+        width, device = self._frame.shape[1], predictor.device
+        self._sums = torch.zeros(predictor.classes, height, width, device=device)
+        self._counts = torch.zeros(height, width, device=device)
 
     def add(self, box: regions.Box, logits: Tensor) -> None:
         """Add the logits (classes, h, w) of a box."""
-        self._grow_to(box.bottom)
         rows = slice(box.top - self._top, box.bottom - self._top)
-        columns = slice(box.left - self._columns.start, box.right - self._columns.start)
+        columns = slice(box.left - self._frame.left, box.right - self._frame.left)
         self._sums[:, rows, columns] += logits
         self._counts[rows, columns] += 1
 
     def finish_rows(self, bottom: int) -> None:
         """Decide the rows above `bottom`, which no further window touches."""
-        self._grow_to(bottom)
-        height = bottom - self._top
-        rows = slice(self._top, bottom)
-        sums = self._sums[:, :height]
-        # The largest sum is the largest mean; several times as fast as `argmax` over axis 0.
-        self.indices[rows, self._columns] = sums.max(0).indices.byte().cpu().numpy()
-        if self.uncertainty is not None:
-            entropy = _entropy(sums / self._counts[:height].clamp(min=1))
-            self.uncertainty[rows, self._columns] = entropy.cpu().numpy()
-        self._sums = self._sums[:, height:].clone()
-        self._counts = self._counts[height:].clone()
+        for top in range(self._top, bottom, _STRIP):
+            self._decide(top, min(top + _STRIP, bottom))
+        done = bottom - self._top
+        for sums in (self._sums, self._counts):
+            kept = sums[..., done:, :].clone()
+            sums[..., : kept.shape[-2], :] = kept
+            sums[..., kept.shape[-2] :, :] = 0
         self._top = bottom
 
-    def _grow_to(self, bottom: int) -> None:
-        missing = bottom - self._top - self._counts.shape[0]
-        if missing > 0:
-            self._sums = pad(self._sums, (0, 0, 0, missing))
-            self._counts = pad(self._counts, (0, 0, 0, missing))
+    def _decide(self, top: int, bottom: int) -> None:
+        box = regions.Box(top, self._frame.left, bottom, self._frame.right)
+        rows = slice(top - self._top, bottom - self._top)
+        outside = ~self._measured.mask(box)
+        # The largest sum is the largest mean; several times as fast as `argmax` over axis 0.
+        indices = self._sums[:, rows].max(0).indices.byte().cpu().numpy()
+        self.indices[box.slices] = np.where(outside, UNLABELLED, indices)
+        if self.uncertainty is not None:
+            entropy = _entropy(self._sums[:, rows] / self._counts[rows].clamp(min=1))
+            self.uncertainty[box.slices] = np.where(outside, 0, entropy.cpu().numpy())
 
 
 def _entropy(logits: Tensor) -> Tensor:

@@ -43,9 +43,9 @@ def haloed(
 ) -> list[list[Window]]:
     """Rows of windows whose used parts partition the frame.
 
-    Each window sees `halo` pixels more on the sides where the frame goes on. Of the divisions
-    whose windows hold at most `largest_area` pixels, the one with the fewest pixels to compute
-    is taken. Windows begin at multiples of `alignment` pixels from the frame's corner.
+    Each window sees `halo` pixels more, at least, on the sides where the frame goes on. Of the
+    divisions whose windows hold at most `largest_area` pixels, the one with the fewest pixels to
+    compute is taken. Windows begin at multiples of `alignment` pixels from the frame's corner.
     """
     height, width = frame.shape
     divisions = list(product(_divisions(height, halo), _divisions(width, halo)))
@@ -72,17 +72,34 @@ def _overlapping_spans(start: int, stop: int, window: int, stride: int) -> list[
 def _haloed_spans(
     start: int, stop: int, parts: int, halo: int, alignment: int
 ) -> list[tuple[Span, Span]]:
+    """Spans seen, all of one length but for the last, and the parts of them that are used."""
+    length = stop - start
+    seen = _seen_length(length, parts, halo, alignment)
     # On the network's own grid, so that a window sees what the whole image would show it.
-    inner = [_aligned((stop - start) * part // parts, alignment) for part in range(1, parts)]
-    edges = [start, *(start + edge for edge in inner), stop]
+    starts = [
+        (length - seen) * part // max(1, parts - 1) // alignment * alignment
+        for part in range(parts)
+    ]
+    ends = [*(first + seen for first in starts[:-1]), length]
+    middles = [(end + following) // 2 for end, following in zip(ends, starts[1:], strict=False)]
+    edges = pairwise([0, *middles, length])
     return [
-        ((max(start, low - halo), min(stop, high + halo)), (low, high))
-        for low, high in pairwise(edges)
+        ((start + first, start + end), (start + low, start + high))
+        for first, end, (low, high) in zip(starts, ends, edges, strict=True)
     ]
 
 
-def _aligned(position: int, alignment: int) -> int:
-    return round(position / alignment) * alignment
+def _seen_length(length: int, parts: int, halo: int, alignment: int) -> int:
+    """Length of windows that overlap by two halos at least.
+
+    Windows of one size find the memory of the one before just right.
+    """
+    if parts == 1:
+        return length
+    shortest = math.ceil((length + 2 * halo * (parts - 1)) / parts)
+    # More than two windows cannot all begin on the grid and be spaced evenly.
+    shortest += alignment if parts > 2 else 0
+    return min(length, math.ceil(shortest / alignment) * alignment)
 
 
 def _grid(rows: list[tuple[Span, Span]], columns: list[tuple[Span, Span]]) -> list[list[Window]]:
@@ -103,14 +120,15 @@ def _divisions(length: int, halo: int) -> range:
 
 def _seen_area(frame: Box, division: tuple[int, int], halo: int, alignment: int) -> int:
     rows, columns = (
-        _longest_part(length, parts, alignment) + halo * min(2, parts - 1)
+        _seen_length(length, parts, halo, alignment) + _surplus(length, parts, alignment)
         for length, parts in zip(frame.shape, division, strict=True)
     )
     return rows * columns
 
 
-def _longest_part(length: int, parts: int, alignment: int) -> int:
-    return length if parts == 1 else math.ceil(length / parts) + alignment
+def _surplus(length: int, parts: int, alignment: int) -> int:
+    """What the last window sees more, as it begins on the grid too."""
+    return length % alignment if parts > 1 else 0
 
 
 def _computed_area(frame: Box, division: tuple[int, int], halo: int) -> int:
