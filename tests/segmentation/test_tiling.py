@@ -46,7 +46,7 @@ def test_windows_of_a_large_image_are_of_one_size() -> None:
     assert len({window.seen.shape for row in rows for window in row}) == 1
 
 
-@given(frames, st.integers(300 * 300, 2_000_000))
+@given(frames, st.integers(320 * 320, 2_000_000))
 def test_haloed_windows_keep_to_the_largest_area(frame: Box, area: int) -> None:
     for row in haloed(frame, area, 64):
         for window in row:
@@ -91,7 +91,7 @@ def test_inner_is_the_used_part_of_the_seen_part() -> None:
             assert (seen[window.inner] == image[window.used.slices]).all()
 
 
-@given(frames, st.integers(300 * 300, 2_000_000))
+@given(frames, st.integers(320 * 320, 2_000_000))
 def test_haloed_windows_lie_on_the_networks_grid(frame: Box, area: int) -> None:
     for row in haloed(frame, area, 64):
         for window in row:
