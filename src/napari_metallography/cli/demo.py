@@ -21,6 +21,7 @@ def demo(
     from ..io.overlays import write_png
     from ..quantification.files import quantify_file, write_study
     from ..quantification.parameters import QuantifyParameters
+    from ..quantification.resolution import RESOLVABLE_AREA_PX
     from ..samples import CARBIDES, sample_path
     from ..segmentation.files import segment_file
     from ..segmentation.model import load_model
@@ -38,7 +39,7 @@ def demo(
         measured = terminal.follow(
             quantify_file(
                 output / f"{image.stem}_labels.tif",
-                lambda _: QuantifyParameters(),
+                lambda _: QuantifyParameters(smallest_area_px=RESOLVABLE_AREA_PX),
                 sizes=sizes,
                 images=image,
             ),

@@ -188,7 +188,7 @@ def size_histogram(radii_um: NDArray[np.float64]) -> Figure:
 
     The square root of n sets the number of bins.
     """
-    figure = Figure(figsize=(6.4, 3.2), layout="constrained")
+    figure = Figure(figsize=(9.0, 3.6), layout="constrained")
     axes = figure.add_subplot()
     axes.hist(radii_um, bins=_bins(len(radii_um)), color="#56b4e9", edgecolor="white", lw=0.5)
     mean = float(radii_um.mean())
