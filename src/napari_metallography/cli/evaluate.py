@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from .. import __version__
 from ..errors import validated
 from . import terminal
 from .options import (
@@ -96,6 +97,8 @@ def evaluate_segmentation(
         "model": loaded.card.name,
         "model_digest": loaded.digest,
         "parameters": parameters.prediction.model_dump(mode="json"),
+        "resample": parameters.resample,
+        "version": __version__,
     }
     write_json(output, {**result, "provenance": provenance})
     print(f"mIoU {result['miou']:.4f}, accuracy {result['accuracy']:.4f}")
