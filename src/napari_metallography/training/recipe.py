@@ -84,7 +84,7 @@ PAPER = SegmentationRecipe(
 """The baseline of Ma and Yu, Processes 11 (2023) 3298, section 2.2."""
 
 FINE_TUNE = SegmentationRecipe(
-    iterations=60, crop=192, learning_rate=1e-3, validate_every=20, zoom=1.25
+    iterations=60, crop=192, learning_rate=3e-3, validate_every=20, zoom=1.25
 )
 """A minute's training on a few strokes, on a processor of two cores."""
 
