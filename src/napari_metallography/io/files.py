@@ -43,7 +43,14 @@ def write_text(path: Path, content: str) -> None:
 
 
 def read_bytes(path: Path) -> bytes:
-    """Content of a non-empty file.
+    """Content of a non-empty file; raises as `reading` does."""
+    with reading(path):
+        return path.read_bytes()
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Read a non-empty file inside the block.
 
     Raises
     ------
@@ -52,7 +59,7 @@ def read_bytes(path: Path) -> bytes:
     """
     require_file(path)
     try:
-        return path.read_bytes()
+        yield
     except OSError as error:
         raise unreadable(path, error) from error
 

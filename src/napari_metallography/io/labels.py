@@ -21,7 +21,7 @@ from ..errors import InputError
 from ..plane import plane_shape
 from ..regions import Field
 from .files import read_bytes, replacing, require_file
-from .tiff import is_tiff, opened
+from .tiff import is_tiff, opened, resolution_tags
 
 _KEY = "napari_metallography"
 _LARGEST_INDEX = 9
@@ -79,10 +79,6 @@ def write_labels(path: Path, labels: LabelImage) -> None:
         "field": labels.measured.to_dict(),
         "provenance": labels.provenance,
     }
-    resolution: dict[str, Any] = {}
-    if labels.calibration is not None:
-        per_cm = (1e4 / labels.calibration.x_um, 1e4 / labels.calibration.y_um)
-        resolution = {"resolution": per_cm, "resolutionunit": "CENTIMETER"}
     with replacing(path) as beside:
         tifffile.imwrite(
             beside,
@@ -93,7 +89,7 @@ def write_labels(path: Path, labels: LabelImage) -> None:
             description=json.dumps(description),
             metadata=None,
             software="napari-metallography",
-            **resolution,
+            **resolution_tags(labels.calibration),
         )
 
 

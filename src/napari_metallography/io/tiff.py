@@ -14,8 +14,9 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from ..calibration import Calibration
 from ..errors import InputError
-from .files import read_bytes, require_file, unreadable
+from .files import read_bytes, reading, require_file, unreadable
 from .palette import through_palette
 from .vendors import ome
 
@@ -44,12 +45,16 @@ def is_tiff(path: Path) -> bool:
     InputError
         When `path` is no file, is empty or cannot be read.
     """
-    require_file(path)
-    try:
-        with path.open("rb") as file:
-            return file.read(4) in _SIGNATURES
-    except OSError as error:
-        raise unreadable(path, error) from error
+    with reading(path), path.open("rb") as file:
+        return file.read(4) in _SIGNATURES
+
+
+def resolution_tags(calibration: Calibration | None) -> dict[str, Any]:
+    """Keywords of `tifffile.imwrite` that store a pixel size; none without one."""
+    if calibration is None:
+        return {}
+    per_cm = (1e4 / calibration.x_um, 1e4 / calibration.y_um)
+    return {"resolution": per_cm, "resolutionunit": "CENTIMETER"}
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from ..inputs import (
 )
 from ..io.files import replacing
 from ..io.labels import LabelImage, labels_path, write_labels
+from ..io.tiff import resolution_tags
 from ..regions import Box
 from .model import SegmentationModel
 from .segment import SegmentParameters, segment
@@ -100,11 +101,11 @@ def phase_rows(name: str, labels: LabelImage) -> list[dict[str, Any]]:
 def _write_uncertainty(
     path: Path, uncertainty: NDArray[np.uint8], calibration: Calibration | None
 ) -> None:
-    resolution: dict[str, Any] = {}
-    if calibration is not None:
-        per_cm = (1e4 / calibration.x_um, 1e4 / calibration.y_um)
-        resolution = {"resolution": per_cm, "resolutionunit": "CENTIMETER"}
     with replacing(path) as beside:
         tifffile.imwrite(
-            beside, uncertainty, compression="zlib", photometric="minisblack", **resolution
+            beside,
+            uncertainty,
+            compression="zlib",
+            photometric="minisblack",
+            **resolution_tags(calibration),
         )
