@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from napari.components import ViewerModel
 from napari.layers import Labels, Shapes
 from napari.utils.notifications import notification_manager
@@ -17,12 +16,11 @@ from napari_metallography._napari import worker
 from napari_metallography._napari.layers import calibrate_layer
 from napari_metallography._napari.segment import SegmentWidget, devices
 from napari_metallography.calibration import Calibration
-from napari_metallography.classes import layer_to_indices, named_classes
+from napari_metallography.classes import layer_to_indices
 from napari_metallography.errors import DeviceError, InputError
 from napari_metallography.events import Events, Progress
-from napari_metallography.models.card import DataSource, ModelCard, Network
+from napari_metallography.models.card import DataSource
 from napari_metallography.segmentation.model import save_model
-from napari_metallography.segmentation.networks import SegmentationNetwork
 from napari_metallography.segmentation.prediction import PredictionParameters
 from napari_metallography.segmentation.thresholding import ThresholdParameters, threshold
 
@@ -30,23 +28,17 @@ NAMES = ["matrix", "network", "particles"]
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def models(untrained, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with one model of random weights."""
-    torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("models")
-    network = Network(architecture="unet", encoder="efficientnet-lite0")
-    card = ModelCard(
-        name="random",
-        task="segmentation",
-        network=network,
-        classes=named_classes(NAMES),
+    made = untrained(
+        NAMES,
         pixel_size_um=(0.05, 0.2),
         data=DataSource(name="none <at all>", digest="0" * 64, licence="BSD-3-Clause"),
         metrics={"validation_miou": 0.25},
         good_from_px={"particles": 4},
     )
-    path = folder / "random.safetensors"
-    save_model(path, card, SegmentationNetwork(network, len(NAMES)))
+    save_model(folder / "random.safetensors", made.card, made.network)
     return folder
 
 

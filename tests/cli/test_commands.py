@@ -16,11 +16,9 @@ from napari_metallography.calibration import Calibration
 from napari_metallography.classes import named_classes
 from napari_metallography.errors import DeviceError
 from napari_metallography.io.labels import LabelImage, read_labels, write_labels
-from napari_metallography.models.card import DataSource, ModelCard, Network
 from napari_metallography.regions import Field
 from napari_metallography.samples import sample_path
 from napari_metallography.segmentation.model import save_model
-from napari_metallography.segmentation.networks import SegmentationNetwork
 
 CLASSES = named_classes(["matrix", "carbide"])
 
@@ -52,19 +50,11 @@ def data(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def model(tmp_path: Path) -> Path:
+def model(untrained, tmp_path: Path) -> Path:
     """An untrained network of two classes."""
-    network = Network(architecture="unet", encoder="efficientnet-lite0")
-    card = ModelCard(
-        name="random",
-        task="segmentation",
-        network=network,
-        classes=CLASSES,
-        pixel_size_um=(0.2, 0.6),
-        data=DataSource(name="none", digest="0"),
-    )
     path = tmp_path / "random.safetensors"
-    save_model(path, card, SegmentationNetwork(network, 2))
+    made = untrained([phase.name for phase in CLASSES], pixel_size_um=(0.2, 0.6))
+    save_model(path, made.card, made.network)
     return path
 
 
@@ -488,17 +478,12 @@ def test_an_exported_model_replaces_nothing(run, model, tmp_path) -> None:
     assert kept.read_bytes() == b"kept"
 
 
-def test_class_names_of_a_card_do_not_lead_out_of_the_folder(run, data, tmp_path) -> None:
-    network = Network(architecture="unet", encoder="efficientnet-lite0")
-    card = ModelCard(
-        name="foreign",
-        task="segmentation",
-        network=network,
-        classes=named_classes(["matrix", "x/../../../escaped"]),
-        data=DataSource(name="none", digest="0"),
-    )
+def test_class_names_of_a_card_do_not_lead_out_of_the_folder(
+    run, data, untrained, tmp_path
+) -> None:
+    made = untrained(["matrix", "x/../../../escaped"], name="foreign")
     foreign = tmp_path / "foreign.safetensors"
-    save_model(foreign, card, SegmentationNetwork(network, 2))
+    save_model(foreign, made.card, made.network)
     maps = tmp_path / "deep/maps"
     folders = ("--images", data / "images", "--labels", data / "labels")
     run(

@@ -13,11 +13,9 @@ import pytest
 
 from napari_metallography.classes import named_classes
 from napari_metallography.io.labels import LabelImage, labels_path, read_labels, write_labels
-from napari_metallography.models.card import DataSource, ModelCard, Network
 from napari_metallography.models.file import read_card
 from napari_metallography.regions import Field
 from napari_metallography.segmentation.model import save_model
-from napari_metallography.segmentation.networks import SegmentationNetwork
 
 OPTIONS = (
     *("--encoder-weights", "random", "--recipe", "paper", "--iterations", "3"),
@@ -111,18 +109,11 @@ def _named_labels(squares: Path, folder: str, *names: str) -> Path:
 
 
 @pytest.fixture
-def parent(squares) -> Path:
+def parent(squares, untrained) -> Path:
     """An untrained model of three classes."""
-    network = Network(architecture="unet", encoder="efficientnet-lite0")
-    card = ModelCard(
-        name="parent",
-        task="segmentation",
-        network=network,
-        classes=named_classes(["matrix", "carbide", "pore"]),
-        data=DataSource(name="none", digest="0"),
-    )
+    made = untrained(["matrix", "carbide", "pore"], name="parent")
     path = squares / "parent.safetensors"
-    save_model(path, card, SegmentationNetwork(network, 3))
+    save_model(path, made.card, made.network)
     return path
 
 

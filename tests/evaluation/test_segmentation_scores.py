@@ -2,7 +2,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -19,10 +18,8 @@ from napari_metallography.evaluation.segmentation import (
 )
 from napari_metallography.events import Event, Notice, Progress, drain
 from napari_metallography.labelled import LabelledImage
-from napari_metallography.models.card import DataSource, ModelCard, Network
 from napari_metallography.regions import Box, Field
 from napari_metallography.segmentation.model import SegmentationModel
-from napari_metallography.segmentation.networks import SegmentationNetwork
 from napari_metallography.segmentation.prediction import PredictionParameters
 from napari_metallography.segmentation.segment import SegmentParameters, segment
 
@@ -154,19 +151,9 @@ def test_a_prediction_of_another_size_is_refused() -> None:
 
 
 @pytest.fixture(scope="module")
-def model() -> SegmentationModel:
+def model(untrained) -> SegmentationModel:
     """A network of random weights that was trained, so its card says, on 0.2 to 0.6 µm."""
-    network = Network(architecture="unet", encoder="efficientnet-lite0")
-    card = ModelCard(
-        name="random",
-        task="segmentation",
-        network=network,
-        classes=PHASES,
-        pixel_size_um=(0.2, 0.6),
-        data=DataSource(name="none", digest="0"),
-    )
-    torch.manual_seed(0)
-    return SegmentationModel(card, SegmentationNetwork(network, len(PHASES)).eval(), "0")
+    return untrained([phase.name for phase in PHASES], pixel_size_um=(0.2, 0.6))
 
 
 def _micrograph(seed: int, shape: tuple[int, int] = (64, 96)) -> NDArray[np.uint8]:

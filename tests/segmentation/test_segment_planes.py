@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 
-from napari_metallography.classes import named_classes
 from napari_metallography.errors import InputError
 from napari_metallography.events import Progress, drain
-from napari_metallography.models.card import DataSource, ModelCard, Network
 from napari_metallography.regions import Box, Field
 from napari_metallography.segmentation.model import SegmentationModel
-from napari_metallography.segmentation.networks import SegmentationNetwork
 from napari_metallography.segmentation.prediction import PredictionParameters
 from napari_metallography.segmentation.segment import SegmentParameters, segment
 
@@ -39,17 +35,8 @@ def stack() -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def model() -> SegmentationModel:
-    network = Network(architecture="unet", encoder="efficientnet-lite0")
-    card = ModelCard(
-        name="random",
-        task="segmentation",
-        network=network,
-        classes=named_classes(["matrix", "phase"]),
-        data=DataSource(name="none", digest="0"),
-    )
-    torch.manual_seed(1)
-    return SegmentationModel(card, SegmentationNetwork(network, 2), "0")
+def model(untrained) -> SegmentationModel:
+    return untrained(["matrix", "phase"], seed=1)
 
 
 def running(array, parameters, measured=None, **options):
