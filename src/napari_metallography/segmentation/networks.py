@@ -12,6 +12,7 @@ from torch.nn.functional import interpolate, pad
 
 from ..errors import InputError
 from ..models.card import Network
+from .dilation import phasewise
 
 ENCODERS: dict[str, str] = {
     "efficientnet-lite0": "tu-tf_efficientnet_lite0",
@@ -99,7 +100,7 @@ class SegmentationNetwork(nn.Module):
         build = _choice(ARCHITECTURES, network.architecture, "architecture")
         encoder = _choice(ENCODERS, network.encoder, "encoder")
         self.enlargement = network.enlargement
-        self.core = build(encoder, classes)
+        self.core = phasewise(build(encoder, classes))
 
     @property
     def encoder(self) -> nn.Module:
