@@ -75,14 +75,19 @@ FOLDS = [{"37"}, {"40", "33", "23"}, {"16", "29", "25", "4"}, {"14", "38", "47"}
 FOLD_OPTIONS = ["--classes", CLASSES, "--iterations", "200"]
 
 
+def specimens(data: Path) -> dict[str, str]:
+    """Specimen of each image, by stem."""
+    with (data / "images" / "index.csv").open(encoding="utf-8") as file:
+        return {Path(row["image"]).stem: row["specimen"] for row in csv.DictReader(file)}
+
+
 def folds(data: Path) -> list[Split]:
     """Training and validation stems of each specimen-grouped fold."""
-    with (data / "images" / "index.csv").open(encoding="utf-8") as file:
-        specimens = {Path(row["image"]).stem: row["specimen"] for row in csv.DictReader(file)}
+    of = specimens(data)
     return [
         (
-            sorted(stem for stem, specimen in specimens.items() if specimen not in held_out),
-            sorted(stem for stem, specimen in specimens.items() if specimen in held_out),
+            sorted(stem for stem, specimen in of.items() if specimen not in held_out),
+            sorted(stem for stem, specimen in of.items() if specimen in held_out),
         )
         for held_out in FOLDS
     ]
