@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-_UNITS = {"per_mm2": "1/mm²", "um2": "µm²", "um": "µm", "px": "px", "percent": "%"}
+_UNITS = {
+    "per_mm2": "1/mm²",
+    "per_um2": "1/µm²",
+    "per_px2": "1/px²",
+    "per_mm": "1/mm",
+    "per_um": "1/µm",
+    "per_px": "1/px",
+    "um2": "µm²",
+    "px2": "px²",
+    "um": "µm",
+    "mm": "mm",
+    "px": "px",
+    "percent": "%",
+    "deg": "°",
+}
 
 _WORDS = {
     "n_particles": "number of particles",
@@ -11,6 +25,14 @@ _WORDS = {
     "std_radius": "standard deviation of the radius",
     "touches_border": "touches the border",
     "mean_grey": "mean grey value",
+    "n_images": "number of images",
+    "n": "n",
+    "ci95_low": "95 % confidence from",
+    "ci95_high": "95 % confidence to",
+    "points_counted": "points on the field",
+    "number_cumulative": "number, cumulative",
+    "area_cumulative": "area, cumulative",
+    "nearest_neighbour": "nearest-neighbour distance",
 }
 
 

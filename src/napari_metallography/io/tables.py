@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,38 @@ from .headings import heading
 _MOST_ROWS = 1_048_576
 _WIDEST_COLUMN = 40
 _ROWS_LOOKED_AT = 100
+_MOST_NEW_NAMES = 99
+
+
+class HeldOpenError(InputError):
+    """Another program holds the file open."""
+
+
+def write_or_rename(path: Path, write: Callable[[Path], None]) -> Path:
+    """Write to `path`, or to "name (2)" beside it when another program holds it open.
+
+    Parameters
+    ----------
+    write
+        Called with the path; one of this module's writers.
+
+    Returns
+    -------
+    Where it was written.
+
+    Raises
+    ------
+    InputError
+        When it cannot be written under any name.
+    """
+    for number in range(1, _MOST_NEW_NAMES):
+        target = path if number == 1 else path.with_name(f"{path.stem} ({number}){path.suffix}")
+        try:
+            write(target)
+        except HeldOpenError:
+            continue
+        return target
+    raise HeldOpenError(f"{path}: is open in another program; close it there and write again")
 
 
 def write_csv(path: Path, frame: pd.DataFrame, decimal: str = ".", separator: str = ",") -> None:
@@ -76,6 +109,27 @@ def write_xlsx(path: Path, sheets: Mapping[str, pd.DataFrame]) -> None:
         book.save(beside)
 
 
+def write_parquet(path: Path, frame: pd.DataFrame) -> None:
+    """Write a table as Parquet; it keeps every digit and the types of the columns.
+
+    Raises
+    ------
+    InputError
+        When pyarrow is not installed or the file cannot be written.
+    """
+    require_parquet()
+    with _replacing_table(path) as beside:
+        frame.to_parquet(beside, engine="pyarrow", index=False)
+
+
+def require_parquet() -> None:
+    """Refuse, before any work, to write Parquet where it cannot be."""
+    if find_spec("pyarrow") is None:
+        raise InputError(
+            "Parquet files need pyarrow; install napari-metallography[parquet], or write CSV"
+        )
+
+
 def write_json(path: Path, data: object) -> None:
     """Write plain data, NumPy values and paths as JSON (UTF-8); NaN and infinity become null."""
     text = json.dumps(plain(data), allow_nan=False, ensure_ascii=False, indent=2)
@@ -106,7 +160,7 @@ def _replacing_table(path: Path) -> Iterator[Path]:
         # Windows refuses to replace a file that a spreadsheet holds open.
         refused = isinstance(error.__cause__, PermissionError)
         if refused and path.is_file() and os.access(path.parent, os.W_OK):
-            raise InputError(
+            raise HeldOpenError(
                 f"{path}: is open in another program; close it there and write again"
             ) from error
         raise

@@ -3,86 +3,280 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable
-from typing import Any
+from collections.abc import Hashable, Iterable, Mapping
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy.stats import t as student
+
+from .columns import column
+
+Counted = Literal["field", "specimen"]
 
 ONE_FIELD = "one field alone gives no confidence interval"
 NO_FIELD = "no field holds a value"
+WANTED_ACCURACY_PERCENT = 10.0
+"""The relative accuracy that ASTM E562 and E1245 hold to be good enough for most purposes."""
 
-_PARTICLE_QUANTITIES = ("number_density_per_mm2", "mean_radius_um")
+_CONFIDENCE = 0.975
+_FEWEST = 2
+_MOST_NEEDED = 1_000_000
+_RANGES = {"area_fraction": (0.0, 1.0), "contiguity": (0.0, 1.0), "omega12": (-1.0, 1.0)}
+_POSITIVE = (0.0, math.inf)
+_TOTALS = {
+    *(
+        f"{area}_{unit}"
+        for area in ("area", "field_area", "labelled_area")
+        for unit in ("um2", "px2")
+    ),
+    *("std_radius_um", "std_radius_px"),
+}
+"""Float columns of a field's phases that are no quantity to take a mean of over fields."""
 
 
-def field_statistics(values: Iterable[float], largest: float = math.inf) -> dict[str, Any]:
+def field_statistics(
+    values: Iterable[float],
+    largest: float = math.inf,
+    *,
+    smallest: float = 0.0,
+    wanted_accuracy_percent: float = WANTED_ACCURACY_PERCENT,
+    counted: Counted = "field",
+) -> dict[str, Any]:
     """Mean of a quantity over fields and how sure it is.
 
     Parameters
     ----------
     values
-        One number a field, not negative; NaN where the field holds none, which leaves it out.
-    largest
-        The largest value the quantity can have.
+        One number a field; NaN where the field holds none, which leaves it out.
+    largest, smallest
+        The limits of what the quantity can be.
+    wanted_accuracy_percent
+        The relative accuracy for which the fields needed are told.
+    counted
+        What a value belongs to; it names the keys: `n_fields` or `n_specimens`.
 
     Returns
     -------
     JSON form: `n_fields`, `mean`, `s` (standard deviation, n − 1), `ci95` ([low, high]: mean ±
-    t·s/√n, cut at 0 and `largest`), `relative_accuracy_percent` (100·t·s/(√n·mean)), and
-    `reason`, which says why there is no interval where there is none.
+    t·s/√n, cut at `smallest` and `largest`), `relative_accuracy_percent` (100·t·s/(√n·mean)),
+    `fields_needed` for the wanted accuracy and `fields_still_needed`, and `reason`, which says why
+    there is no interval where there is none.
 
     Source: ASTM E562 and E1382, statistics over fields.
     """
-    fields = np.array([value for value in values if math.isfinite(value)], float)
-    n = len(fields)
-    mean = float(fields.mean()) if n else None
-    result: dict[str, Any] = {"n_fields": n, "mean": mean, "s": None, "ci95": None}
-    if mean is None or n < 2:
-        reason = ONE_FIELD if n else NO_FIELD
-        return {**result, "relative_accuracy_percent": None, "reason": reason}
-    s = float(fields.std(ddof=1))
-    half = float(student.ppf(0.975, n - 1)) * s / math.sqrt(n)
-    accuracy = 100 * half / abs(mean) if mean else None
-    result |= {"s": s, "ci95": [max(0.0, mean - half), min(largest, mean + half)]}
-    return {**result, "relative_accuracy_percent": accuracy, "reason": None}
+    known = np.array([value for value in values if math.isfinite(value)], float)
+    n = len(known)
+    if n < _FEWEST:
+        return _without_interval(known, counted)
+    mean, s = float(known.mean()), float(known.std(ddof=1))
+    half = _t(n) * s / math.sqrt(n)
+    needed = fields_needed(mean, s, wanted_accuracy_percent)
+    return {
+        f"n_{counted}s": n,
+        "mean": mean,
+        "s": s,
+        "ci95": [max(smallest, mean - half), min(largest, mean + half)],
+        "relative_accuracy_percent": 100 * half / abs(mean) if mean else None,
+        f"{counted}s_needed": needed,
+        f"{counted}s_still_needed": None if needed is None else max(0, needed - n),
+        "reason": None,
+    }
 
 
-def phase_statistics(phases: pd.DataFrame, particles: pd.DataFrame) -> dict[str, Any]:
+def fields_needed(mean: float, s: float, wanted_accuracy_percent: float) -> int | None:
+    """Number of fields for a relative accuracy: the least n with 100·t·s/(√n·mean) within it.
+
+    t is that of the n found (ASTM E562 takes the t of the fields at hand, which asks for too many
+    after few fields). None when the mean is 0 or more than a million fields would do.
+    """
+    half = wanted_accuracy_percent / 100 * abs(mean)
+    if half <= 0 or (1.96 * s / half) ** 2 > _MOST_NEEDED:
+        return None
+    n = max(_FEWEST, math.ceil((1.96 * s / half) ** 2))
+    while _t(n) * s > half * math.sqrt(n):
+        n += 1
+    return n
+
+
+def phase_statistics(
+    phases: pd.DataFrame,
+    particles: pd.DataFrame,
+    wanted_accuracy_percent: float = WANTED_ACCURACY_PERCENT,
+) -> dict[str, Any]:
     """Statistics of each phase by its name; each row of a phase is a field.
 
     Returns
     -------
-    JSON form by phase: `area_fraction`, `number_density_per_mm2` and `mean_radius_um` (the field's
-    mean) as `field_statistics` gives them, and over all its particles `n_particles`,
-    `pooled_mean_radius_um`, `pooled_std_radius_um`. A phase that was not measured as particles
-    has `n_particles` null and no other particle value. Fields without a labelled pixel are left
-    out.
+    JSON form by phase: every quantity of `phases` (such as `area_fraction`,
+    `number_density_per_mm2` and `mean_radius_um`, the field's mean) as `field_statistics` gives
+    it, and over all its particles `n_particles`, `pooled_mean_radius_um`, `pooled_std_radius_um`,
+    weighted by their column `weight` if there is one. A phase that was not measured as particles
+    has `n_particles` null and no particle value. Fields without a labelled pixel are left out.
     """
-    labelled = phases[phases["labelled_area_um2"] > 0]
+    labelled = phases[phases[column(phases, "labelled_area", "2")] > 0]
     return {
-        str(name): _one_phase(rows, particles.loc[particles["phase"] == name])
+        str(name): _one_phase(
+            rows, particles.loc[particles["phase"] == name], wanted_accuracy_percent
+        )
         for name, rows in labelled.groupby("phase", sort=False)
+    }
+
+
+def specimen_statistics(
+    phases: pd.DataFrame,
+    particles: pd.DataFrame,
+    wanted_accuracy_percent: float = WANTED_ACCURACY_PERCENT,
+) -> dict[str, Any]:
+    """Statistics of each specimen over its fields, and over the specimens' means.
+
+    Parameters
+    ----------
+    phases, particles
+        With a column `specimen`, empty where it is unknown; such fields are left out.
+
+    Returns
+    -------
+    JSON form: `specimens` (by name: `n_fields` and `phases` as `phase_statistics` gives them) and
+    `over_specimens` (`n_specimens`, and `phases` with the statistics of the specimens' means, in
+    which n counts specimens: fields of one specimen are not independent of each other).
+    """
+    specimens: dict[str, dict[str, Any]] = {
+        str(name): {
+            "n_fields": number_of_fields(rows, ["image", "plane"]),
+            "phases": phase_statistics(
+                rows, particles[particles["specimen"] == name], wanted_accuracy_percent
+            ),
+        }
+        for name, rows in phases[phases["specimen"] != ""].groupby("specimen", sort=True)
+    }
+    means = [specimen["phases"] for specimen in specimens.values()]
+    over = _over_specimens(means, wanted_accuracy_percent)
+    return {
+        "specimens": specimens,
+        "over_specimens": {"n_specimens": len(specimens), "phases": over},
+    }
+
+
+def without_intervals(phases: Mapping[str, Any], reason: str) -> dict[str, Any]:
+    """Statistics by phase with their intervals, and what follows from them, taken out."""
+    taken = {
+        "ci95": None,
+        "relative_accuracy_percent": None,
+        "fields_needed": None,
+        "fields_still_needed": None,
+        "reason": reason,
+    }
+    return {
+        phase: {
+            name: {**value, **taken} if isinstance(value, Mapping) and value["ci95"] else value
+            for name, value in quantities.items()
+        }
+        for phase, quantities in phases.items()
     }
 
 
 def number_of_fields(phases: pd.DataFrame, keys: list[Hashable]) -> int:
     """Number of fields with a labelled pixel; `keys` are the columns that tell fields apart."""
-    return len(phases.loc[phases["labelled_area_um2"] > 0, keys].drop_duplicates())
+    labelled = phases[column(phases, "labelled_area", "2")] > 0
+    return len(phases.loc[labelled, keys].drop_duplicates())
 
 
-def _one_phase(fields: pd.DataFrame, particles: pd.DataFrame) -> dict[str, Any]:
-    result: dict[str, Any] = {
-        "area_fraction": field_statistics(fields["area_fraction"], largest=1.0)
-    }
-    if fields["n_particles"].isna().all():
-        return {**result, "n_particles": None}
-    for quantity in _PARTICLE_QUANTITIES:
-        result[quantity] = field_statistics(fields[quantity])
-    radii = particles["equivalent_radius_um"]
+def weights_of(particles: pd.DataFrame) -> NDArray[np.float64]:
+    """For how many particles each stands under the edge rule: its `weight`, 1 without one."""
+    if "weight" in particles:
+        return particles["weight"].to_numpy(float)
+    return np.ones(len(particles))
+
+
+def weighted_mean_and_s(
+    values: NDArray[np.float64], weights: NDArray[np.float64]
+) -> tuple[float | None, float | None]:
+    """Weighted mean and standard deviation; None where there are too few values.
+
+    With equal weights the standard deviation is that with n − 1.
+    """
+    if not len(values):
+        return None, None
+    mean = float(np.average(values, weights=weights))
+    if len(values) < _FEWEST:
+        return mean, None
+    variance = float(np.average((values - mean) ** 2, weights=weights))
+    return mean, math.sqrt(variance * len(values) / (len(values) - 1))
+
+
+def _without_interval(known: NDArray[np.float64], counted: Counted) -> dict[str, Any]:
+    reason = ONE_FIELD if len(known) else NO_FIELD
     return {
-        **result,
-        "n_particles": len(radii),
-        "pooled_mean_radius_um": float(radii.mean()) if len(radii) else None,
-        "pooled_std_radius_um": float(radii.std()) if len(radii) > 1 else None,
+        f"n_{counted}s": len(known),
+        "mean": float(known.mean()) if len(known) else None,
+        "s": None,
+        "ci95": None,
+        "relative_accuracy_percent": None,
+        f"{counted}s_needed": None,
+        f"{counted}s_still_needed": None,
+        "reason": reason.replace("field", counted),
     }
+
+
+def _t(n: int) -> float:
+    return float(student.ppf(_CONFIDENCE, n - 1))
+
+
+def _one_phase(
+    fields: pd.DataFrame, particles: pd.DataFrame, wanted_accuracy_percent: float
+) -> dict[str, Any]:
+    counted = bool(fields["n_particles"].notna().any())
+    result: dict[str, Any] = {}
+    for name in _quantities(fields):
+        smallest, largest = _RANGES.get(name, _POSITIVE)
+        if counted or fields[name].notna().any():
+            result[name] = field_statistics(
+                fields[name],
+                largest,
+                smallest=smallest,
+                wanted_accuracy_percent=wanted_accuracy_percent,
+            )
+    return {**result, **(_pooled(particles) if counted else {"n_particles": None})}
+
+
+def _quantities(fields: pd.DataFrame) -> list[str]:
+    floats = fields.select_dtypes(float).columns
+    return [str(name) for name in floats if name not in _TOTALS]
+
+
+def _pooled(particles: pd.DataFrame) -> dict[str, Any]:
+    radius = column(particles, "equivalent_radius")
+    radii = particles[radius].to_numpy(float)
+    mean, s = weighted_mean_and_s(radii, weights_of(particles))
+    ending = radius.removeprefix("equivalent_")
+    return {"n_particles": len(radii), f"pooled_mean_{ending}": mean, f"pooled_std_{ending}": s}
+
+
+def _over_specimens(
+    means: list[dict[str, Any]], wanted_accuracy_percent: float
+) -> dict[str, dict[str, Any]]:
+    """Statistics of the specimens' means by phase and quantity."""
+    over: dict[str, dict[str, Any]] = {}
+    for phase in dict.fromkeys(phase for phases in means for phase in phases):
+        known = [phases[phase] for phases in means if phase in phases]
+        names = dict.fromkeys(
+            name for one in known for name, value in one.items() if isinstance(value, Mapping)
+        )
+        over[phase] = {
+            name: field_statistics(
+                [_mean_of(one, name) for one in known],
+                _RANGES.get(name, _POSITIVE)[1],
+                smallest=_RANGES.get(name, _POSITIVE)[0],
+                wanted_accuracy_percent=wanted_accuracy_percent,
+                counted="specimen",
+            )
+            for name in names
+        }
+    return over
+
+
+def _mean_of(quantities: Mapping[str, Any], name: str) -> float:
+    mean = quantities.get(name, {}).get("mean")
+    return math.nan if mean is None else float(mean)

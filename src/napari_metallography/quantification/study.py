@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
+from ..calibration import HOW_TO_CALIBRATE
 from ..classes import require_same_classes
 from ..errors import InputError
+from .columns import is_calibrated
+from .distributions import size_statistics
 from .measure import Quantification
-from .statistics import number_of_fields, phase_statistics
+from .statistics import (
+    WANTED_ACCURACY_PERCENT,
+    number_of_fields,
+    phase_statistics,
+    specimen_statistics,
+    without_intervals,
+)
 
 _RULES = ("edge_rule", "smallest_area_px", "connectivity", "parameters")
+_FIELD_COLUMNS = ("image", "specimen", "plane")
 
 
 @dataclass(frozen=True)
@@ -24,9 +34,14 @@ class Study:
     Attributes
     ----------
     phases, particles
-        The images' tables one below the other, their first column `image`.
+        The images' tables one below the other, their first column `image`; the second is
+        `specimen` where any is known.
     statistics
-        JSON form: as of `Quantification`, over all fields; `provenance` is a list, one an image.
+        JSON form: as of `Quantification`, over all fields; `sizes` as
+        `distributions.size_statistics`; `wanted_accuracy_percent`; `provenance` is a list, one an
+        image. Where there are several specimens, `specimens` and `over_specimens` as
+        `statistics.specimen_statistics`; the `phases` then have no interval when a specimen has
+        several fields, because these are not independent.
     """
 
     phases: pd.DataFrame
@@ -34,42 +49,158 @@ class Study:
     statistics: dict[str, Any]
 
 
-def combine(results: Sequence[tuple[str, Quantification]]) -> Study:
+def combine(
+    results: Sequence[tuple[str, Quantification]],
+    specimens: Mapping[str, str] | None = None,
+    wanted_accuracy_percent: float = WANTED_ACCURACY_PERCENT,
+) -> Study:
     """Put the results of several images together; n counts fields, never particles.
 
     Parameters
     ----------
     results
         Name and result of each image.
+    specimens
+        Specimen by the name of an image, as far as known.
+    wanted_accuracy_percent
+        The relative accuracy for which the fields needed are told.
 
     Raises
     ------
     InputError
-        When there is no image, two share a name, or they were measured by different rules or
-        have different classes: a phase that one does not know is not zero there.
+        When there is no image, two share a name, they were measured by different rules or have
+        different classes (a phase that one does not know is not zero there), or some have a pixel
+        size and others none.
     """
     _require_comparable(results)
-    phases = _stacked([(name, result.phases) for name, result in results])
-    particles = _stacked([(name, result.particles) for name, result in results])
+    phases = _stacked([(name, result.phases) for name, result in results], specimens)
+    particles = _stacked([(name, result.particles) for name, result in results], specimens)
     first = results[0][1].statistics
     statistics = {
         "n_images": len(results),
         "n_fields": number_of_fields(phases, ["image", "plane"]),
         "n_particles": len(particles),
-        "phases": phase_statistics(phases, particles),
+        "wanted_accuracy_percent": wanted_accuracy_percent,
+        "phases": phase_statistics(phases, particles, wanted_accuracy_percent),
+        **_by_specimen(phases, particles, wanted_accuracy_percent),
+        "sizes": size_statistics(particles),
         **{rule: first[rule] for rule in _RULES},
+        **_excluded([result for _, result in results]),
         "provenance": [result.statistics["provenance"] for _, result in results],
     }
     return Study(phases, particles, statistics)
 
 
-def _stacked(tables: Sequence[tuple[str, pd.DataFrame]]) -> pd.DataFrame:
+def field_table(study: Study) -> pd.DataFrame:
+    """One row a field.
+
+    Returns
+    -------
+    Columns `image`, `specimen` where any is known, `plane`, `pixel_size_x_um` and
+    `pixel_size_y_um` where known, `field_area` and `labelled_area` (µm² or px²), `n_particles` of
+    all phases together.
+    """
+    keys = [name for name in _FIELD_COLUMNS if name in study.phases]
+    areas = [n for n in map(str, study.phases) if n.startswith(("field_area_", "labelled_area_"))]
+    groups = study.phases.groupby(["image", "plane"], sort=False)
+    table = groups.first().reset_index()[[*keys, *areas]]
+    table["n_particles"] = groups["n_particles"].sum().to_numpy()
+    if is_calibrated(study.phases):
+        sizes = [made["calibration"]["pixel_size_um"] for made in study.statistics["provenance"]]
+        of = dict(zip(study.phases["image"].unique(), sizes, strict=True))
+        for offset, axis in enumerate("xy"):
+            values = [float(of[image][offset]) for image in table["image"]]
+            table.insert(len(keys) + offset, f"pixel_size_{axis}_um", values)
+    return table
+
+
+def statistics_table(study: Study) -> pd.DataFrame:
+    """The statistics as a table, one row a phase, quantity and group.
+
+    Returns
+    -------
+    Columns `over` ("fields", "fields of specimen S-1" or "specimens"), `phase`, `quantity`, `n`,
+    `mean`, `s`, `ci95_low`, `ci95_high`, `relative_accuracy_percent`, `needed`, `still_needed` (for
+    the wanted accuracy) and `reason`.
+    """
+    statistics = study.statistics
+    groups = [("fields", statistics["phases"])]
+    groups += [
+        (f"fields of specimen {name}", specimen["phases"])
+        for name, specimen in statistics.get("specimens", {}).items()
+    ]
+    if "over_specimens" in statistics:
+        groups.append(("specimens", statistics["over_specimens"]["phases"]))
+    return pd.DataFrame([row for over, phases in groups for row in statistics_rows(over, phases)])
+
+
+def statistics_rows(over: str, phases: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Rows of `statistics_table` for one group."""
+    return [
+        {"over": over, "phase": phase, "quantity": quantity, **_row(values)}
+        for phase, quantities in phases.items()
+        for quantity, values in quantities.items()
+        if isinstance(values, Mapping)
+    ]
+
+
+def _row(values: Mapping[str, Any]) -> dict[str, Any]:
+    counted = "specimen" if "n_specimens" in values else "field"
+    low, high = values["ci95"] or (None, None)
+    return {
+        "n": values[f"n_{counted}s"],
+        "mean": values["mean"],
+        "s": values["s"],
+        "ci95_low": low,
+        "ci95_high": high,
+        "relative_accuracy_percent": values["relative_accuracy_percent"],
+        "needed": values[f"{counted}s_needed"],
+        "still_needed": values[f"{counted}s_still_needed"],
+        "reason": values["reason"],
+    }
+
+
+def _by_specimen(
+    phases: pd.DataFrame, particles: pd.DataFrame, wanted_accuracy_percent: float
+) -> dict[str, Any]:
+    """What several specimens add to the statistics; nothing when it is one at most."""
+    if "specimen" not in phases or phases["specimen"].replace("", pd.NA).nunique() < 2:
+        return {}
+    grouped = specimen_statistics(phases, particles, wanted_accuracy_percent)
+    n_fields = number_of_fields(phases, ["image", "plane"])
+    n = grouped["over_specimens"]["n_specimens"]
+    if n_fields == n:
+        return grouped
+    reason = f"the fields of {n} specimens are not independent; see those over specimens"
+    pooled = phase_statistics(phases, particles, wanted_accuracy_percent)
+    return {"phases": without_intervals(pooled, reason), **grouped}
+
+
+def _excluded(results: Sequence[Quantification]) -> dict[str, Any]:
+    """Particles that the rules left out, summed over the images by phase."""
+    total: Counter[str] = Counter()
+    for result in results:
+        total.update(result.statistics.get("n_excluded", {}))
+    stated = any("n_excluded" in result.statistics for result in results)
+    return {"n_excluded": dict(total)} if stated else {}
+
+
+def _stacked(
+    tables: Sequence[tuple[str, pd.DataFrame]], specimens: Mapping[str, str] | None
+) -> pd.DataFrame:
+    known = {name: specimen for name, specimen in (specimens or {}).items() if specimen}
     named = []
     for name, table in tables:
         table = table.copy()
-        table.insert(0, "image", pd.Series([name] * len(table), index=table.index, dtype=object))
+        table.insert(0, "image", _constant(name, table))
+        if known:
+            table.insert(1, "specimen", _constant(known.get(name, ""), table))
         named.append(table)
     return pd.concat(named, ignore_index=True)
+
+
+def _constant(text: str, table: pd.DataFrame) -> pd.Series[Any]:
+    return pd.Series([text] * len(table), index=table.index, dtype=object)
 
 
 def _require_comparable(results: Sequence[tuple[str, Quantification]]) -> None:
@@ -88,6 +219,17 @@ def _require_comparable(results: Sequence[tuple[str, Quantification]]) -> None:
             raise InputError(
                 f"{name}: measured by other rules than {results[0][0]}; measure all images alike"
             )
+    _require_one_kind_of_units(results)
+
+
+def _require_one_kind_of_units(results: Sequence[tuple[str, Quantification]]) -> None:
+    calibrated = {name: is_calibrated(result.phases) for name, result in results}
+    if len(set(calibrated.values())) > 1:
+        known, unknown = (next(n for n, c in calibrated.items() if c is k) for k in (True, False))
+        raise InputError(
+            f"{unknown} has no pixel size but {known} has one, and pixels and µm have no common "
+            f"mean; {HOW_TO_CALIBRATE}"
+        )
 
 
 def _names(result: Quantification) -> list[str]:
