@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import safetensors.torch
 import torch
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
@@ -179,13 +180,13 @@ def test_paint_train_cancel_continue_correct_save_and_reload(
     form.controls.cancel_button.native.click()
     wait_for_end(form, qtbot)
     assert "cancelled" in form.controls.status.value
-    stopped_at = len(form.curve.losses)
+    stopped_at = len(form.docks.curve.losses)
     assert 2 <= stopped_at < 20
 
     form.training.continue_button.native.click()
     wait_for_end(form, qtbot)
-    assert [i for i, _ in form.curve.losses] == list(range(1, 21))
-    assert [i for i, _ in form.curve.mious] == [10, 20]
+    assert [i for i, _ in form.docks.curve.losses] == list(range(1, 21))
+    assert [i for i, _ in form.docks.curve.mious] == [10, 20]
     assert "held-out" in form.controls.status.value
     after = viewer.layers["steel after"]
     assert after.data.shape == (SIDE, SIDE)
@@ -337,6 +338,87 @@ def test_a_new_network_learns_classes_of_its_own(form, qtbot) -> None:
     assert form._tuned.job.start.parent is None
 
 
+def test_a_search_is_stopped_goes_on_and_its_best_is_saved(
+    opened, viewer, qtbot, own_folder, monkeypatch
+) -> None:
+    form = opened(viewer)
+    viewer.window.add_dock_widget(form, name="Fine-tune")
+    form.start.kind.value = "new"
+    form.start.weights.value = "random"
+    form.recipe.fields["iterations"].value = 3
+    paint(form)
+    form.training.search_button.native.click()
+    assert not form.training.search_button.enabled
+    qtbot.waitUntil(lambda: "of 'transfer'" in form.controls.status.value, timeout=60_000)
+    form.controls.cancel_button.native.click()
+    wait_for_end(form, qtbot)
+    assert form.docks.gains is None
+
+    form.training.continue_button.native.click()
+    wait_for_end(form, qtbot)
+    found = form._tuned.search
+    shown = form.docks.gains.table
+    assert shown.shape[0] == len(found.trained) >= 4
+    assert f"'{found.best.name}' is best: mean IoU" in form.controls.status.value
+    assert "efficientnet-lite0, weights: random" in form.controls.status.value
+    # The curve is that of the last training alone.
+    assert [i for i, _ in form.docks.curve.losses] == [1, 2, 3]
+    assert set(np.unique(viewer.layers["steel after"].data)) <= {1, 2}
+    save_as(form, own_folder / "best.safetensors", qtbot, monkeypatch)
+    model = own_folder / "best" / "best.safetensors"
+    assert read_card(model).training["encoder_weights"] == "random"
+    assert len(pd.read_csv(model.with_name("best_search.csv"))) == len(found.trained)
+
+    train(form, qtbot)
+    assert form.docks.gains is None
+
+
+def test_a_search_says_what_it_needs(form, qtbot) -> None:
+    paint(form)
+    form.training.search_button.native.click()
+    wait_for_end(form, qtbot)
+    assert "choose 'a new network'" in refusal(form)
+
+
+def test_encoder_weights_come_from_a_file(form, qtbot, tmp_path, own_folder, monkeypatch) -> None:
+    network = SegmentationNetwork(Network(architecture="unet", encoder="efficientnet-lite0"), 2)
+    ours = tmp_path / "micronet.safetensors"
+    safetensors.torch.save_file(network.encoder.state_dict(), ours)
+    form.start.kind.value = "new"
+    form.start.weights.value = "file"
+    form.recipe.fields["iterations"].value = 1
+    paint(form)
+    form.controls.run_button.native.click()
+    assert "choose the file of the encoder's weights" in refusal(form)
+    form.start.weights_file.value = ours
+    train(form, qtbot)
+    assert "efficientnet-lite0, weights: micronet.safetensors" in form.controls.status.value
+    started = form._tuned.job.start.encoder_state
+    assert all(torch.equal(started[n], t) for n, t in network.encoder.state_dict().items())
+    save_as(form, own_folder / "mine.safetensors", qtbot, monkeypatch)
+    card = read_card(own_folder / "mine" / "mine.safetensors")
+    assert card.training["encoder_weights"] == "micronet.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (safetensors.torch.save({"conv.weight": torch.zeros(3)}), "do not belong to this encoder"),
+        (b"no tensors", "not a file of tensors"),
+    ],
+)
+def test_encoder_weights_that_do_not_fit_are_refused(form, qtbot, tmp_path, content, said) -> None:
+    path = tmp_path / "foreign.safetensors"
+    path.write_bytes(content)
+    form.start.kind.value = "new"
+    form.start.weights.value = "file"
+    form.start.weights_file.value = path
+    paint(form)
+    train(form, qtbot)
+    assert said in refusal(form)
+    assert form._tuned is None
+
+
 def test_painted_planes_of_a_colour_stack_are_trained_on(form, qtbot) -> None:
     planes = np.repeat(np.stack([steel(), steel()[::-1]])[..., None], 3, axis=3)
     form.image.value = form.viewer.add_image(planes, name="stack", rgb=True)
@@ -401,7 +483,7 @@ def test_removing_the_dock_ends_training(opened, viewer, qtbot) -> None:
     viewer.window.remove_dock_widget(dock)
     let_end()
     assert not worker._under_way
-    assert form.curve is None
+    assert form.docks.curve is None
     assert "steel preview" not in names(form)
 
 

@@ -24,7 +24,7 @@ from napari_metallography.training.fine_tuning import (
     Session,
     at_median_size,
     fine_tune,
-    forget_old_checkpoints,
+    forget_old,
     held_out_words,
     kept_and_new,
     labelled,
@@ -206,6 +206,6 @@ def test_only_the_latest_checkpoints_are_kept(tmp_path: Path) -> None:
         path = tmp_path / f"{number}.checkpoint.safetensors"
         path.write_bytes(b"x")
         os.utime(path, (number, number))
-    forget_old_checkpoints(tmp_path)
+    forget_old(tmp_path, "*.safetensors")
     assert sorted(path.name[0] for path in tmp_path.iterdir()) == ["2", "3", "4"]
-    forget_old_checkpoints(tmp_path / "not there")
+    forget_old(tmp_path / "not there", "*")

@@ -30,9 +30,9 @@ from ..training.fine_tuning import (
     Plan,
     Session,
     Tuned,
-    fine_tune,
     held_out_words,
     look_with,
+    origin_words,
     pixel_sizes_differ,
     save_tuned,
     stopped_origin,
@@ -58,7 +58,7 @@ from .painting import (
     whole_prediction,
 )
 from .train_controls import TrainControls
-from .training_curve import TrainingCurve, as_low_as_possible
+from .training_docks import TrainingDocks
 from .training_fields import DeviceFields, RecipeFields, StartFields
 from .training_layers import (
     Index,
@@ -143,7 +143,7 @@ class FineTuneWidget(Form):
             "Fine-tune",
             self.training,
         )
-        self.curve: TrainingCurve | None = None
+        self.docks = TrainingDocks(self.viewer)
         self._round: Round | None = None
         self._stopped: Round | None = None
         self._tuned: Tuned | None = None
@@ -198,6 +198,11 @@ class FineTuneWidget(Form):
     def compute(self) -> None:
         """Train from the chosen start."""
         self._begin(self._round_of(self.start.origin()))
+
+    def search(self) -> None:
+        """Search for the recipe that suits the paint, with the new network that is chosen."""
+        self._begin(self._round_of(self.start.origin(), is_search=True))
+        self._remember()
 
     def go_on(self) -> None:
         """Go on with what is paused, was stopped, or was finished."""
@@ -254,17 +259,17 @@ class FineTuneWidget(Form):
         super().closed()
         if self._round is not None:
             self._round.previews.remove()
-        self._remove_curve()
+        self.docks.remove()
 
     def _begin(self, one: Round, *, resume: bool = False) -> None:
-        events = fine_tune(one.plan, one.session, resume=resume)
-        self.controls.start(events, "Fine-tune", partial(self._finished, one), self._show_event)
+        events = one.run(resume=resume)
+        self.controls.start(events, one.title, partial(self._finished, one), self._show_event)
         self._round = one
         self._why_stopped = ""
-        self._show_curve(anew=not resume)
+        self.docks.begin(anew=not resume)
         self.held_out.value = ""
 
-    def _round_of(self, origin: OriginOf) -> Round:
+    def _round_of(self, origin: OriginOf, *, is_search: bool = False) -> Round:
         """What the form asks for now; `InputError` when something is missing."""
         classes, pairs = self.table.classes(), self.set.pairs
         if not pairs:
@@ -276,7 +281,8 @@ class FineTuneWidget(Form):
             for pair in pairs
             for index in plane_indices(pair)
         }
-        return begun(self._plan(pairs, classes, origin), places, self.viewer)
+        plan = self._plan(pairs, classes, origin)
+        return begun(plan, places, self.viewer, is_search=is_search)
 
     def _plan(
         self, pairs: Sequence[Pair], classes: tuple[PhaseClass, ...], origin: OriginOf
@@ -303,14 +309,17 @@ class FineTuneWidget(Form):
             self.training.resume()
 
     def _go_on_from_stop(self, stopped: Round) -> None:
-        job, classes = stopped.session.job, stopped.plan.classes
-        assert job is not None
-        now = self._round_of(stopped.plan.origin)
+        now = self._round_of(stopped.plan.origin, is_search=stopped.is_search)
         if same_task(stopped.plan, now.plan):
             self._begin(now, resume=True)
             return
+        if stopped.is_search:
+            show_info("labels or settings changed: the search starts anew")
+            self._begin(now)
+            return
         show_info("labels or settings changed: training starts anew from the last weights")
-        origin = partial(stopped_origin, job, classes)
+        assert stopped.session.job is not None
+        origin = partial(stopped_origin, stopped.session.job, stopped.plan.classes)
         self._begin(replace(now, plan=replace(now.plan, origin=origin)))
 
     # --- what comes of it --------------------------------------------------------------------
@@ -320,8 +329,7 @@ class FineTuneWidget(Form):
             return
         if isinstance(event, TrainingStep):
             self._round.watched.follow()
-            if self.curve is not None and isalive(self.curve):  # type: ignore[no-untyped-call]
-                self.curve.add(event)
+            self.docks.add(event)
             self._show_split(self._round.session)
         elif isinstance(event, Preview):
             self._round.previews.show(event, self._round.watched.box_of_next())
@@ -331,14 +339,17 @@ class FineTuneWidget(Form):
             self.held_out.value = held_out_words(session.split)
 
     def _finished(self, one: Round, tuned: Tuned) -> None:
-        self._tuned = tuned
+        self._tuned, self._stopped = tuned, None
         one.previews.remove()
         shown = self._results.show(one, tuned)
         if shown and shown[0] in self.prediction.choices:
             self.prediction.value = shown[0]
-        score = tuned.trained.metrics.get("miou")
-        said = f"mean IoU {score:.3f} over the held-out labels" if score is not None else "trained"
-        self.controls.say(f"{said}; look, correct, press Continue; or save the model")
+        if tuned.search is not None:
+            self.docks.show_gains(tuned.search)
+        self.controls.say(
+            f"{_outcome(tuned)}; look, correct, press Continue; or save the model. "
+            f"Started from {origin_words(tuned)}."
+        )
 
     def _tried(
         self, image: Image, index: Index, model: str, found: dict[str, Segmentation]
@@ -367,9 +378,7 @@ class FineTuneWidget(Form):
 
     def _note_end(self, one: Round) -> None:
         one.previews.remove()
-        if self._tuned is not None and self._tuned.job is one.session.job:
-            self._stopped = None
-        elif one.can_go_on:
+        if one.can_go_on:
             self._stopped = one
 
     # --- the form ----------------------------------------------------------------------------
@@ -381,6 +390,7 @@ class FineTuneWidget(Form):
             (self.to_paint, self.paint_prediction),
             (self.try_button, self.try_model),
             (self.training.continue_button, self.go_on),
+            (self.training.search_button, self.search),
             (self.training.save_button, self.save),
             (self.training.toggle_button, self._results.toggle),
         ]
@@ -432,22 +442,12 @@ class FineTuneWidget(Form):
             self._why_stopped = f"{event.value.name} was removed: training stopped"
             self.controls.cancel()
 
-    def _show_curve(self, *, anew: bool) -> None:
-        window = getattr(self.viewer, "window", None)
-        if window is None:
-            return
-        if self.curve is None or not isalive(self.curve):  # type: ignore[no-untyped-call]
-            self.curve = TrainingCurve()
-            dock = window.add_dock_widget(self.curve, name="Training curve", area="bottom")
-            as_low_as_possible(dock)
-        elif anew:
-            self.curve.clear()
 
-    def _remove_curve(self) -> None:
-        window = getattr(self.viewer, "window", None)
-        curve, self.curve = self.curve, None
-        if window is not None and curve is not None and isalive(curve):  # type: ignore[no-untyped-call]
-            window.remove_dock_widget(curve)
+def _outcome(tuned: Tuned) -> str:
+    """How good the network is, as far as that is known."""
+    score = tuned.trained.metrics.get("miou")
+    said = f"mean IoU {score:.3f} over the held-out labels" if score is not None else "trained"
+    return f"'{tuned.search.best.name}' is best: {said}" if tuned.search is not None else said
 
 
 def model_file(asked: Path, own: Path) -> Path:

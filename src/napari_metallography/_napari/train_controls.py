@@ -1,4 +1,4 @@
-"""Train, Pause, Continue and Cancel."""
+"""Train, Pause, Continue and Cancel; search, save and compare."""
 
 from __future__ import annotations
 
@@ -11,19 +11,26 @@ from .worker import nothing
 
 _TOGGLE = "shows the phases by the old and by the new model in turn"
 _CONTINUE = "goes on with what was paused, stopped or finished last; paint added since counts"
+_SEARCH = (
+    "n + 2 trainings of a new network: a baseline, each of n = 3 tricks alone (the weights chosen "
+    "for its encoder, strong augmentation, the image halved), and those that gain together, as no "
+    "trick pays on every material; takes as long as five trainings, and goes on after a stop"
+)
 
 
 class TrainControls(RunControls):
     """The buttons of a training; `run_button` says Train.
 
     Continue also serves after the end: `may_continue` says whether there is something to go on
-    from. What it does is the form's matter, as is what `save_button` and `toggle_button` do.
+    from. What it does is the form's matter, as is what `search_button`, `save_button` and
+    `toggle_button` do.
     """
 
     def __init__(self) -> None:
         super().__init__("Train")
         self.pause_button = PushButton(text="Pause", enabled=False)
         self.continue_button = PushButton(text="Continue", enabled=False, tooltip=_CONTINUE)
+        self.search_button = PushButton(text="Search for a recipe", tooltip=_SEARCH)
         self.save_button = PushButton(text="Save model…", enabled=False)
         self.toggle_button = PushButton(text="Before / after", enabled=False, tooltip=_TOGGLE)
         self.is_paused = False
@@ -31,7 +38,7 @@ class TrainControls(RunControls):
         self._may_continue = self._has_result = False
         self.buttons.insert(1, self.pause_button)
         self.buttons.insert(2, self.continue_button)
-        self.insert(1, button_row(self.save_button, self.toggle_button))
+        self.insert(1, button_row(self.search_button, self.save_button, self.toggle_button))
         self.pause_button.changed.connect(self.pause)
 
     def offer(self, *, may_continue: bool, has_result: bool) -> None:
@@ -67,5 +74,6 @@ class TrainControls(RunControls):
         running = self.cancel_button.enabled
         self.pause_button.enabled = running and not self.is_paused
         self.continue_button.enabled = self.is_paused or (self._may_continue and not running)
+        self.search_button.enabled = not running
         self.save_button.enabled = self._has_result and not running
         self.toggle_button.enabled = self._has_result

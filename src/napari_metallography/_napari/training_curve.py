@@ -52,7 +52,9 @@ class TrainingCurve(QWidget):
         self._draw_soon()
 
     def add(self, step: TrainingStep) -> None:
-        """Take a step."""
+        """Take a step; one that is not later than the last begins another training."""
+        if self.losses and step.iteration <= self.losses[-1][0]:
+            self.clear()
         self.losses.append((step.iteration, step.loss))
         if "miou" in step.metrics:
             self.mious.append((step.iteration, step.metrics["miou"]))

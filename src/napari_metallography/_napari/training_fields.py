@@ -25,13 +25,10 @@ from ..training.fine_tuning import (
     origin_of_model,
     origin_of_network,
 )
-from ..training.recipe import SegmentationRecipe
+from ..training.recipe import FINE_TUNE, SegmentationRecipe
 from .form import parameter_fields, read, show_all, wrap
 from .model_choice import ModelChoice
 from .segment import devices
-
-FOR_A_PROCESSOR = SegmentationRecipe(iterations=60, crop=192, validate_every=20, preview_every=10)
-"""A minute or two on two cores."""
 
 _MODEL, _NEW = "model", "new"
 _FILE = "file"
@@ -144,10 +141,10 @@ class RecipeFields:
         names = ("iterations", *_ADVANCED)
         self.fields = parameter_fields(SegmentationRecipe, names, {"crop": "Crop (px)"})
         for name, field in self.fields.items():
-            field.value = getattr(FOR_A_PROCESSOR, name)
+            field.value = getattr(FINE_TUNE, name)
         self.fields["crop"].native.setSingleStep(_CROP_STEP)
         self.learning_rate = FloatSpinBox(
-            value=FOR_A_PROCESSOR.learning_rate,
+            value=FINE_TUNE.learning_rate,
             min=_RATE_STEP / 100,
             max=1,
             step=_RATE_STEP,
@@ -172,7 +169,13 @@ class RecipeFields:
 
     def recipe(self) -> SegmentationRecipe:
         """What the fields say; `InputError` for a value that is not possible."""
-        return read(SegmentationRecipe, self.fields, learning_rate=self.learning_rate.value)
+        shown = {*self.fields, "learning_rate"}
+        return read(
+            SegmentationRecipe,
+            self.fields,
+            **FINE_TUNE.model_dump(exclude=shown),
+            learning_rate=self.learning_rate.value,
+        )
 
 
 class DeviceFields:

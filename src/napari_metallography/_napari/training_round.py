@@ -9,8 +9,10 @@ import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
 
+from ..events import Events
 from ..segmentation.segment import Segmentation
-from ..training.fine_tuning import Painted, Plan, Session, Tuned
+from ..training.fine_tuning import Painted, Plan, Session, Tuned, fine_tune
+from ..training.painted_search import search_painted
 from .training_layers import (
     AFTER,
     BEFORE,
@@ -24,7 +26,7 @@ from .training_layers import (
 
 @dataclass(frozen=True, eq=False)
 class Round:
-    """A training and its layers.
+    """A training, or a search by several, and its layers.
 
     Attributes
     ----------
@@ -37,12 +39,24 @@ class Round:
     places: Mapping[str, tuple[Image, Index]]
     watched: Watched
     previews: PreviewLayers
+    is_search: bool = False
+
+    @property
+    def title(self) -> str:
+        """What it is, for people."""
+        return "Search for a recipe" if self.is_search else "Fine-tune"
 
     @property
     def can_go_on(self) -> bool:
-        """Whether it left a checkpoint."""
-        job = self.session.job
-        return job is not None and job.checkpoint is not None and job.checkpoint.exists()
+        """Whether it was stopped and left something to go on from."""
+        kept = self.session.kept
+        return kept is not None and kept.exists()
+
+    def run(self, *, resume: bool) -> Events[Tuned]:
+        """The computation; a search always goes on from what it finds."""
+        if self.is_search:
+            return search_painted(self.plan, self.session)
+        return fine_tune(self.plan, self.session, resume=resume)
 
     def of_image(
         self, image: Image, found: Mapping[str, Segmentation]
@@ -55,14 +69,20 @@ class Round:
         }
 
 
-def begun(plan: Plan, places: Mapping[str, tuple[Image, Index]], viewer: ViewerModel) -> Round:
+def begun(
+    plan: Plan,
+    places: Mapping[str, tuple[Image, Index]],
+    viewer: ViewerModel,
+    *,
+    is_search: bool = False,
+) -> Round:
     """A round that has yet to run; its first image is watched."""
     session = Session()
     image, index = next(iter(places.values()))
     watched = Watched(image, session)
     session.watch = watched.take
     previews = PreviewLayers(viewer, image, index, plan.classes)
-    return Round(plan, session, places, watched, previews)
+    return Round(plan, session, places, watched, previews, is_search)
 
 
 def same_task(one: Plan, other: Plan) -> bool:

@@ -328,16 +328,20 @@ def _train(
 
 def _search(job: TrainingJob, output: Path, description: Description) -> None:
     """Trainings in a folder beside the output, the table of gains, and the best as the output."""
-    import pandas as pd
-
-    from ..io.tables import write_csv
-    from ..training.search import keep_best, kept_in, paper_baseline, paper_tricks, search
+    from ..training.search import (
+        keep_best,
+        kept_in,
+        paper_baseline,
+        paper_tricks,
+        search,
+        write_gains,
+    )
 
     folder = output.with_name(f"{output.stem}_search")
     tricks = paper_tricks(job)
     events = search(paper_baseline(_held_out(job)), tricks, kept_in(folder, description))
     found = terminal.follow(events, "searching")
-    write_csv(output.with_name(f"{output.stem}_search.csv"), pd.DataFrame(found.table()))
+    write_gains(output, found)
     keep_best(found, folder, output)
     for row in found.table():
         print(f"{row['training']}: mIoU {row['miou_percent']:.2f} % ({row['gain_points']:+.2f})")

@@ -150,7 +150,8 @@ def load_encoder(network: SegmentationNetwork, state: dict[str, Tensor]) -> None
     """
     own = network.encoder.state_dict()
     named = {name.removeprefix("model."): name for name in own}
-    by_name = {named[key]: value for key, value in state.items() if key in named}
+    given = {name.removeprefix("model."): value for name, value in state.items()}
+    by_name = {named[key]: value for key, value in given.items() if key in named}
     matched = by_name or dict(zip(own, state.values(), strict=False))
     if set(matched) != set(own) or any(matched[k].shape != own[k].shape for k in own):
         raise InputError("the encoder weights do not belong to this encoder")

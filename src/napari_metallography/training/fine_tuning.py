@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,12 +28,13 @@ from .checkpoint import fingerprint, network_in_checkpoint
 from .job import TrainingJob
 from .recipe import SegmentationRecipe
 from .results import Description, finished, model_card, require_free, write_results
+from .search import Search, write_gains
 from .segmentation import TrainedNetwork, train
 from .split import HeldOut, Split, split
 from .start import Start, from_model, new_network
 
 _CHECKPOINT = ".checkpoint.safetensors"
-_CHECKPOINTS_KEPT = 3
+_KEPT = 3
 
 
 @dataclass(frozen=True)
@@ -100,12 +102,16 @@ class Session:
         As the network sees them, in the order of the plan.
     watch
         As `TrainingJob.watch`; may read `images`.
+    kept
+        What a stop leaves behind for another run to go on from, once something is there; None
+        after the end.
     """
 
     watch: Callable[[], NDArray[np.uint8] | None] | None = None
     images: Sequence[LabelledImage] = ()
     split: Split | None = None
     job: TrainingJob | None = None
+    kept: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -117,6 +123,8 @@ class Tuned:
     before, after
         By name of the image: phases by the parent, empty without one, and by the new network,
         with its uncertainty.
+    search
+        The trainings that this one is the best of; None where it is the only one.
     """
 
     job: TrainingJob
@@ -124,6 +132,7 @@ class Tuned:
     description: Description
     before: dict[str, Segmentation] = field(default_factory=dict)
     after: dict[str, Segmentation] = field(default_factory=dict)
+    search: Search | None = None
 
     def origin(self, names: Sequence[str]) -> Origin:
         """The origin of a training that goes on from this one; its parent stays the file's."""
@@ -229,32 +238,60 @@ def fine_tune(plan: Plan, session: Session, *, resume: bool = False) -> Events[T
     InputError
         When the paint does not do for a training.
     """
-    yield Progress(0, plan.recipe.iterations, "reading the images")
-    images = [labelled(one) for one in plan.painted]
-    require_two_classes(images, plan.classes)
-    if plan.resample:
-        images = at_median_size(images)
-    elif pixel_sizes_differ([image.pixel_size_um for image in images]):
-        yield Notice(
-            "the images' pixel sizes differ more than "
-            f"{TOLERATED_RATIO:g} times; tick the resampling, or train on images of one size"
-        )
-    forget_old_checkpoints(plan.checkpoints)
+    images = yield from read_painted(plan)
+    forget_old(plan.checkpoints, f"*{_CHECKPOINT}")
     session.images = images
     origin = plan.origin([phase.name for phase in plan.classes])
     session.split = split(images)
     session.job = job = job_of(plan, session.split, origin.start, session.watch)
+    session.kept = job.checkpoint
     before: dict[str, Segmentation] = {}
     if origin.model is not None:
         before = yield from look(origin.model, plan.painted, job.device)
     trained = yield from train(job, resume=resume)
-    description = Description(plan.classes, ", ".join(image.name for image in images))
-    card = model_card("fine-tuned", job, description)
-    model = SegmentationModel(card, trained.network, "")
-    after = yield from look(model, plan.painted, job.device)
+    description = description_of(plan, images)
+    after = yield from look_after(plan, job, trained, description)
     if job.checkpoint is not None:
         job.checkpoint.unlink(missing_ok=True)
+    session.kept = None
     return Tuned(job, trained, description, before, after)
+
+
+def read_painted(plan: Plan) -> Events[list[LabelledImage]]:
+    """The images of a plan as training takes them; `InputError` when the paint does not do."""
+    yield Progress(0, plan.recipe.iterations, "reading the images")
+    images = [labelled(one) for one in plan.painted]
+    require_two_classes(images, plan.classes)
+    if plan.resample:
+        return at_median_size(images)
+    if pixel_sizes_differ([image.pixel_size_um for image in images]):
+        yield Notice(
+            "the images' pixel sizes differ more than "
+            f"{TOLERATED_RATIO:g} times; tick the resampling, or train on images of one size"
+        )
+    return images
+
+
+def description_of(plan: Plan, images: Sequence[LabelledImage]) -> Description:
+    """What the card of a plan's model says of its data."""
+    return Description(plan.classes, ", ".join(image.name for image in images))
+
+
+def look_after(
+    plan: Plan, job: TrainingJob, trained: TrainedNetwork, description: Description
+) -> Events[dict[str, Segmentation]]:
+    """The plan's images by the new network."""
+    model = SegmentationModel(model_card("fine-tuned", job, description), trained.network, "")
+    return (yield from look(model, plan.painted, job.device))
+
+
+def origin_words(tuned: Tuned) -> str:
+    """What a training started from, for people."""
+    start = tuned.job.start
+    if start.parent is not None:
+        return "a trained model"
+    network = start.network
+    return f"a new {network.architecture} on {network.encoder}, weights: {start.encoder_weights}"
 
 
 def job_of(
@@ -275,11 +312,14 @@ def job_of(
     return replace(job, checkpoint=plan.checkpoints / name)
 
 
-def forget_old_checkpoints(folder: Path) -> None:
+def forget_old(folder: Path, pattern: str) -> None:
     """Keep the few latest: a stopped training nobody went on with must not fill the disk."""
-    found = sorted(folder.glob(f"*{_CHECKPOINT}"), key=lambda path: path.stat().st_mtime)
-    for path in found[:-_CHECKPOINTS_KEPT]:
-        path.unlink(missing_ok=True)
+    found = sorted(folder.glob(pattern), key=lambda path: path.stat().st_mtime)
+    for path in found[:-_KEPT]:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def stopped_origin(
@@ -330,7 +370,7 @@ def look_with(
 
 
 def save_tuned(path: Path, tuned: Tuned) -> Events[ModelCard]:
-    """Score the network and write the model, `history.csv` and `training.json`.
+    """Score the network and write the model, `history.csv`, `training.json`, a search's table.
 
     Raises
     ------
@@ -340,6 +380,8 @@ def save_tuned(path: Path, tuned: Tuned) -> Events[ModelCard]:
     require_free(path, resume=False)
     card, _ = yield from finished(path.stem, tuned.job, tuned.trained, tuned.description)
     write_results(path, tuned.job, tuned.trained, card, tuned.description)
+    if tuned.search is not None:
+        write_gains(path, tuned.search)
     return card
 
 

@@ -6,19 +6,24 @@ The baseline is trained, then each of the n tricks alone, then a stack of those 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from ..errors import InputError
-from ..events import Event, Events, Notice, relayed
-from ..io.files import read_bytes
-from ..io.tables import write_json
+from ..events import Event, Events, Notice, Progress, relayed
+from ..io.files import read_bytes, reading
+from ..io.tables import write_csv, write_json
 from ..segmentation.model import load_model, save_model
 from .checkpoint import fingerprint
 from .job import TrainingJob
 from .results import Description, Score, checkpoint_path, finished, write_results
+from .segmentation import TrainedNetwork, metrics_of
 from .segmentation import train as train_network
 from .start import Start, new_network
 
@@ -131,14 +136,22 @@ def search(baseline: TrainingJob, tricks: Mapping[str, Trick], train: Train) -> 
     """
     trained: list[Trained] = []
     for name, chosen in {BASELINE: (), **{trick: (trick,) for trick in tricks}}.items():
-        trained += [(yield from _train(name, chosen, baseline, tricks, train))]
+        trained += [(yield from _train(name, chosen, with_tricks(baseline, tricks, chosen), train))]
     gaining = tuple(t.name for t in trained[1:] if t.miou > trained[0].miou)
     if len(gaining) < 2:
         same = gaining[0] if gaining else BASELINE
         yield Notice(f"the stack of tricks that gain is '{same}' itself")
         return Search(tuple(trained))
-    trained += [(yield from _train(STACK, gaining, baseline, tricks, train))]
+    stack = with_tricks(baseline, tricks, gaining)
+    trained += [(yield from _train(STACK, gaining, stack, train))]
     return Search(tuple(trained))
+
+
+def with_tricks(
+    baseline: TrainingJob, tricks: Mapping[str, Trick], chosen: Sequence[str]
+) -> TrainingJob:
+    """The baseline with some of the tricks, by name."""
+    return reduce(lambda job, name: tricks[name](job), chosen, baseline)
 
 
 def kept_in(folder: Path, description: Description) -> Train:
@@ -175,6 +188,27 @@ def keep_best(result: Search, folder: Path, output: Path) -> None:
     save_model(output, model.card.model_copy(update={"name": output.stem}), model.network)
 
 
+def read_kept(folder: Path, name: str) -> TrainedNetwork:
+    """One of the trainings of `kept_in`, as it was when it ended; errors as of `load_model`."""
+    path = model_in(folder, name)
+    model = load_model(str(path))
+    with reading(history := path.with_name("history.csv")):
+        rows = pd.read_csv(history).to_dict("records")
+    known = [{str(k): v for k, v in row.items() if not math.isnan(v)} for row in rows]
+    kept, batch_size = (int(model.card.training[k] or 0) for k in ("kept_iteration", "batch_size"))
+    return TrainedNetwork(model.network, known, kept, metrics_of(known[kept - 1]), batch_size)
+
+
+def gains_path(model: Path) -> Path:
+    """The table of gains beside the model that a search kept."""
+    return model.with_name(f"{model.stem}_search.csv")
+
+
+def write_gains(model: Path, found: Search) -> None:
+    """Write the table of gains beside the model that was kept."""
+    write_csv(gains_path(model), pd.DataFrame(found.table()))
+
+
 def _scores_of(path: Path, settings: str) -> Score:
     score: Score = json.loads(read_bytes(path))
     if score.pop("settings") != settings:
@@ -184,23 +218,19 @@ def _scores_of(path: Path, settings: str) -> Score:
     return score
 
 
-def _train(
-    name: str,
-    chosen: Sequence[str],
-    baseline: TrainingJob,
-    tricks: Mapping[str, Trick],
-    train: Train,
-) -> Events[Trained]:
-    job = baseline
-    for trick in chosen:
-        job = tricks[trick](job)
+def _train(name: str, chosen: Sequence[str], job: TrainingJob, train: Train) -> Events[Trained]:
     score = yield from relayed(train(name, job), lambda event: _named(name, event))
     yield Notice(f"{name}: mean IoU {score['miou']:.4f}")
     return Trained(name, tuple(chosen), score)
 
 
 def _named(name: str, event: Event) -> Event:
-    return Notice(f"{name}: {event.message}") if isinstance(event, Notice) else event
+    """The event, saying of which training it is."""
+    if isinstance(event, Notice):
+        return Notice(f"{name}: {event.message}")
+    if isinstance(event, Progress):
+        return replace(event, message=f"{event.message} of '{name}'")
+    return event
 
 
 def _percent(share: float | None) -> float | None:
