@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
+import openpyxl
 import pandas as pd
 import pytest
 import tifffile
+
+from napari_metallography.io.headings import heading
 
 WITHOUT_NETWORKS = """
 import sys
@@ -92,13 +96,145 @@ def test_a_class_that_one_foreign_file_lacks_counts_as_zero_there(run, tmp_path)
     assert phases["a.tif", "class 2"] == phases["b.tif", "class 1"] > 0
 
 
-@pytest.mark.parametrize(("specimens", "is_said"), [(("37", "16"), True), (("37", "37"), False)])
-def test_a_mean_over_several_specimens_is_called_one(run, tmp_path, specimens, is_said) -> None:
+def _indexed(folder: Path, specimens: tuple[str, ...]) -> None:
+    """Labels a.tif, b.tif, … with squares of growing sides, and an index of their specimens."""
     rows = ["image,pixel_size_um,specimen"]
-    for name, specimen in zip(("a.tif", "b.tif"), specimens, strict=True):
-        tifffile.imwrite(tmp_path / name, _squares())
+    for number, specimen in enumerate(specimens):
+        name = f"{'abcdef'[number]}.tif"
+        tifffile.imwrite(folder / name, _squares(40 + 10 * number))
         rows.append(f"{name},0.5,{specimen}")
-    (tmp_path / "index.csv").write_text("\n".join(rows), encoding="utf-8")
+    (folder / "index.csv").write_text("\n".join(rows), encoding="utf-8")
+
+
+def test_several_specimens_are_grouped_and_not_pooled(run, tmp_path) -> None:
+    _indexed(tmp_path, ("16", "16", "37", "37"))
     done = run("quantify", tmp_path, "-o", tmp_path / "out")
     assert done.code == 0, done.err
-    assert ("pool the specimens 16, 37" in done.err) == is_said
+    statistics = json.loads((tmp_path / "out/statistics.json").read_text("utf-8"))
+    fraction = statistics["phases"]["class 1"]["area_fraction"]
+    assert (fraction["n_fields"], fraction["ci95"]) == (4, None)
+    assert "2 specimens are not independent" in fraction["reason"]
+    first = statistics["specimens"]["16"]["phases"]["class 1"]["area_fraction"]
+    assert (first["n_fields"], first["mean"]) == (2, pytest.approx((40**2 + 50**2) / 2 / 60000))
+    assert first["ci95"] is not None
+    over = statistics["over_specimens"]["phases"]["class 1"]["area_fraction"]
+    assert over["n_specimens"] == 2
+    assert over["mean"] == pytest.approx(fraction["mean"])
+    assert pd.read_csv(tmp_path / "out/phases.csv")["specimen"].unique().tolist() == [16, 37]
+    report = (tmp_path / "out/report.html").read_text("utf-8")
+    assert "Specimen 16: 2 field(s)" in report
+    assert "n specimens" in report
+
+
+def test_fields_of_one_specimen_have_their_interval(run, tmp_path) -> None:
+    _indexed(tmp_path, ("37", "37"))
+    assert run("quantify", tmp_path, "-o", tmp_path / "out").code == 0
+    statistics = json.loads((tmp_path / "out/statistics.json").read_text("utf-8"))
+    assert statistics["phases"]["class 1"]["area_fraction"]["ci95"] is not None
+    assert "over_specimens" not in statistics
+
+
+def test_the_workbook_holds_every_table_sheet_by_sheet(run, barred) -> None:
+    out = barred / "out"
+    options = ("--images", barred / "images", "--pixel-size", 0.5, "--compare-thresholds")
+    done = run("quantify", barred / "labels", "-o", out, *options, "--parquet")
+    assert done.code == 0, done.err
+    book = openpyxl.load_workbook(out / "study.xlsx")
+    assert book.sheetnames[:4] == ["particles", "phases", "fields", "statistics"]
+    assert book.sheetnames[4:] == ["sizes", "provenance", "thresholds"]
+    for name in ("particles", "phases"):
+        table = pd.read_csv(out / f"{name}.csv")
+        rows = list(book[name].iter_rows(values_only=True))
+        assert rows[0] == tuple(heading(column) for column in table.columns)
+        assert len(rows) == len(table) + 1
+        for row, expected in zip(rows[1:], table.to_numpy(object), strict=True):
+            _same(row, expected)
+        parquet = pd.read_parquet(out / f"{name}.parquet")
+        assert parquet["area_um2"].tolist() == table["area_um2"].tolist()
+    fields = _records(book["fields"])
+    assert fields[0]["field area (µm²)"] == 160 * 300 / 4
+    assert fields[0]["pixel size x (µm)"] == 0.5
+    statistics = _records(book["statistics"])
+    row = next(r for r in statistics if (r["phase"], r["quantity"]) == ("class 1", "area_fraction"))
+    assert row["mean"] == pytest.approx(40 * 40 / (160 * 300))
+    assert (row["n"], row["reason"]) == (1, "one field alone gives no confidence interval")
+    sizes = _records(book["sizes"])
+    assert sum(r["number (%)"] for r in sizes) == pytest.approx(100)
+    provenance = {r["what"]: r["value"] for r in _records(book["provenance"])}
+    assert provenance["calibration: source"] == "stated by the user"
+    assert {r["method"] for r in _records(book["thresholds"])} >= {
+        "labels",
+        "best single threshold",
+    }
+    assert pd.read_csv(out / "thresholds.csv")["count_error_percent"][0] == 0
+    overlay = cv2.imdecode(np.fromfile(out / "sem_overlay.png", np.uint8), cv2.IMREAD_COLOR)
+    assert overlay.shape[1] == 300
+    assert overlay.shape[0] > 200
+
+
+def _records(sheet) -> list[dict]:
+    titles, *rows = sheet.iter_rows(values_only=True)
+    return [dict(zip(titles, row, strict=True)) for row in rows]
+
+
+def _same(row, expected) -> None:
+    for cell, value in zip(row, expected, strict=True):
+        if isinstance(value, float) and np.isnan(value):
+            assert cell is None
+        else:
+            assert cell == (pytest.approx(value, rel=1e-14) if type(value) is float else value)
+            assert isinstance(cell, str) == isinstance(value, str)
+
+
+def test_a_workbook_held_open_gets_a_new_name_and_a_sentence(run, tmp_path, monkeypatch) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", _squares())
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "study.xlsx").write_bytes(b"open in a spreadsheet")
+    replace = Path.replace
+
+    def refuse(self: Path, target: Path) -> Path:
+        if Path(target).name == "study.xlsx":
+            raise PermissionError(13, "Permission denied")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    done = run("quantify", tmp_path / "a.tif", "-o", out, "--pixel-size", 1)
+    assert done.code == 0
+    said = [line for line in done.err.splitlines() if "study (2).xlsx" in line]
+    assert len(said) == 1
+    assert "is open in another program" in said[0]
+    assert (out / "study.xlsx").read_bytes() == b"open in a spreadsheet"
+    assert openpyxl.load_workbook(out / "study (2).xlsx").sheetnames[0] == "particles"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--wanted-accuracy", 0), "--wanted-accuracy 0.0: it is larger than 0 %"),
+        (("--point-grid", "ten"), "'ten' is no grid of points; give ROWSxCOLUMNS"),
+        (("--point-grid", "0x5"), "has no point"),
+        (("--compare-thresholds",), "give --images"),
+    ],
+)
+def test_options_that_mean_nothing_are_refused(run, tmp_path, options, message) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", _squares())
+    done = run("quantify", tmp_path / "a.tif", "-o", tmp_path / "out", *options)
+    assert done.code == 2
+    assert len(done.errors) == 1
+    assert message in done.errors[0]
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_fields_needed_follow_the_wanted_accuracy(run, tmp_path) -> None:
+    _indexed(tmp_path, ("", "", ""))
+    needed = []
+    for wanted in (10, 5):
+        out = tmp_path / f"out{wanted}"
+        options = ("--wanted-accuracy", wanted, "--laboratory", "Lab 3", "--point-grid", "20x30")
+        assert run("quantify", tmp_path, "-o", out, *options).code == 0
+        statistics = json.loads((out / "statistics.json").read_text("utf-8"))
+        needed.append(statistics["phases"]["class 1"]["area_fraction"]["fields_needed"])
+        assert statistics["point_count"]["points_per_field"] == 600
+        assert "<td>Lab 3</td>" in (out / "report.html").read_text("utf-8")
+    assert needed[1] > 3 * needed[0]

@@ -23,10 +23,10 @@ from napari_metallography.quantification.files import (
     provenance_table,
     quantify_file,
     unnamed_classes,
-    write_study,
 )
 from napari_metallography.quantification.parameters import QuantifyParameters
 from napari_metallography.quantification.report import ReportHead
+from napari_metallography.quantification.study_files import write_study
 from napari_metallography.regions import Box, Field
 from napari_metallography.segmentation.files import phase_rows, segment_file
 from napari_metallography.segmentation.segment import SegmentParameters
@@ -156,11 +156,38 @@ def test_each_plane_of_a_stack_is_a_field(tmp_path: Path) -> None:
     assert values["s"] == pytest.approx(fractions.std(ddof=1))
 
 
-def test_without_a_pixel_size_there_are_labels_but_no_numbers(steel: Path, tmp_path: Path) -> None:
+def test_without_a_pixel_size_everything_is_in_pixels(steel: Path, tmp_path: Path) -> None:
     assert segmented(steel, tmp_path, None).calibration is None
-    with pytest.raises(InputError, match=r"steel_labels\.tif: no pixel size is known; give --pix"):
-        measured(tmp_path / "steel_labels.tif")
+    notices: list[str] = []
+    image = measured(tmp_path / "steel_labels.tif", notices=notices, images=steel)
+    assert "no pixel size is known, so all tables are in pixels; give --pixel-size" in notices[0]
+    out = tmp_path / "out"
+    write_study(out, [image])
+    book = openpyxl.load_workbook(out / "study.xlsx", read_only=True)
+    titles = [str(cell.value) for sheet in book for cell in next(sheet.iter_rows())]
+    names = [*pd.read_csv(out / "phases.csv"), *pd.read_csv(out / "particles.csv")]
+    assert not [name for name in [*titles, *names] if "µm" in name or "um" in name.split("_")]
+    assert not [name for name in [*titles, *names] if "mm" in name]
+    phase = pd.read_csv(out / "phases.csv").iloc[1]
+    assert phase["area_px2"] == 12 * SIDE_PX**2
+    assert phase["mean_radius_px"] == pytest.approx(SIDE_PX / np.sqrt(np.pi))
+    assert phase["number_density_per_px2"] == pytest.approx(12 / (120 * 160))
+    statistics = json.loads((out / "statistics.json").read_text("utf-8"))
+    assert statistics["phases"]["phase"]["mean_radius_px"]["mean"] == phase["mean_radius_px"]
+    assert statistics["provenance"][0]["calibration"] is None
+    report = (out / "report.html").read_text("utf-8")
+    assert "not known: all sizes are in pixels" in report
+    assert "radius (µm)" not in report
     assert measured(tmp_path / "steel_labels.tif", size=2.0).labels.calibration.x_um == 2
+
+
+def test_images_with_and_without_a_pixel_size_are_not_put_together(tmp_path: Path) -> None:
+    files = [saved(tmp_path / name, squares()) for name in ("a.tif", "b.tif")]
+    images = [measured(path, size=size) for path, size in zip(files, (1.0, None), strict=True)]
+    with pytest.raises(InputError, match=r"b\.tif has no pixel size but a\.tif has one") as refused:
+        write_study(tmp_path / "out", images)
+    assert "\n" not in str(refused.value)
+    assert not (tmp_path / "out").exists()
 
 
 def test_rows_of_the_summary_tell_what_quantify_tells(steel: Path, tmp_path: Path) -> None:
@@ -213,7 +240,7 @@ def test_the_provenance_has_a_row_for_each_value(steel: Path, tmp_path: Path) ->
     values = dict(zip(table["what"], table["value"], strict=True))
     assert values["calibration: pixel size (µm)"] == "[0.5, 0.5]"
     assert values["calibration: source"] == "stated by the user"
-    assert values["labels: parameters: smoothing (px)"] == "0.0"
+    assert values["labels: parameters: smoothing (px)"] == 0.0
     assert values["field: data bar"] == "null"
 
 

@@ -21,7 +21,6 @@ from napari_metallography.quantification.report import (
     ReportHead,
     number,
     picture,
-    size_histogram,
     write_report,
 )
 from napari_metallography.quantification.study import combine
@@ -202,21 +201,6 @@ def test_the_report_warns_of_particles_too_small_to_resolve(tmp_path):
     assert any(t.startswith(warned) for t in report(tmp_path / "r.html", result).texts)
     fine = report(tmp_path / "r.html", result_of(parameters=QuantifyParameters(smallest_area_px=7)))
     assert not any("below 12 px" in text for text in fine.texts)
-
-
-def test_the_line_in_the_histogram_is_the_pooled_mean():
-    axes = size_histogram(np.array([1.0, 2.0, 6.0])).axes[0]
-    assert list(axes.lines[0].get_xdata()) == [3, 3]
-    assert [text.get_text() for text in axes.get_legend().texts] == ["pooled mean 3 µm (n = 3)"]
-
-
-def test_the_histogram_counts_every_particle_once():
-    radii = np.random.default_rng(1).lognormal(0, 0.4, 900)
-    axes = size_histogram(radii).axes[0]
-    assert sum(bar.get_height() for bar in axes.patches) == 900
-    assert len(axes.patches) == 30
-    assert axes.get_xlabel().endswith("in µm")
-    assert axes.get_ylabel() == "number of particles"
 
 
 @pytest.mark.parametrize(

@@ -18,10 +18,10 @@ def demo(
 ) -> None:
     """Segment and measure the steel samples: labels, tables, overlays, report.html."""
     from ..inputs import PixelSizes
-    from ..io.overlays import write_png
-    from ..quantification.files import quantify_file, write_study
+    from ..quantification.files import quantify_file
     from ..quantification.parameters import QuantifyParameters
     from ..quantification.resolution import RESOLVABLE_AREA_PX
+    from ..quantification.study_files import write_study
     from ..samples import CARBIDES, sample_path
     from ..segmentation.files import segment_file
     from ..segmentation.model import load_model
@@ -36,7 +36,7 @@ def demo(
             segment_file(image, output, parameters, sizes=sizes, model=model, overwrite=True),
             f"segmenting {image.name}",
         )
-        measured = terminal.follow(
+        return terminal.follow(
             quantify_file(
                 output / f"{image.stem}_labels.tif",
                 lambda _: QuantifyParameters(smallest_area_px=RESOLVABLE_AREA_PX),
@@ -45,11 +45,6 @@ def demo(
             ),
             f"measuring {image.name}",
         )
-        if measured.picture is not None:
-            write_png(
-                output / f"{image.stem}_overlay.png", measured.picture, measured.labels.calibration
-            )
-        return measured
 
     write_study(output, [work(sample_path(name)) for name in CARBIDES])
     terminal.done(f"open {output / 'report.html'}; labels, overlays and tables lie beside it")

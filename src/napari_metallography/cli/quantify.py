@@ -58,6 +58,22 @@ def quantify(
     specimen: Annotated[str, typer.Option(help="Specimen, for the report.")] = "",
     operator: Annotated[str, typer.Option(help="Who measured, for the report.")] = "",
     standard: Annotated[str, typer.Option(help="Standard that the report names.")] = "",
+    laboratory: Annotated[str, typer.Option(help="Laboratory, for the report.")] = "",
+    wanted_accuracy: Annotated[
+        float, typer.Option(help="Relative accuracy in %, to tell the fields needed for it.")
+    ] = 10.0,
+    point_grid: Annotated[
+        str, typer.Option(help="Points down and across a field of the simulated point count.")
+    ] = "10x10",
+    compare_thresholds: Annotated[
+        bool,
+        typer.Option(
+            "--compare-thresholds", help="Set single thresholds beside the labels; needs --images."
+        ),
+    ] = False,
+    parquet: Annotated[
+        bool, typer.Option("--parquet", help="Write phases.parquet and particles.parquet too.")
+    ] = False,
     decimal: Annotated[str, typer.Option(help="Decimal sign in CSV files.")] = ".",
     separator: Annotated[str, typer.Option(help="Column separator in CSV files.")] = ",",
     pixel_size: PixelSize = None,
@@ -66,18 +82,29 @@ def quantify(
 ) -> None:
     """Measure labels; write phases.csv, particles.csv, statistics.json, study.xlsx, report.html."""
     from ..inputs import label_files
-    from ..quantification.files import (
-        pooled_specimens,
-        quantify_file,
-        unnamed_classes,
+    from ..io.tables import require_parquet
+    from ..quantification.files import quantify_file, unnamed_classes
+    from ..quantification.parameters import QuantifyParameters
+    from ..quantification.point_count import PointGrid
+    from ..quantification.report import ReportHead
+    from ..quantification.study_files import (
+        StudyParameters,
+        threshold_comparisons,
         write_study,
     )
-    from ..quantification.parameters import QuantifyParameters
-    from ..quantification.report import ReportHead
 
     if smallest_area < 1:
         raise InputError(f"--smallest-area {smallest_area}: a particle has one pixel at least")
+    if not wanted_accuracy > 0:
+        raise InputError(f"--wanted-accuracy {wanted_accuracy}: it is larger than 0 %")
+    if compare_thresholds and images is None:
+        raise InputError("--compare-thresholds needs the grey values; give --images")
     require_csv_signs(decimal, separator)
+    if parquet:
+        require_parquet()
+    study = StudyParameters(
+        wanted_accuracy, PointGrid.parse(point_grid), decimal, separator, parquet
+    )
     files = label_files(labels)
     if images is not None and images.is_file() and len(files) > 1:
         raise InputError(f"--images {images}: one image for {len(files)} labels; name its folder")
@@ -99,19 +126,19 @@ def quantify(
                 unnamed=unnamed,
                 keep_data_bar=keep_data_bar,
                 region=only,
+                keep_grey=compare_thresholds,
             ),
             path.name,
         )
 
     fields, failed = each(files, work)
     if fields:
-        head = ReportHead("Phases and particles", specimen, operator, standard)
-        write_study(output, fields, head=head, decimal=decimal, separator=separator)
-        if pooled := pooled_specimens(fields):
-            terminal.notice(
-                f"means and confidence intervals pool the specimens {', '.join(pooled)}; measure "
-                "each on its own to judge it"
-            )
+        head = ReportHead(
+            "Phases and particles", specimen, operator, standard, laboratory=laboratory
+        )
+        compared = threshold_comparisons(fields) if compare_thresholds else None
+        for said in write_study(output, fields, head=head, parameters=study, comparisons=compared):
+            terminal.notice(said)
         terminal.done(f"{len(fields)} measured; tables and report.html in {output}")
     fail_if(failed)
 

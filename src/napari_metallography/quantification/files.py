@@ -1,4 +1,4 @@
-"""From label files to a study: what the command line, the demo and recipes measure and write."""
+"""From label files to numbers: what the command line, the demo and recipes measure."""
 
 from __future__ import annotations
 
@@ -29,13 +29,12 @@ from ..inputs import (
 from ..io.images import Micrograph
 from ..io.labels import LabelImage, is_label_image, read_labels
 from ..io.overlays import overlay, with_legend, with_scale_bar
-from ..io.tables import write_csv, write_json, write_xlsx
 from ..plane import as_plane, planes_of
 from ..regions import Box
 from .measure import Quantification, quantify
 from .parameters import QuantifyParameters
-from .report import ReportField, ReportHead, titled, write_report
-from .study import combine
+from .pixel_units import NO_PIXEL_SIZE, ONE_MICROMETRE, in_pixel_units
+from .report import titled
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,8 @@ class MeasuredImage:
     """A measured label file, with its overlay when the image is at hand.
 
     `name` is the image's file name where it is known, else that of the labels without "_labels";
-    `specimen` is empty where no index names it.
+    `specimen` is empty where no index names it; `grey` holds the image's grey values, shaped like
+    the labels, when they were asked for.
     """
 
     name: str
@@ -51,6 +51,7 @@ class MeasuredImage:
     result: Quantification
     picture: NDArray[np.uint8] | None
     specimen: str = ""
+    grey: NDArray[np.float32] | None = None
 
 
 def quantify_file(
@@ -62,8 +63,9 @@ def quantify_file(
     unnamed: Sequence[PhaseClass] = (),
     keep_data_bar: bool = False,
     region: Box | None = None,
+    keep_grey: bool = False,
 ) -> Events[MeasuredImage]:
-    """Measure a label file.
+    """Measure a label file; without a pixel size in pixels, which a notice says.
 
     Parameters
     ----------
@@ -79,12 +81,13 @@ def quantify_file(
         Measure the data bar too.
     region
         Measure this box only, instead of what the labels state.
+    keep_grey
+        Keep the grey values, for `threshold_comparisons`.
 
     Raises
     ------
     InputError
-        When a file cannot be used, no pixel size is known, or the image's is another than that
-        of its labels.
+        When a file cannot be used, or the image's pixel size is another than that of its labels.
     """
     stored = with_classes(read_labels(path), unnamed)
     if stored.assumed:
@@ -93,13 +96,16 @@ def quantify_file(
     calibration = yield from _calibration(path, stored, micrograph, sizes)
     measured = field_of_labels(path, stored, micrograph, keep_data_bar=keep_data_bar, region=region)
     labels = replace(stored, calibration=calibration, measured=measured)
+    if calibration is None:
+        yield Notice(f"{path.name}: {NO_PIXEL_SIZE}")
+    grey = grey_planes(micrograph, labels) if micrograph is not None else None
     result = yield from quantify(
         labels.indices,
         labels.classes,
-        labels.calibration,
+        labels.calibration or ONE_MICROMETRE,
         labels.measured,
         parameters_for(labels.classes),
-        intensity=grey_planes(micrograph, labels) if micrograph is not None else None,
+        intensity=grey,
         name=path.name,
         labels_provenance=labels.provenance,
     )
@@ -108,40 +114,10 @@ def quantify_file(
     return MeasuredImage(
         _image_name(path, labels, micrograph),
         labels,
-        result,
+        result if calibration is not None else in_pixel_units(result),
         picture,
         specimen or sizes.specimen_of_labels(path),
-    )
-
-
-def pooled_specimens(images: Iterable[MeasuredImage]) -> list[str]:
-    """Specimens whose fields a study would put into one mean; empty when it is one at most."""
-    specimens = sorted({image.specimen for image in images if image.specimen})
-    return specimens if len(specimens) > 1 else []
-
-
-def write_study(
-    folder: Path,
-    images: Sequence[MeasuredImage],
-    *,
-    head: ReportHead | None = None,
-    decimal: str = ".",
-    separator: str = ",",
-) -> None:
-    """Write phases.csv, particles.csv, statistics.json, study.xlsx and report.html."""
-    study = combine([(image.name, image.result) for image in images])
-    write_csv(folder / "phases.csv", study.phases, decimal=decimal, separator=separator)
-    write_csv(folder / "particles.csv", study.particles, decimal=decimal, separator=separator)
-    write_json(folder / "statistics.json", study.statistics)
-    head = head or ReportHead("Phases and particles")
-    write_report(folder / "report.html", head, [_report_field(image) for image in images], study)
-    write_xlsx(
-        folder / "study.xlsx",
-        {
-            "phases": study.phases,
-            "particles": study.particles,
-            "provenance": provenance_table(images),
-        },
+        grey if keep_grey else None,
     )
 
 
@@ -150,8 +126,8 @@ def provenance_table(images: Sequence[MeasuredImage]) -> pd.DataFrame:
     rows = []
     for image in images:
         provenance = image.result.statistics["provenance"]
-        rows += [(image.name, what, _as_text(value)) for what, value in titled(provenance)]
-    return pd.DataFrame(rows, columns=["image", "what", "value"])
+        rows += [(image.name, what, _cell(value)) for what, value in titled(provenance)]
+    return pd.DataFrame(rows, columns=["image", "what", "value"], dtype=object)
 
 
 def unnamed_classes(files: Iterable[Path]) -> tuple[PhaseClass, ...]:
@@ -221,14 +197,9 @@ def _size(calibration: Calibration | None) -> str:
     return f"{known.mean_um:.4g} µm a pixel ({known.source})"
 
 
-def _as_text(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _report_field(image: MeasuredImage) -> ReportField:
-    provenance = image.labels.provenance
-    calibration = require(image.labels.calibration, image.name)
-    return ReportField(image.name, image.picture, calibration, provenance)
+def _cell(value: object) -> object:
+    """A number or a text as it is, so that it is a number in a spreadsheet; all else as JSON."""
+    return value if isinstance(value, str | float | int) else json.dumps(value, ensure_ascii=False)
 
 
 def _image_name(path: Path, labels: LabelImage, micrograph: Micrograph | None) -> str:

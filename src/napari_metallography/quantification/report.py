@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -23,10 +22,25 @@ from .. import __version__
 from ..calibration import Calibration
 from ..io.files import write_text
 from ..io.headings import heading
-from .study import Study
+from .distributions import Sizes, fit_lognormal, sizes_by_phase
+from .plots import size_figure
+from .study import Study, interval_row, statistics_rows
+from .threshold_sweep import ThresholdComparison
+from .threshold_sweep import figure as threshold_figure
 
 _LONGEST_SIDE_PX = 1400
-_MOST_BINS = 40
+_MOST_COLUMNS = 7
+_SAME_PIXEL_SIZE = 1.001
+_PHASE_KEYS = ("image", "specimen", "plane", "phase")
+_EDGE_RULES = {
+    "all": "every particle counts, also those that touch the border of the field",
+    "exclude-border": "particles that touch the border of the field are left out; large ones touch "
+    "it more often, so mean sizes come out too small",
+    "miles-lantuejoul": "particles that touch the border of the field are left out, and each other "
+    "one is weighted by the inverse of its chance of not touching it",
+    "guard-frame": "particles that touch two exclusion edges of the field are left out, so that "
+    "each is counted in one field only",
+}
 
 _STYLE = """
 body { font: 15px/1.45 system-ui, "Segoe UI", "DejaVu Sans", sans-serif; color: #1a1a1a;
@@ -65,13 +79,15 @@ class ReportField:
         As in the column `image` of the tables.
     overlay_rgb
         Shape (Y, X, 3), 8-bit: the picture shown; None for none.
+    calibration
+        None when unknown; the tables are in pixels then.
     provenance
         What made the labels: model or method, parameters, versions.
     """
 
     name: str
     overlay_rgb: NDArray[np.uint8] | None
-    calibration: Calibration
+    calibration: Calibration | None
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -85,6 +101,8 @@ class ReportHead:
         The standard the laboratory reports by.
     day
         None means today.
+    laboratory
+        Who answers for the results.
     """
 
     title: str
@@ -92,6 +110,7 @@ class ReportHead:
     operator: str = ""
     standard: str = ""
     day: date | None = None
+    laboratory: str = ""
 
 
 @dataclass(frozen=True)
@@ -102,7 +121,13 @@ class Section:
     body: str
 
 
-def write_report(path: Path, head: ReportHead, fields: Sequence[ReportField], study: Study) -> None:
+def write_report(
+    path: Path,
+    head: ReportHead,
+    fields: Sequence[ReportField],
+    study: Study,
+    comparisons: Mapping[str, ThresholdComparison] | None = None,
+) -> None:
     """Write the report of a quantification.
 
     Parameters
@@ -111,6 +136,8 @@ def write_report(path: Path, head: ReportHead, fields: Sequence[ReportField], st
         The study's images, in its order, with their pictures and pixel sizes.
     study
         The results; `quantification.study.combine` also takes a single image.
+    comparisons
+        Thresholds beside the labels, by phase.
 
     Raises
     ------
@@ -121,13 +148,17 @@ def write_report(path: Path, head: ReportHead, fields: Sequence[ReportField], st
     images = [_image(image, made) for image, made in zip(fields, provenance, strict=True)]
     cautions = _cautions(fields, provenance)
     sections = [
-        Section("Statistics over fields", cautions + statistics_table(study.statistics)),
-        Section("Phases", table(_phases(study))),
-        Section("Particle sizes", _histograms(study)),
+        Section("Statistics over fields", cautions + _statistics(study.statistics)),
+        Section("Specimens", _specimens(study.statistics)),
+        Section("Point count", _point_count(study.statistics)),
+        Section("Phases", tables(_phases(study), _PHASE_KEYS)),
+        Section("Particle sizes", _sizes(study)),
+        Section("Against thresholding", _thresholds(comparisons or {})),
         Section("How it was measured", _rules(study.statistics)),
+        Section("Corrections", _corrections(fields, provenance)),
         Section("Images", "".join(images)),
     ]
-    write_text(path, page(head, sections))
+    write_text(path, page(head, [section for section in sections if section.body]))
 
 
 def page(head: ReportHead, sections: Iterable[Section]) -> str:
@@ -167,6 +198,14 @@ def entries(pairs: Mapping[str, Any]) -> str:
     )
 
 
+def tables(frame: pd.DataFrame, keys: Sequence[str]) -> str:
+    """A table with many columns as several that fit a page, each with the columns of `keys`."""
+    first = [name for name in keys if name in frame]
+    rest = [name for name in frame.columns if name not in first]
+    parts = [rest[start : start + _MOST_COLUMNS] for start in range(0, len(rest), _MOST_COLUMNS)]
+    return "".join(table(frame[[*first, *part]]) for part in parts)
+
+
 def picture(rgb: NDArray[np.uint8], caption: str) -> str:
     """An embedded PNG of an image (Y, X, 3), reduced where it is longer than 1400 px."""
     image = Image.fromarray(rgb)
@@ -181,53 +220,6 @@ def drawing(figure: Figure, caption: str) -> str:
     buffer = BytesIO()
     figure.savefig(buffer, format="png", dpi=150)
     return _embedded(buffer.getvalue(), caption)
-
-
-def size_histogram(radii_um: NDArray[np.float64]) -> Figure:
-    """Number-weighted histogram of equivalent-circle radii in µm of all fields together.
-
-    The square root of n sets the number of bins.
-    """
-    figure = Figure(figsize=(9.0, 3.6), layout="constrained")
-    axes = figure.add_subplot()
-    axes.hist(radii_um, bins=_bins(len(radii_um)), color="#56b4e9", edgecolor="white", lw=0.5)
-    mean = float(radii_um.mean())
-    label = f"pooled mean {mean:.4g} µm (n = {len(radii_um)})"
-    axes.axvline(mean, color="#d55e00", label=label)
-    axes.set(xlabel="equivalent-circle radius √(area/π) in µm", ylabel="number of particles")
-    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend(frameon=False)
-    axes.spines[["top", "right"]].set_visible(False)
-    return figure
-
-
-def statistics_table(statistics: Mapping[str, Any]) -> str:
-    """An HTML table of a study's statistics: n, mean, s and the interval or why there is none."""
-    rows = [
-        {
-            "phase": phase,
-            "quantity": heading(quantity),
-            "n fields": values["n_fields"],
-            "mean": values["mean"],
-            "s": values["s"],
-            "95 % confidence interval": _interval(values),
-            "relative accuracy (%)": values["relative_accuracy_percent"],
-        }
-        for phase, quantities in statistics["phases"].items()
-        for quantity, values in quantities.items()
-        if isinstance(values, Mapping)
-    ]
-    counts = ", ".join(
-        f"{phase}: {quantities['n_particles']}"
-        for phase, quantities in statistics["phases"].items()
-        if quantities["n_particles"] is not None
-    )
-    note = (
-        f"{statistics['n_fields']} field(s), {statistics['n_particles']} particle(s)"
-        f"{f' ({counts})' if counts else ''}. n counts fields, not particles; s is the standard "
-        "deviation over fields; the mean radius is the mean over fields of each field's mean."
-    )
-    return f'<p class="note">{escape(note)}</p>{table(pd.DataFrame(rows, dtype=object))}'
 
 
 def number(value: Any) -> str:
@@ -253,6 +245,7 @@ def titled(pairs: Mapping[str, Any], above: str = "") -> Iterable[tuple[str, Any
 def _head(head: ReportHead) -> str:
     lines = {
         "Specimen": head.specimen,
+        "Laboratory": head.laboratory,
         "Operator": head.operator,
         "Standard": head.standard,
         "Date": (head.day or date.today()).isoformat(),
@@ -261,28 +254,145 @@ def _head(head: ReportHead) -> str:
     return entries({name: text for name, text in lines.items() if text})
 
 
+def _statistics(statistics: Mapping[str, Any]) -> str:
+    counts = ", ".join(
+        f"{phase}: {quantities['n_particles']}"
+        for phase, quantities in statistics["phases"].items()
+        if quantities["n_particles"] is not None
+    )
+    note = (
+        f"{statistics['n_fields']} field(s), {statistics['n_particles']} particle(s)"
+        f"{f' ({counts})' if counts else ''}. n counts fields, not particles; s is the standard "
+        "deviation over fields; the mean radius is the mean over fields of each field's mean. "
+        f"{_needed_note(statistics, 'Fields')}"
+    )
+    return _noted(note) + _interval_table(statistics["phases"], "fields")
+
+
+def _specimens(statistics: Mapping[str, Any]) -> str:
+    if "over_specimens" not in statistics:
+        return ""
+    over = statistics["over_specimens"]
+    note = (
+        f"{over['n_specimens']} specimens: each has the mean of its fields; n counts specimens. "
+        f"{_needed_note(statistics, 'Specimens')}"
+    )
+    each = "".join(
+        f"<h3>Specimen {escape(name)}: {specimen['n_fields']} field(s)</h3>"
+        f"{_interval_table(specimen['phases'], 'fields')}"
+        for name, specimen in statistics["specimens"].items()
+    )
+    return f"{_noted(note)}{_interval_table(over['phases'], 'specimens')}{each}"
+
+
+def _needed_note(statistics: Mapping[str, Any], counted: str) -> str:
+    wanted = statistics["wanted_accuracy_percent"]
+    return f"{counted} needed: in all, for a relative accuracy of {number(wanted)} %."
+
+
+def _interval_table(phases: Mapping[str, Any], counted: str) -> str:
+    rows = [
+        {
+            "phase": row["phase"],
+            "quantity": heading(row["quantity"]),
+            f"n {counted}": row["n"],
+            "mean": row["mean"],
+            "s": row["s"],
+            "95 % confidence interval": _interval(row),
+            "relative accuracy (%)": row["relative_accuracy_percent"],
+            f"{counted} needed": row["needed"],
+        }
+        for row in statistics_rows(counted, phases)
+    ]
+    return table(pd.DataFrame(rows, dtype=object))
+
+
+def _point_count(statistics: Mapping[str, Any]) -> str:
+    if "point_count" not in statistics:
+        return ""
+    counted = statistics["point_count"]
+    rows, columns = counted["grid"]
+    note = (
+        f"Simulated on the labels (ASTM E562): {rows} × {columns} points a field, "
+        f"{number(counted['points_per_field'])} of them on it in the mean; {counted['rule']}. "
+        f"Beside it what all pixels give. {_needed_note(statistics, 'Fields')}"
+    )
+    lines = []
+    for phase, points in counted["phases"].items():
+        area = statistics["phases"][phase]["area_fraction"]
+        for method, values in (("points", points), ("all pixels", area)):
+            lines.append(
+                {
+                    "phase": phase,
+                    "counted": method,
+                    "n fields": values["n_fields"],
+                    "area fraction": values["mean"],
+                    "s": values["s"],
+                    "95 % confidence interval": _interval(interval_row(values)),
+                    "relative accuracy (%)": values["relative_accuracy_percent"],
+                    "fields needed": values["fields_needed"],
+                }
+            )
+    return _noted(note) + table(pd.DataFrame(lines, dtype=object))
+
+
+def _thresholds(comparisons: Mapping[str, ThresholdComparison]) -> str:
+    return "".join(
+        f"<h3>{escape(phase)}</h3>{_noted(comparison.sentence)}"
+        f"{drawing(threshold_figure(comparison), f'{phase}: single thresholds')}"
+        f"{table(comparison.methods)}"
+        for phase, comparison in comparisons.items()
+    )
+
+
+def _corrections(fields: Sequence[ReportField], provenance: Sequence[Mapping[str, Any]]) -> str:
+    rows = [
+        {"image": image.name, **correction}
+        for image, made in zip(fields, provenance, strict=True)
+        for correction in made.get("corrections", ())
+    ]
+    if not rows:
+        return ""
+    note = f"{len(rows)} correction(s) by hand, in the order in which they were made."
+    return _noted(note) + table(pd.DataFrame(rows, dtype=object))
+
+
+def _noted(text: str) -> str:
+    return f'<p class="note">{escape(text)}</p>'
+
+
 def _rules(statistics: Mapping[str, Any]) -> str:
-    edges = {
-        "all": "every particle counts, also those that touch the border of the field",
-        "exclude-border": "particles that touch the border of the field are left out",
-    }
+    rule = statistics["edge_rule"]
     lines = {
-        "Edge rule": f"{statistics['edge_rule']}: {edges[statistics['edge_rule']]}",
+        "Edge rule": f"{rule}: {_EDGE_RULES[rule]}" if rule in _EDGE_RULES else rule,
         "Smallest particle": f"{statistics['smallest_area_px']} px",
+        "Left out by edge rule and smallest size": _counted(statistics.get("n_excluded", {})),
         "Particles": f"{statistics['connectivity']}-connected regions of a phase",
         "Radius": "equivalent-circle radius √(area/π)",
         "Area fraction": "of the labelled part of the field, every pixel of the phase counted",
         "95 % confidence interval": "mean ± t·s/√n over n fields, cut at what is possible",
+        "Fields needed": "least n with t·s/√n within the wanted share of the mean (ASTM E562)",
     }
-    return entries(lines)
+    return entries({name: text for name, text in lines.items() if text})
+
+
+def _counted(by_phase: Mapping[str, int]) -> str:
+    return ", ".join(f"{phase}: {count}" for phase, count in by_phase.items())
 
 
 def _cautions(fields: Sequence[ReportField], provenance: Sequence[Mapping[str, Any]]) -> str:
-    return "".join(
-        f'<p class="caution">{escape(f"{image.name}: {note}")}</p>'
+    notes = [
+        f"{image.name}: {note}"
         for image, made in zip(fields, provenance, strict=True)
         for note in made["notes"]
-    )
+    ]
+    sizes = [image.calibration.mean_um for image in fields if image.calibration]
+    if sizes and max(sizes) > _SAME_PIXEL_SIZE * min(sizes):
+        notes.append(
+            f"the pixel sizes reach from {number(min(sizes))} to {number(max(sizes))} µm: the "
+            "smallest particle that can be seen differs between fields"
+        )
+    return "".join(f'<p class="caution">{escape(note)}</p>' for note in notes)
 
 
 def _phases(study: Study) -> pd.DataFrame:
@@ -292,17 +402,24 @@ def _phases(study: Study) -> pd.DataFrame:
 
 
 def _image(image: ReportField, made: Mapping[str, Any]) -> str:
-    size = image.calibration
-    uncertainty = size.relative_uncertainty
     lines = {
-        "Pixel size": f"{size.x_um:.6g} µm × {size.y_um:.6g} µm (x × y)",
-        "Source of the pixel size": size.source,
-        "Relative uncertainty of it": "not stated" if uncertainty is None else uncertainty,
+        **_calibration_lines(image.calibration),
         **_field_lines(made["field"]),
-        **image.provenance,
+        **{what: value for what, value in image.provenance.items() if what != "corrections"},
     }
     shown = "" if image.overlay_rgb is None else picture(image.overlay_rgb, image.name)
     return f"<h3>{escape(image.name)}</h3>{shown}{entries(lines)}"
+
+
+def _calibration_lines(size: Calibration | None) -> dict[str, Any]:
+    if size is None:
+        return {"Pixel size": "not known: all sizes are in pixels"}
+    uncertainty = size.relative_uncertainty
+    return {
+        "Pixel size": f"{size.x_um:.6g} µm × {size.y_um:.6g} µm (x × y)",
+        "Source of the pixel size": size.source,
+        "Relative uncertainty of it": "not stated" if uncertainty is None else uncertainty,
+    }
 
 
 def _field_lines(measured: Mapping[str, Any]) -> dict[str, str]:
@@ -313,23 +430,23 @@ def _field_lines(measured: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _histograms(study: Study) -> str:
-    radii = study.particles.groupby("phase")["equivalent_radius_um"]
+def _sizes(study: Study) -> str:
+    found = sizes_by_phase(study.particles)
     parts = [
-        f"<h3>{escape(phase)}</h3>{_histogram(radii.get_group(phase).to_numpy(float))}"
-        for phase in study.statistics["phases"]
-        if phase in radii.groups
+        _size_part(phase, found[phase]) for phase in study.statistics["phases"] if phase in found
     ]
     return "".join(parts) or '<p class="note">No particle was measured.</p>'
 
 
-def _histogram(radii_um: NDArray[np.float64]) -> str:
-    caption = f"{len(radii_um)} particle(s); each counts once (number-weighted)"
-    return drawing(size_histogram(radii_um), caption)
-
-
-def _bins(n: int) -> int:
-    return min(_MOST_BINS, max(1, math.ceil(math.sqrt(n))))
+def _size_part(phase: str, sizes: Sizes) -> str:
+    fit = fit_lognormal(sizes.radii, sizes.weights)
+    caption = (
+        f"{len(sizes.radii)} particle(s) of all fields together; each by its number (left), by its "
+        "area (middle), and both summed up (right)"
+    )
+    return (
+        f"<h3>{escape(phase)}</h3>{drawing(size_figure(sizes, fit), caption)}{_noted(fit.sentence)}"
+    )
 
 
 def _embedded(png: bytes, caption: str) -> str:
@@ -346,8 +463,7 @@ def _table_cell(value: Any) -> str:
     return f"<td{kind}>{escape(number(value))}</td>"
 
 
-def _interval(values: Mapping[str, Any]) -> str:
-    if values["ci95"] is None:
-        return f"none: {values['reason']}"
-    low, high = values["ci95"]
-    return f"{number(low)} to {number(high)}"
+def _interval(row: Mapping[str, Any]) -> str:
+    if row["ci95_low"] is None:
+        return f"none: {row['reason']}"
+    return f"{number(row['ci95_low'])} to {number(row['ci95_high'])}"

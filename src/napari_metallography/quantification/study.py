@@ -137,14 +137,15 @@ def statistics_table(study: Study) -> pd.DataFrame:
 def statistics_rows(over: str, phases: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Rows of `statistics_table` for one group."""
     return [
-        {"over": over, "phase": phase, "quantity": quantity, **_row(values)}
+        {"over": over, "phase": phase, "quantity": quantity, **interval_row(values)}
         for phase, quantities in phases.items()
         for quantity, values in quantities.items()
         if isinstance(values, Mapping)
     ]
 
 
-def _row(values: Mapping[str, Any]) -> dict[str, Any]:
+def interval_row(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A quantity's statistics as cells of a row of `statistics_table`."""
     counted = "specimen" if "n_specimens" in values else "field"
     low, high = values["ci95"] or (None, None)
     return {

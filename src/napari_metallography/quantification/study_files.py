@@ -1,0 +1,211 @@
+"""What is worked out of measured images, and the files of a study."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ..classes import UNLABELLED
+from ..errors import InputError
+from ..io.overlays import write_png
+from ..io.tables import write_csv, write_json, write_or_rename, write_parquet, write_xlsx
+from ..segmentation.thresholding import ThresholdParameters
+from .distributions import size_table
+from .files import MeasuredImage, provenance_table
+from .point_count import PointGrid, count_points, point_statistics
+from .report import ReportField, ReportHead, write_report
+from .statistics import WANTED_ACCURACY_PERCENT
+from .study import Study, combine, field_table, statistics_table
+from .threshold_sweep import GreyField, ThresholdComparison, compare, count_masks
+
+
+@dataclass(frozen=True)
+class StudyParameters:
+    """What is worked out of measured images, and how it is written.
+
+    Attributes
+    ----------
+    wanted_accuracy_percent
+        The relative accuracy for which the fields needed are told.
+    grid
+        Of the simulated point count.
+    decimal, separator
+        Of the CSV files.
+    parquet
+        Write phases.parquet and particles.parquet too.
+    """
+
+    wanted_accuracy_percent: float = WANTED_ACCURACY_PERCENT
+    grid: PointGrid = field(default_factory=PointGrid)
+    decimal: str = "."
+    separator: str = ","
+    parquet: bool = False
+
+
+def study_of(images: Sequence[MeasuredImage], parameters: StudyParameters | None = None) -> Study:
+    """The study of measured images: grouped by specimen, with a point count on their labels."""
+    parameters = parameters or StudyParameters()
+    wanted = parameters.wanted_accuracy_percent
+    study = combine(
+        [(image.name, image.result) for image in images],
+        {image.name: image.specimen for image in images},
+        wanted,
+    )
+    counted = point_statistics(_points(images, parameters.grid), parameters.grid, wanted)
+    return replace(study, statistics={**study.statistics, "point_count": counted})
+
+
+def write_study(
+    folder: Path,
+    images: Sequence[MeasuredImage],
+    *,
+    head: ReportHead | None = None,
+    parameters: StudyParameters | None = None,
+    comparisons: Mapping[str, ThresholdComparison] | None = None,
+) -> list[str]:
+    """Write phases.csv, particles.csv, statistics.json, study.xlsx, report.html and overlays.
+
+    The overlays, `<stem>_overlay.png`, are as large as the images, with a scale bar where the
+    pixel size is known and a legend; only images have one that are at hand.
+
+    Parameters
+    ----------
+    comparisons
+        As `threshold_comparisons` gives them; they are written to thresholds.csv too.
+
+    Returns
+    -------
+    A sentence for each file that another program held open and that has a new name therefore.
+
+    Raises
+    ------
+    InputError
+        When a file cannot be written, or only some images have a pixel size.
+    """
+    parameters = parameters or StudyParameters()
+    study = study_of(images, parameters)
+    comparisons = comparisons or {}
+    sheets = _sheets(study, images)
+    writers = _table_writers(study, sheets, parameters, comparisons)
+    renamed = [
+        f"{folder / name} is open in another program; written as {written.name}"
+        for name, write in writers.items()
+        if (written := write_or_rename(folder / name, write)) != folder / name
+    ]
+    write_json(folder / "statistics.json", study.statistics)
+    for image in images:
+        if image.picture is not None:
+            path = folder / f"{Path(image.name).stem}_overlay.png"
+            write_png(path, image.picture, image.labels.calibration)
+    head = head or ReportHead("Phases and particles")
+    fields = [_report_field(image) for image in images]
+    write_report(folder / "report.html", head, fields, study, comparisons)
+    return renamed
+
+
+def threshold_comparisons(images: Sequence[MeasuredImage]) -> dict[str, ThresholdComparison]:
+    """Single thresholds beside the labels, by phase that was measured as particles.
+
+    Parameters
+    ----------
+    images
+        Measured with `keep_grey`. What is brighter than a threshold is the phase when the labels'
+        phase is brighter than the rest in the mean.
+    """
+    fields = [field for image in images for field in _grey_fields(image)]
+    planes = [plane for image in images for plane in image.labels.planes]
+    counted = images[0].result.phases.drop_duplicates("phase")
+    measured = counted[counted["n_particles"].notna()]
+    smallest = images[0].result.statistics["smallest_area_px"]
+    found = {}
+    for name, index in zip(measured["phase"], measured["class_index"], strict=True):
+        masks = [plane == index for plane in planes]
+        reference = count_masks(masks, fields, smallest)
+        if reference.n_particles:
+            sides = ThresholdParameters(phase=_side(fields, masks), smallest_area_px=smallest)
+            found[str(name)] = compare(fields, reference, phase=sides)
+    return found
+
+
+def _sheets(study: Study, images: Sequence[MeasuredImage]) -> dict[str, pd.DataFrame]:
+    return {
+        "particles": study.particles,
+        "phases": study.phases,
+        "fields": field_table(study),
+        "statistics": statistics_table(study),
+        "sizes": size_table(study.particles),
+        "provenance": provenance_table(images),
+    }
+
+
+def _table_writers(
+    study: Study,
+    sheets: Mapping[str, pd.DataFrame],
+    parameters: StudyParameters,
+    comparisons: Mapping[str, ThresholdComparison],
+) -> dict[str, Callable[[Path], None]]:
+    """What writes each table, by the name of its file."""
+
+    def csv(frame: pd.DataFrame) -> Callable[[Path], None]:
+        return lambda path: write_csv(path, frame, parameters.decimal, parameters.separator)
+
+    def parquet(frame: pd.DataFrame) -> Callable[[Path], None]:
+        return lambda path: write_parquet(path, frame)
+
+    writers = {"phases.csv": csv(study.phases), "particles.csv": csv(study.particles)}
+    if parameters.parquet:
+        writers["phases.parquet"] = parquet(study.phases)
+        writers["particles.parquet"] = parquet(study.particles)
+    if comparisons:
+        rows = [one.methods.assign(phase=phase) for phase, one in comparisons.items()]
+        writers["thresholds.csv"] = csv(pd.concat(rows, ignore_index=True))
+        sheets = {**sheets, "thresholds": pd.concat(rows, ignore_index=True)}
+    writers["study.xlsx"] = lambda path: write_xlsx(path, sheets)
+    return writers
+
+
+def _points(images: Sequence[MeasuredImage], grid: PointGrid) -> pd.DataFrame:
+    """Points counted in every plane of every image; each has a start of the grid of its own."""
+    tables: list[pd.DataFrame] = []
+    for image in images:
+        mask = image.labels.measured.mask()
+        for plane in image.labels.planes:
+            counted = count_points(plane, mask, image.labels.classes, grid, len(tables))
+            tables.append(counted)
+    return pd.concat(tables, ignore_index=True)
+
+
+def _grey_fields(image: MeasuredImage) -> list[GreyField]:
+    grey = image.grey
+    if grey is None:
+        raise InputError(f"{image.name}: a threshold needs the image; name its folder by --images")
+    mask, planes = image.labels.measured.mask(), image.labels.planes
+    size = image.labels.calibration.mean_um if image.labels.calibration else None
+    return [
+        GreyField(values, mask & (plane != UNLABELLED), size)
+        for values, plane in zip(grey.reshape(planes.shape), planes, strict=True)
+    ]
+
+
+def _side(
+    fields: Sequence[GreyField], masks: Sequence[NDArray[np.bool_]]
+) -> Literal["bright", "dark"]:
+    """Whether a phase is brighter than the rest of the fields."""
+    inside, outside = (
+        np.concatenate(
+            [f.grey[f.inside & (mask == wanted)] for f, mask in zip(fields, masks, strict=True)]
+        )
+        for wanted in (True, False)
+    )
+    return "bright" if not outside.size or inside.mean() >= outside.mean() else "dark"
+
+
+def _report_field(image: MeasuredImage) -> ReportField:
+    labels = image.labels
+    return ReportField(image.name, image.picture, labels.calibration, labels.provenance)

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import norm
+
+from napari_metallography.quantification.distributions import (
+    Sizes,
+    fit_lognormal,
+    size_statistics,
+    size_table,
+)
+
+
+def table_of(radii, weights=None, unit="um"):
+    frame = pd.DataFrame({"phase": "carbide", f"equivalent_radius_{unit}": radii})
+    return frame if weights is None else frame.assign(weight=weights)
+
+
+def lognormal(n, seed=0):
+    return np.random.default_rng(seed).lognormal(0.3, 0.4, n)
+
+
+def test_the_fit_finds_what_was_drawn():
+    fit = fit_lognormal(lognormal(4000))
+    assert fit.ln_mean == pytest.approx(0.3, abs=0.02)
+    assert fit.ln_s == pytest.approx(0.4, abs=0.02)
+    assert fit.median == pytest.approx(np.exp(fit.ln_mean))
+    assert fit.p_value > 0.05
+    assert "not rejected at the 5 % level" in fit.sentence
+
+
+def test_the_statistic_is_the_sum_of_the_book():
+    logs = np.sort(np.log(lognormal(25)))
+    z = norm.cdf((logs - logs.mean()) / logs.std(ddof=1))
+    i = np.arange(1, 26)
+    a2 = -25 - np.mean((2 * i - 1) * (np.log(z) + np.log(1 - z[::-1])))
+    expected = a2 * (1 + 0.75 / 25 + 2.25 / 25**2)
+    assert fit_lognormal(np.exp(logs)).statistic == pytest.approx(expected)
+
+
+def test_one_in_twenty_true_lognormals_is_rejected():
+    p_values = [fit_lognormal(lognormal(40, seed)).p_value for seed in range(600)]
+    assert np.mean(np.array(p_values) < 0.05) == pytest.approx(0.05, abs=0.025)
+    assert np.mean(p_values) == pytest.approx(0.5, abs=0.05)
+
+
+def test_what_is_not_lognormal_is_rejected():
+    radii = np.random.default_rng(0).uniform(1, 2, 400)
+    assert "is rejected at the 5 % level" in fit_lognormal(radii).sentence
+
+
+def test_a_weight_of_two_is_as_good_as_the_particle_twice():
+    radii = lognormal(30)
+    twice = fit_lognormal(np.repeat(radii, 2))
+    weighted = fit_lognormal(radii, np.full(30, 2.0))
+    assert weighted.ln_mean == pytest.approx(twice.ln_mean)
+    assert weighted.statistic == pytest.approx(fit_lognormal(radii).statistic)
+
+
+@pytest.mark.parametrize(
+    ("radii", "reason"),
+    [
+        ([], "fewer than two"),
+        ([1.0], "fewer than two"),
+        ([1.0, 2.0, 3.0], "3 particles are too few, it takes 8"),
+        ([2.0] * 20, "one size"),
+    ],
+)
+def test_why_there_is_no_test_is_said(radii, reason):
+    fit = fit_lognormal(np.array(radii))
+    assert fit.p_value is None
+    assert reason in fit.reason
+    assert reason in fit.sentence
+
+
+radii_and_weights = st.lists(
+    st.tuples(st.floats(0.01, 100), st.floats(1, 10)), min_size=1, max_size=60
+)
+
+
+@given(radii_and_weights)
+def test_shares_sum_to_a_hundred_percent(pairs):
+    radii, weights = np.array(pairs).T
+    table = size_table(table_of(radii, weights))
+    assert table["n_particles"].sum() == len(radii)
+    for share in ("number", "area"):
+        assert table[f"{share}_percent"].sum() == pytest.approx(100)
+        assert table[f"{share}_cumulative_percent"].iloc[-1] == pytest.approx(100)
+        assert (table[f"{share}_cumulative_percent"].diff().dropna() >= -1e-9).all()
+
+
+def test_area_weights_the_large_ones():
+    table = size_table(table_of([1.0, 1.0, 1.0, 3.0]))
+    assert table["number_percent"].tolist() == [75, 25]
+    assert table["area_percent"].tolist() == [25, 75]
+
+
+def test_the_edge_rule_s_weights_count():
+    table = size_table(table_of([1.0, 3.0], weights=[1.0, 3.0]))
+    assert table["number_percent"].tolist() == [25, 75]
+    assert table["n_particles"].tolist() == [1, 1]
+
+
+def test_sizes_without_a_pixel_size_are_in_pixels():
+    particles = table_of([4.0, 6.0], unit="px")
+    assert Sizes.of(particles).unit == "px"
+    assert {"from_px", "to_px"} < set(size_table(particles))
+
+
+def test_no_particle_no_distribution():
+    assert size_table(table_of([])).empty
+    assert size_statistics(table_of([])) == {}
