@@ -27,7 +27,7 @@ from napari_metallography.io import files
 from napari_metallography.models import registry
 from napari_metallography.models.card import DataSource, ModelCard, Network
 from napari_metallography.models.file import read_card, read_model
-from napari_metallography.segmentation.model import save_model
+from napari_metallography.segmentation.model import load_model, save_model
 from napari_metallography.segmentation.networks import SegmentationNetwork
 
 NAMES = ["matrix", "particles"]
@@ -569,21 +569,43 @@ def test_very_different_pixel_sizes_are_told_and_resampling_is_offered(form, qtb
     assert form.viewer.layers["coarse after"].data.shape == (SIDE, SIDE)
 
 
-def test_a_full_disk_loses_nothing(form, qtbot, own_folder, monkeypatch) -> None:
+@pytest.mark.parametrize("full", ["history.csv", "training.json", "mine.safetensors"])
+def test_a_full_disk_loses_nothing(form, qtbot, own_folder, tmp_path, monkeypatch, full) -> None:
     paint(form)
     form.recipe.fields["iterations"].value = 2
     train(form, qtbot)
-    with monkeypatch.context() as full:
-        full.setattr(files.Path, "write_bytes", _no_space)
-        save_as(form, own_folder / "mine.safetensors", qtbot, full)
-    assert "No space left" in refusal(form)
-    assert not list(own_folder.rglob("*.safetensors"))
+    with monkeypatch.context() as small:
+        small.setattr(files.Path, "write_bytes", full_disk(full))
+        save_as(form, own_folder / "mine.safetensors", qtbot, small)
+    assert f"{full}: cannot be written (No space left on device)" in refusal(form)
+    assert not list((own_folder / "mine").iterdir())
+    # The network is still there, for another place and for the same one.
+    save_as(form, tmp_path / "elsewhere" / "mine.safetensors", qtbot, monkeypatch)
     save_as(form, own_folder / "mine.safetensors", qtbot, monkeypatch)
     assert "mine" in registry.model_paths()
+    assert same_weights(tmp_path / "elsewhere" / "mine.safetensors", form)
+    assert same_weights(own_folder / "mine" / "mine.safetensors", form)
 
 
-def _no_space(*_: object) -> int:
-    raise OSError(28, "No space left on device")
+def full_disk(name: str) -> Callable[[Path, bytes], int]:
+    """`Path.write_bytes` that runs out of space half-way through files written as `name`."""
+    write = Path.write_bytes
+
+    def failing(path: Path, content: bytes) -> int:
+        if name not in path.name:
+            return write(path, content)
+        write(path, content[: len(content) // 2])
+        raise OSError(28, "No space left on device")
+
+    return failing
+
+
+def same_weights(path: Path, form: FineTuneWidget) -> bool:
+    tuned, saved = (
+        network.state_dict()
+        for network in (form._tuned.trained.network, load_model(str(path)).network)
+    )
+    return all(torch.equal(saved[name], tensor) for name, tensor in tuned.items())
 
 
 # --- small things ----------------------------------------------------------------------------

@@ -1,21 +1,27 @@
-"""Training on the command line: searches and several processes."""
+"""Training on the command line: searches, several processes, kills and full disks."""
 
 from __future__ import annotations
 
 import csv
+import errno
+import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from napari_metallography.classes import named_classes
 from napari_metallography.io.labels import LabelImage, labels_path, read_labels, write_labels
 from napari_metallography.models.file import read_card
 from napari_metallography.regions import Field
-from napari_metallography.segmentation.model import save_model
+from napari_metallography.segmentation.model import load_model, save_model
+from napari_metallography.training.results import checkpoint_path
 
 OPTIONS = (
     *("--encoder-weights", "random", "--recipe", "paper", "--iterations", "3"),
@@ -40,16 +46,17 @@ def squares(tmp_path) -> Path:
     return tmp_path
 
 
+def _arguments(squares: Path, output: Path, *options: str) -> list[str]:
+    return [
+        *(sys.executable, "-m", "napari_metallography", "train", "segmentation"),
+        *("--images", str(squares / "images"), "--labels", str(squares / "labels")),
+        *("-o", str(output), *OPTIONS, *options),
+    ]
+
+
 def _train(squares: Path, output: Path, *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [
-            *(sys.executable, "-m", "napari_metallography", "train", "segmentation"),
-            *("--images", str(squares / "images"), "--labels", str(squares / "labels")),
-            *("-o", str(output), *OPTIONS, *options),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
+        _arguments(squares, output, *options), capture_output=True, text=True, check=False
     )
 
 
@@ -179,3 +186,60 @@ def test_too_few_classes_are_refused_before_weights_are_looked_for(squares) -> N
     done = _train(squares, squares / "m.safetensors", *nowhere)
     assert done.returncode == 2
     assert "label 2, but the 2 classes are 0 to 1" in done.stderr
+
+
+def test_after_a_kill_a_resumed_training_ends_with_the_same_weights(squares, tmp_path) -> None:
+    options = ("--iterations", "60", "--batch-size", "2", "--validate-every", "20")
+    whole, killed = tmp_path / "whole/m.safetensors", tmp_path / "killed/m.safetensors"
+    assert _train(squares, whole, *options).returncode == 0
+    checkpoint = checkpoint_path(killed)
+    started = subprocess.Popen(
+        _arguments(squares, killed, *options), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    while not checkpoint.exists():
+        assert started.poll() is None, "ended before its first checkpoint"
+        time.sleep(0.01)
+    started.kill()
+    assert started.wait() != 0
+    assert not killed.exists()
+
+    resumed = _train(squares, killed, *options, "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    assert "starting anew" not in resumed.stderr
+    first, second = (load_model(str(path)).network.state_dict() for path in (whole, killed))
+    assert all(torch.equal(second[name], tensor) for name, tensor in first.items())
+    assert _losses(killed) == _losses(whole)
+    assert len(_losses(whole)) == 60
+    assert not checkpoint.exists()
+
+
+@pytest.mark.parametrize("full", ["history.csv", "training.json", "m.safetensors"])
+def test_a_full_disk_leaves_nothing_half_written(run, squares, monkeypatch, full) -> None:
+    output = squares / "out/m.safetensors"
+    given = ("--encoder-weights", "random", "--recipe", "paper")
+    command = _command(squares, squares / "labels", *given)
+    with monkeypatch.context() as small:
+        small.setattr(Path, "write_bytes", _full_disk(full))
+        done = run(*command)
+    assert done.code == 2
+    (error,) = done.errors
+    assert f"{full}: cannot be written (No space left on device)" in error
+    # The checkpoint is what the next call goes on from.
+    assert [path.name for path in output.parent.iterdir()] == [checkpoint_path(output).name]
+    again = run(*command, "--resume")
+    assert again.code == 0, again.err
+    names = {"m.safetensors", "history.csv", "training.json"}
+    assert {path.name for path in output.parent.iterdir()} == names
+
+
+def _full_disk(name: str) -> Callable[[Path, bytes], int]:
+    """`Path.write_bytes` that runs out of space half-way through files written as `name`."""
+    write = Path.write_bytes
+
+    def failing(path: Path, content: bytes) -> int:
+        if name not in path.name:
+            return write(path, content)
+        write(path, content[: len(content) // 2])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    return failing

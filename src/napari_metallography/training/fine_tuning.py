@@ -16,6 +16,7 @@ from ..classes import UNLABELLED, PhaseClass
 from ..devices import Precision
 from ..errors import InputError
 from ..events import Event, Events, Notice, Progress, relayed
+from ..io.files import together
 from ..labelled import LabelledImage
 from ..models.card import ModelCard, Network
 from ..plane import ArrayLike, as_plane
@@ -28,7 +29,7 @@ from .checkpoint import fingerprint, network_in_checkpoint
 from .job import TrainingJob
 from .recipe import SegmentationRecipe
 from .results import Description, finished, model_card, require_free, write_results
-from .search import Search, write_gains
+from .search import Search, gains_path, write_gains
 from .segmentation import TrainedNetwork, train
 from .split import HeldOut, Split, split
 from .start import Start, from_model, new_network
@@ -379,9 +380,10 @@ def save_tuned(path: Path, tuned: Tuned) -> Events[ModelCard]:
     """
     require_free(path, resume=False)
     card, _ = yield from finished(path.stem, tuned.job, tuned.trained, tuned.description)
-    write_results(path, tuned.job, tuned.trained, card, tuned.description)
-    if tuned.search is not None:
-        write_gains(path, tuned.search)
+    with together(gains_path(path)):
+        if tuned.search is not None:
+            write_gains(path, tuned.search)
+        write_results(path, tuned.job, tuned.trained, card, tuned.description)
     return card
 
 

@@ -14,6 +14,7 @@ from ..classes import PhaseClass
 from ..errors import InputError
 from ..evaluation.segmentation import evaluate
 from ..events import Events
+from ..io.files import together
 from ..io.tables import write_csv, write_json
 from ..labelled import LabelledImage, digest
 from ..models.card import DataSource, ModelCard
@@ -93,7 +94,9 @@ def write_results(
     card: ModelCard,
     description: Description,
 ) -> None:
-    """Write the model, `history.csv` and `training.json` beside it; remove the checkpoint.
+    """Write the model, `history.csv` and `training.json` beside it, all or none of them.
+
+    The checkpoint is removed when they are there.
 
     Raises
     ------
@@ -103,9 +106,10 @@ def write_results(
     history, report = _files_beside(path)
     _require_new(path)
     # The model last: where it lies, nothing is missing.
-    write_csv(history, pd.DataFrame(trained.history))
-    write_json(report, _report(job, trained, description))
-    save_model(path, card, trained.network)
+    with together(history, report):
+        write_csv(history, pd.DataFrame(trained.history))
+        write_json(report, _report(job, trained, description))
+        save_model(path, card, trained.network)
     checkpoint_path(path).unlink(missing_ok=True)
 
 
