@@ -23,6 +23,9 @@ from napari_metallography.regions import Field
         ("relative_accuracy_percent", "relative accuracy (%)"),
         ("n_particles", "number of particles"),
         ("image", "image"),
+        ("area_px2", "area (px²)"),
+        ("number_density_per_px2", "number density (1/px²)"),
+        ("field_area_px2", "field area (px²)"),
     ],
 )
 def test_a_heading_is_in_words_with_its_unit(name, title):

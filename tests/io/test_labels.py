@@ -13,6 +13,8 @@ from PIL import Image
 
 from napari_metallography.calibration import Calibration
 from napari_metallography.classes import (
+    PALETTE,
+    UNLABELLED,
     indices_to_layer,
     layer_to_indices,
     named_classes,
@@ -29,6 +31,7 @@ from napari_metallography.io.labels import (
 )
 from napari_metallography.regions import Box, Field
 
+WHITE = "#ffffff"
 CLASSES = named_classes(["matrix", "carbide network", "Karbid – fein"])
 
 
@@ -253,9 +256,67 @@ def test_grey_in_all_channels_is_one_number_a_pixel(tmp_path: Path, mode: str) -
 
 
 def test_a_colour_image_is_not_labels(tmp_path: Path) -> None:
-    Image.new("RGB", (4, 4), (1, 2, 3)).save(tmp_path / "x.png")
-    with pytest.raises(InputError, match="colour image"):
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 9, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "x.png")
+    with pytest.raises(
+        InputError, match=r"x\.png: a colour image of 81 colours; labels have at mo"
+    ):
         read_labels(tmp_path / "x.png")
+    tifffile.imwrite(tmp_path / "x.tif", pixels.astype(np.uint16), photometric="rgb")
+    with pytest.raises(InputError, match="a colour image of uint16; save the labels with 8 bits"):
+        read_labels(tmp_path / "x.tif")
+
+
+def _coloured(path: Path, indices: np.ndarray, colours: list[str]) -> Path:
+    table = np.array([list(bytes.fromhex(colour[1:])) for colour in colours], np.uint8)
+    if path.suffix == ".tif":
+        tifffile.imwrite(path, table[indices], photometric="rgb")
+    else:
+        Image.fromarray(table[indices]).save(path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["x.png", "x.bmp", "x.tif"])
+def test_the_palette_s_colours_are_its_classes(tmp_path: Path, name: str) -> None:
+    indices = np.array([[0, 3, 2], [2, 3, 0]])
+    read = read_labels(_coloured(tmp_path / name, indices, list(PALETTE)))
+    np.testing.assert_array_equal(read.indices, indices)
+    assert read.classes == ()
+    assert read.assumed == "colours taken as classes: #009e73 = 3, #56b4e9 = 2, #808080 = 0"
+
+
+def test_a_field_of_matrix_in_colour_has_no_other_class(tmp_path: Path) -> None:
+    read = read_labels(_coloured(tmp_path / "x.png", np.zeros((4, 5), int), list(PALETTE)))
+    assert not read.indices.any()
+    white = read_labels(_coloured(tmp_path / "y.png", np.array([[0, 1, 2]]), [*PALETTE[:2], WHITE]))
+    assert white.indices.tolist() == [[0, 1, UNLABELLED]]
+
+
+def test_few_colours_are_classes_that_are_named_by_them(tmp_path: Path) -> None:
+    colours = ["#00ff00", "#000000", "#ff0000"]
+    indices = np.array([[0, 1], [1, 2]])
+    read = read_labels(_coloured(tmp_path / "x.png", indices, colours))
+    assert [phase.name for phase in read.classes] == sorted(colours)
+    assert read.indices.tolist() == [[1, 0], [0, 2]]
+    assert read.assumed == "colours taken as classes: #000000 = 0, #00ff00 = 1, #ff0000 = 2"
+
+
+@given(st.sets(st.integers(0, 2**24 - 1), min_size=2, max_size=32), st.data())
+def test_each_colour_is_a_class_of_its_own(tmp_path_factory, numbers, data) -> None:
+    colours = [f"#{number:06x}" for number in sorted(numbers)]
+    if all(colour[1:3] == colour[3:5] == colour[5:] for colour in colours):
+        return  # A grey image is taken as class indices.
+    order = data.draw(st.permutations(range(len(colours))))
+    path = _coloured(tmp_path_factory.mktemp("c") / "x.png", np.array([order]), colours)
+    read = read_labels(path)
+    if read.classes:
+        assert [read.classes[i].name for i in read.indices[0]] == [colours[i] for i in order]
+
+
+def test_a_stack_of_three_columns_is_no_colour_image(tmp_path: Path) -> None:
+    stack = np.arange(3, dtype=np.uint8) * np.ones((2, 5, 3), np.uint8)
+    tifffile.imwrite(tmp_path / "x.tif", stack, photometric="minisblack")
+    assert read_labels(tmp_path / "x.tif").indices.shape == (2, 5, 3)
 
 
 @pytest.mark.parametrize("name", ["x.tif", "x.png", "x.bmp"])

@@ -13,7 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_metallography.errors import InputError
-from napari_metallography.io.tables import plain, write_csv, write_json, write_xlsx
+from napari_metallography.io import tables
+from napari_metallography.io.tables import (
+    plain,
+    write_csv,
+    write_json,
+    write_or_rename,
+    write_parquet,
+    write_xlsx,
+)
 
 FRAME = pd.DataFrame(
     {
@@ -117,6 +125,43 @@ def test_a_file_held_open_elsewhere_is_named_and_kept(tmp_path, monkeypatch):
             write()
     assert path.read_bytes() == b"before"
     assert [p.name for p in tmp_path.iterdir()] == ["a.xlsx"]
+
+
+@pytest.mark.parametrize("held", [["a.xlsx"], ["a.xlsx", "a (2).xlsx"]])
+def test_a_new_name_is_taken_where_a_file_is_held_open(tmp_path, monkeypatch, held):
+    for name in held:
+        (tmp_path / name).write_bytes(b"before")
+    replace = Path.replace
+
+    def refuse(self: Path, target: Path) -> Path:
+        if Path(target).name in held:
+            raise PermissionError(13, "Permission denied")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    written = write_or_rename(tmp_path / "a.xlsx", lambda path: write_xlsx(path, {"a": FRAME}))
+    assert written.name == f"a ({len(held) + 1}).xlsx"
+    assert openpyxl.load_workbook(written).sheetnames == ["a"]
+    assert all((tmp_path / name).read_bytes() == b"before" for name in held)
+    assert len(list(tmp_path.iterdir())) == len(held) + 1
+
+
+def test_a_file_that_nobody_holds_keeps_its_name(tmp_path):
+    (tmp_path / "a.csv").write_bytes(b"before")
+    assert write_or_rename(tmp_path / "a.csv", lambda p: write_csv(p, FRAME)) == tmp_path / "a.csv"
+    assert (tmp_path / "a.csv").read_bytes().startswith(b"phase")
+
+
+def test_parquet_keeps_numbers_and_types(tmp_path):
+    write_parquet(tmp_path / "a.parquet", FRAME)
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "a.parquet"), FRAME, check_dtype=False)
+    assert [p.name for p in tmp_path.iterdir()] == ["a.parquet"]
+
+
+def test_without_pyarrow_the_extra_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"need pyarrow; install napari-metallography\[parquet\]"):
+        tables.require_parquet()
 
 
 def test_a_file_that_is_a_folder_is_refused(tmp_path):

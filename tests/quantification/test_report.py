@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import base64
 import re
+from dataclasses import replace
 from datetime import date
 from html.parser import HTMLParser
 from io import BytesIO
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -21,10 +23,13 @@ from napari_metallography.quantification.report import (
     ReportHead,
     number,
     picture,
+    tables,
     write_report,
 )
 from napari_metallography.quantification.study import combine
+from napari_metallography.quantification.threshold_sweep import Counted, GreyField, compare
 from napari_metallography.regions import Box, Field
+from napari_metallography.segmentation.thresholding import ThresholdParameters
 
 NASTY = '<script>alert("x")</script> & $x^2$ 炭化物'
 VOID = {"meta", "img", "br", "wbr"}
@@ -73,10 +78,11 @@ def result_of(phase="carbide", planes=1, parameters=None, measured=None):
     )
 
 
-def report(path, result, head=None, **field):
+def report(path, result, head=None, comparisons=None, **field):
     field = {"overlay_rgb": None, "calibration": Calibration.square(0.1, "scale bar"), **field}
     fields = [ReportField("specimen 7", **field)]
-    write_report(path, head or ReportHead("Carbides"), fields, combine([("specimen 7", result)]))
+    study = combine([("specimen 7", result)])
+    write_report(path, head or ReportHead("Carbides"), fields, study, comparisons)
     return Reader(path.read_text("utf-8"))
 
 
@@ -224,3 +230,66 @@ def test_a_report_that_cannot_be_written_leaves_nothing(tmp_path):
     with pytest.raises(InputError, match=r"r\.html: cannot be written"):
         report(tmp_path / "r.html", result_of())
     assert [p.name for p in tmp_path.iterdir()] == ["r.html"]
+
+
+def corrected(result, corrections):
+    provenance = {**result.statistics["provenance"], "corrections": corrections}
+    return replace(result, statistics={**result.statistics, "provenance": provenance})
+
+
+def test_corrections_by_hand_are_listed_in_their_order(tmp_path):
+    made = [
+        {"action": "delete", "particle": 7},
+        {"action": "merge", "particle": 3, "with": 4, "reason": NASTY},
+    ]
+    texts = report(tmp_path / "r.html", corrected(result_of(), made)).texts
+    assert "2 correction(s) by hand, in the order in which they were made." in texts
+    assert texts.index("delete") < texts.index("merge") < texts.index(NASTY)
+
+
+def test_without_corrections_there_is_no_chapter_of_them(tmp_path):
+    assert "Corrections" not in report(tmp_path / "r.html", result_of()).texts
+    assert "Corrections" not in report(tmp_path / "r.html", corrected(result_of(), [])).texts
+
+
+def test_the_laboratory_stands_in_the_head(tmp_path):
+    texts = report(tmp_path / "r.html", result_of(), ReportHead("C", laboratory=NASTY)).texts
+    assert texts[texts.index("Laboratory") + 1] == NASTY
+
+
+def test_thresholds_stand_beside_the_labels(tmp_path):
+    grey = np.full((30, 40), 50, np.float32)
+    grey[2:6, 3:7] = 200
+    field = GreyField(grey, np.ones(grey.shape, bool), 0.1)
+    compared = compare([field], Counted(1, 0.2), phase=ThresholdParameters())
+    page = report(tmp_path / "r.html", result_of(), comparisons={"carbide": compared})
+    assert compared.sentence in page.texts
+    assert "best single threshold" in page.texts
+    assert len(page.sources) == 2
+
+
+def test_specimens_are_shown_each_and_together(tmp_path):
+    names = ["a", "b", "c"]
+    results = [(name, result_of(planes=n + 1)) for n, name in enumerate(names)]
+    study = combine(results, {"a": NASTY, "b": NASTY, "c": "T"})
+    fields = [ReportField(name, None, Calibration.square(0.1, "t")) for name in names]
+    write_report(tmp_path / "r.html", ReportHead("C"), fields, study)
+    texts = Reader((tmp_path / "r.html").read_text("utf-8")).texts
+    assert f"Specimen {NASTY}: 3 field(s)" in texts
+    assert any(text.startswith("2 specimens: each has the mean of its fields") for text in texts)
+    assert any("the fields of 2 specimens are not independent" in text for text in texts)
+
+
+def test_wide_tables_are_parted_to_fit_a_page():
+    frame = pd.DataFrame([range(20)], columns=[f"c{n}" for n in range(20)]).assign(phase="carbide")
+    parts = tables(frame, ["phase"]).split("</table>")[:-1]
+    assert len(parts) == 3
+    assert all("<th>phase</th>" in part for part in parts)
+    assert sum(part.count("<th>c") for part in parts) == 20
+
+
+def test_pixel_sizes_that_differ_are_a_caution(tmp_path):
+    fields = [ReportField(n, None, Calibration.square(s, "t")) for n, s in (("a", 0.1), ("b", 0.4))]
+    study = combine([(one.name, result_of()) for one in fields])
+    write_report(tmp_path / "r.html", ReportHead("C"), fields, study)
+    assert "the pixel sizes reach from 0.1 to 0.4 µm" in (tmp_path / "r.html").read_text("utf-8")

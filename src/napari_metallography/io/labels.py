@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..calibration import Calibration
-from ..classes import MOST_FOREIGN_CLASSES, UNLABELLED, PhaseClass, numbered_classes
+from ..classes import MOST_FOREIGN_CLASSES, PALETTE, UNLABELLED, PhaseClass, numbered_classes
 from ..errors import InputError
 from ..plane import plane_shape
 from ..regions import Field
@@ -27,6 +27,8 @@ _KEY = "napari_metallography"
 _LARGEST_INDEX = 9
 _LEAST_ALIKE = 0.4
 _SAMPLES_A_SIDE = 512
+_MATRIX_ONLY = ({128}, {128, UNLABELLED})
+_WHITE = "#ffffff"
 _STRETCHED = {"L;2": 85, "L;4": 17}
 """Pillow's modes of grey PNGs whose values it multiplies, to fill 0 to 255."""
 
@@ -130,7 +132,11 @@ def looks_like_mask(plane: NDArray[Any]) -> bool:
 
 
 def read_labels(path: Path) -> LabelImage:
-    """Read labels: our own TIFF, or a foreign grey or palette image taken as class indices.
+    """Read labels: our own TIFF, or a foreign image.
+
+    A foreign grey or palette image is taken as class indices. Of a colour image with few colours
+    each is a class: by their place in the palette when it has all of them, and else in the order
+    of their `#rrggbb`, which is the name of the class then; `assumed` says which.
 
     Raises
     ------
@@ -139,9 +145,13 @@ def read_labels(path: Path) -> LabelImage:
     """
     require_file(path)
     if is_tiff(path):
-        indices, description = _read_tiff(path)
+        indices, description, rgb = _read_tiff(path)
     else:
-        indices, description = _decode(path), {}
+        indices, description, rgb = _decode(path), {}, True
+    if rgb and indices.ndim == 3:
+        indices = _one_channel(indices)
+    if rgb and indices.ndim == 3:
+        return _coloured(path, indices)
     if _states_labels(description):
         return _own(path, indices, description)
     return _foreign(path, indices, by_tifffile="shape" in description)
@@ -203,6 +213,35 @@ def _foreign(path: Path, indices: NDArray[Any], *, by_tifffile: bool) -> LabelIm
     )
 
 
+def _coloured(path: Path, pixels: NDArray[np.uint8]) -> LabelImage:
+    """Labels of a colour image (Y, X, 3)."""
+    if pixels.dtype != np.uint8:
+        raise InputError(f"{path}: a colour image of {pixels.dtype}; save the labels with 8 bits")
+    packed = pixels.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
+    colours, inverse = np.unique(packed, return_inverse=True)
+    if len(colours) > MOST_FOREIGN_CLASSES:
+        raise InputError(
+            f"{path}: a colour image of {len(colours)} colours; labels have at most "
+            f"{MOST_FOREIGN_CLASSES}, without blending or compression, or are one whole number "
+            "a pixel"
+        )
+    names = [f"#{colour:06x}" for colour in colours.tolist()]
+    numbers, classes = _classes_by_colour(names)
+    listed = [f"{name} = {number}" for name, number in zip(names, numbers, strict=True)]
+    indices = np.array(numbers, np.uint8)[inverse].reshape(pixels.shape[:2])
+    assumed = f"colours taken as classes: {', '.join(listed)}"
+    return LabelImage(indices, classes, None, Field(plane_shape(indices)), assumed=assumed)
+
+
+def _classes_by_colour(names: Sequence[str]) -> tuple[list[int], tuple[PhaseClass, ...]]:
+    """Class index of each colour `#rrggbb`, and the classes; none when they are the palette's."""
+    palette = {colour: index for index, colour in enumerate(PALETTE)} | {_WHITE: UNLABELLED}
+    if set(names) <= palette.keys() and set(names) != {_WHITE}:
+        return [palette[name] for name in names], ()
+    # Another field may lack a colour: then the names differ, and the two are not mixed up.
+    return list(range(len(names))), tuple(PhaseClass(name=name, colour=name) for name in names)
+
+
 def _assumed(largest: int) -> str:
     classes = enumerate(numbered_classes(largest + 1))
     listed = [f"{index} = {phase.name}" for index, phase in classes]
@@ -210,9 +249,12 @@ def _assumed(largest: int) -> str:
     return f"taken as class indices: {', '.join(shown)}, {UNLABELLED} = unlabelled"
 
 
-def _read_tiff(path: Path) -> tuple[NDArray[Any], dict[str, Any]]:
+def _read_tiff(path: Path) -> tuple[NDArray[Any], dict[str, Any], bool]:
+    """Pixels, description, and whether the last axis is colours."""
     with opened(path) as tiff:
-        return tiff.asarray(), _json_object(tiff.pages.first.description)
+        page = tiff.pages.first
+        rgb = page.photometric == tifffile.PHOTOMETRIC.RGB and page.planarconfig == 1
+        return tiff.asarray(), _json_object(page.description), rgb
 
 
 def _states_labels(description: dict[str, Any]) -> bool:
@@ -240,18 +282,17 @@ def _decode(path: Path) -> NDArray[Any]:
     except Exception as error:
         raise InputError(f"{path}: not an image that can be read, or a truncated one") from error
     step = max(steps, default=1)
-    return _one_channel(path, pixels // step if step > 1 else pixels)
+    return pixels // step if step > 1 else pixels
 
 
-def _one_channel(path: Path, pixels: NDArray[Any]) -> NDArray[Any]:
-    if pixels.ndim == 2:
-        return pixels
+def _one_channel(pixels: NDArray[Any]) -> NDArray[Any]:
+    """One number a pixel (Y, X) where all channels are alike, else the colours (Y, X, 3)."""
     colours = pixels[..., : 3 if pixels.shape[-1] > 2 else 1]
-    if (colours != colours[..., :1]).any():
-        raise InputError(
-            f"{path}: a colour image; save the labels as one whole number a pixel, grey or palette"
-        )
-    return np.ascontiguousarray(colours[..., 0])
+    first = np.ascontiguousarray(colours[..., 0])
+    alike = (colours == colours[..., :1]).all()
+    # The palette's matrix is grey: alone, it is a field of matrix and no class 128.
+    matrix = colours.shape[-1] == 3 and set(np.unique(first)) in _MATRIX_ONLY
+    return first if alike and not matrix else np.ascontiguousarray(colours)
 
 
 def _colour_map(classes: Sequence[PhaseClass]) -> NDArray[np.uint16]:
