@@ -19,6 +19,7 @@ FEWEST_FOR_TEST = 8
 
 _MOST_BINS = 40
 _SIGNIFICANCE = 0.05
+_SMALLEST_P = 0.001
 
 Floats = NDArray[np.float64]
 
@@ -107,8 +108,9 @@ class LognormalFit:
         if self.p_value is None:
             return f"{fitted}; not tested: {self.reason}."
         verdict = "rejected" if self.p_value < _SIGNIFICANCE else "not rejected"
+        p = f"= {self.p_value:.3g}" if self.p_value >= _SMALLEST_P else f"< {_SMALLEST_P}"
         return (
-            f"{fitted}. {self.test}: A*² = {self.statistic:.4g}, p = {self.p_value:.3g}, "
+            f"{fitted}. {self.test}: A*² = {self.statistic:.4g}, p {p}, "
             f"n = {self.n}: a log-normal distribution is {verdict} at the 5 % level."
         )
 

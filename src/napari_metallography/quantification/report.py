@@ -51,7 +51,8 @@ h3 { font-size: 1rem; margin-bottom: 0.3rem; }
 table { border-collapse: collapse; margin: 0.6rem 0; font-size: 0.87rem; }
 th, td { border: 1px solid #ccc; padding: 0.25rem 0.55rem; text-align: left; vertical-align: top; }
 th { background: #f1f1f1; }
-.entries td { overflow-wrap: anywhere; }
+td:first-child { white-space: nowrap; }
+.entries td { overflow-wrap: anywhere; white-space: normal; }
 td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .wide { overflow-x: auto; }
 img { max-width: 100%; height: auto; }
@@ -366,7 +367,7 @@ def _rules(statistics: Mapping[str, Any]) -> str:
     lines = {
         "Edge rule": f"{rule}: {_EDGE_RULES[rule]}" if rule in _EDGE_RULES else rule,
         "Smallest particle": f"{statistics['smallest_area_px']} px",
-        "Left out by edge rule and smallest size": _counted(statistics.get("n_excluded", {})),
+        "Left out by the edge rule": _counted(statistics.get("n_excluded", {})),
         "Particles": f"{statistics['connectivity']}-connected regions of a phase",
         "Radius": "equivalent-circle radius √(area/π)",
         "Area fraction": "of the labelled part of the field, every pixel of the phase counted",

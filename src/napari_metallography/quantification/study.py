@@ -40,8 +40,8 @@ class Study:
         JSON form: as of `Quantification`, over all fields; `sizes` as
         `distributions.size_statistics`; `wanted_accuracy_percent`; `provenance` is a list, one an
         image. Where there are several specimens, `specimens` and `over_specimens` as
-        `statistics.specimen_statistics`; the `phases` then have no interval when a specimen has
-        several fields, because these are not independent.
+        `statistics.specimen_statistics`; when one of them has several fields, these are not
+        independent: then `pooled` says so and the `phases` have no interval.
     """
 
     phases: pd.DataFrame
@@ -172,9 +172,9 @@ def _by_specimen(
     n = grouped["over_specimens"]["n_specimens"]
     if n_fields == n:
         return grouped
-    reason = f"the fields of {n} specimens are not independent; see those over specimens"
+    reason = f"fields of {n} specimens are not independent"
     pooled = phase_statistics(phases, particles, wanted_accuracy_percent)
-    return {"phases": without_intervals(pooled, reason), **grouped}
+    return {"phases": without_intervals(pooled, reason), "pooled": reason, **grouped}
 
 
 def _excluded(results: Sequence[Quantification]) -> dict[str, Any]:

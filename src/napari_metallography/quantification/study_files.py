@@ -20,7 +20,7 @@ from .distributions import size_table
 from .files import MeasuredImage, provenance_table
 from .point_count import PointGrid, count_points, point_statistics
 from .report import ReportField, ReportHead, write_report
-from .statistics import WANTED_ACCURACY_PERCENT
+from .statistics import WANTED_ACCURACY_PERCENT, without_intervals
 from .study import Study, combine, field_table, statistics_table
 from .threshold_sweep import GreyField, ThresholdComparison, compare, count_masks
 
@@ -58,6 +58,8 @@ def study_of(images: Sequence[MeasuredImage], parameters: StudyParameters | None
         wanted,
     )
     counted = point_statistics(_points(images, parameters.grid), parameters.grid, wanted)
+    if reason := study.statistics.get("pooled"):
+        counted |= without_intervals({"phases": counted["phases"]}, reason)
     return replace(study, statistics={**study.statistics, "point_count": counted})
 
 
