@@ -147,7 +147,9 @@ def test_each_plane_of_a_stack_is_a_field(tmp_path: Path) -> None:
     stack = saved(tmp_path / "stack.tif", grey_of(truths), metadata={"axes": "ZYX"})
     labels = segmented(stack, tmp_path / "out")
     np.testing.assert_array_equal(labels.indices, truths)
-    result = measured(tmp_path / "out/stack_labels.tif", images=stack).result
+    notices: list[str] = []
+    result = measured(tmp_path / "out/stack_labels.tif", images=stack, notices=notices).result
+    assert "stack_labels.tif: 3 planes, each measured as a flat field" in notices
     assert result.statistics["n_fields"] == 3
     assert result.particles.groupby("plane").size().tolist() == [12, 12, 1]
     fractions = (truths == 1).mean(axis=(1, 2))

@@ -98,6 +98,8 @@ def quantify_file(
     labels = replace(stored, calibration=calibration, measured=measured)
     if calibration is None:
         yield Notice(f"{path.name}: {NO_PIXEL_SIZE}")
+    if len(labels.planes) > 1:
+        yield Notice(f"{path.name}: {len(labels.planes)} planes, each measured as a flat field")
     grey = grey_planes(micrograph, labels) if micrograph is not None else None
     result = yield from quantify(
         labels.indices,

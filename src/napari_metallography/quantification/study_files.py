@@ -24,6 +24,9 @@ from .statistics import WANTED_ACCURACY_PERCENT, without_intervals
 from .study import Study, combine, field_table, statistics_table
 from .threshold_sweep import GreyField, ThresholdComparison, compare, count_masks
 
+_MOST_SHEET_ROWS = 200_000
+"""A workbook of more takes minutes to write and to open."""
+
 
 @dataclass(frozen=True)
 class StudyParameters:
@@ -135,9 +138,15 @@ def threshold_comparisons(images: Sequence[MeasuredImage]) -> dict[str, Threshol
     return found
 
 
+def _for_a_sheet(particles: pd.DataFrame) -> pd.DataFrame:
+    if len(particles) <= _MOST_SHEET_ROWS:
+        return particles
+    return pd.DataFrame({"note": [f"{len(particles)} particles: they are in particles.csv"]})
+
+
 def _sheets(study: Study, images: Sequence[MeasuredImage]) -> dict[str, pd.DataFrame]:
     return {
-        "particles": study.particles,
+        "particles": _for_a_sheet(study.particles),
         "phases": study.phases,
         "fields": field_table(study),
         "statistics": statistics_table(study),
