@@ -15,7 +15,8 @@ PIXEL = Calibration(0.5, 2.0, "test")
 
 
 def particles(*rows):
-    return pd.DataFrame(rows, columns=["class_index", "equivalent_radius_um"])
+    table = pd.DataFrame(rows, columns=["class_index", "equivalent_radius_um"])
+    return table.assign(weight=1.0)
 
 
 def field():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate, repeat
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -18,10 +18,14 @@ from ..classes import UNLABELLED, PhaseClass
 from ..errors import InputError
 from ..events import Events, Notice, Progress
 from ..plane import ArrayLike
+from .boundaries import count_crossings
+from .edges import Selection, select
+from .numbering import given_particles
 from .parameters import QuantifyParameters
 from .particles import CONNECTIVITY, measure_particles, number_particles
-from .phases import measure_phases
+from .phases import boundary_columns, measure_phases
 from .resolution import resolution_notes
+from .runs import renumber
 from .statistics import number_of_fields, phase_statistics
 
 
@@ -32,16 +36,20 @@ class Quantification:
     Attributes
     ----------
     phases
-        One row a plane and phase: `plane` and the columns of `phases.measure_phases`.
+        One row a plane and phase: `plane`, the columns of `phases.measure_phases` and
+        `phases.boundary_columns`, and `n_excluded`, how many particles the edge rule left out.
     particles
-        One row a particle: `particle`, `plane`, `phase`, `class_index` and the columns of
-        `particles.measure_particles`. Particles are numbered 1 to n through all planes.
+        One row a particle: `particle`, `plane`, `phase`, `class_index`, the columns of
+        `particles.measure_particles`, and `weight`, for how many particles it stands under the
+        edge rule. Particles are numbered 1 to n through all planes. Nearest neighbours are among
+        all particles, those that the edge rule leaves out included.
     ids
         The particles' numbers where they lie, 0 elsewhere; same shape as the labels.
     statistics
         JSON form: `n_fields`, `n_particles`, `phases` (see `statistics.phase_statistics`),
-        `edge_rule`, `smallest_area_px`, `connectivity`, `parameters`, `provenance`; the latter's
-        `notes` say what the reader should know.
+        `n_excluded` (by phase, how many particles the edge rule left out), `edge_rule`,
+        `smallest_area_px`, `connectivity`, `parameters`, `provenance`; the latter's `notes` say
+        what the reader should know.
     """
 
     phases: pd.DataFrame
@@ -59,6 +67,7 @@ def quantify(
     intensity: ArrayLike | None = None,
     name: str = "image",
     labels_provenance: Mapping[str, Any] | None = None,
+    ids: ArrayLike | None = None,
 ) -> Events[Quantification]:
     """Measure phases and particles; yields an event a plane and returns the result.
 
@@ -75,17 +84,22 @@ def quantify(
     measured
         The field, the same for all planes.
     intensity
-        Grey values of the same shape as `indices`, for the column `mean_grey`.
+        Grey values of the same shape as `indices`, for the column `mean_grey` and for splitting
+        by intensity.
     name
         Names the image in messages and provenance.
     labels_provenance
         What made the labels: model or method, parameters.
+    ids
+        Particles as numbered already, shaped like `indices`, such as those corrected by hand; None:
+        they are found and split here. They are numbered anew.
 
     Raises
     ------
     InputError
         When the pixel size is unknown, shapes do not fit, a label has no class, two classes share
-        a name, or no pixel of the field is labelled.
+        a name, no pixel of the field is labelled, grey values are missing to split by, or the
+        field is too narrow for the edge rule.
     """
     plan = _Plan(
         tuple(classes),
@@ -94,19 +108,28 @@ def quantify(
         measured,
         parameters,
         name,
+        ids,
     )
     plan.require_fitting(indices, intensity)
     greys = _planes(intensity) if intensity is not None else repeat(None)
     n_planes = 1 if len(indices.shape) == 2 else indices.shape[0]
+    stacked = np.zeros(indices.shape if n_planes > 1 else 0, np.int32)
     results: list[_PlaneResult] = []
+    n_particles = 0
     for number, (plane, grey) in enumerate(zip(_planes(indices), greys, strict=False)):
-        results.append(plan.measure(number, plane, grey))
-        if not results[-1].labelled:
+        tables, ids = plan.measure(number, plane, grey, n_particles)
+        results.append(tables)
+        if n_planes > 1:
+            stacked[number] = ids
+        n_particles += len(tables.particles)
+        if not tables.labelled:
             yield Notice(f"{name}: plane {number} holds no labelled pixel and is left out")
         yield Progress(number + 1, n_planes, "planes measured")
-    if not any(result.labelled for result in results):
+    if not any(tables.labelled for tables in results):
         raise InputError(f"{name}: no pixel of the field is labelled; segment or paint it first")
-    result = plan.assembled(results, indices.shape, dict(labels_provenance or {}))
+    # One plane needs no array more, for which large images leave no room.
+    shown = stacked if n_planes > 1 else ids.reshape(indices.shape)
+    result = plan.assembled(results, shown, dict(labels_provenance or {}))
     for note in result.statistics["provenance"]["notes"]:
         yield Notice(f"{name}: {note}")
     return result
@@ -116,17 +139,10 @@ def quantify(
 class _PlaneResult:
     phases: pd.DataFrame
     particles: pd.DataFrame
-    ids: NDArray[np.int32]
 
     @property
     def labelled(self) -> bool:
         return bool(self.phases["labelled_area_um2"].gt(0).any())
-
-    def numbered_from(self, offset: int) -> _PlaneResult:
-        """The same with `offset` added to the particles' numbers."""
-        ids = self.ids + np.int32(offset) * (self.ids > 0)
-        particles = self.particles.assign(particle=self.particles["particle"] + offset)
-        return _PlaneResult(self.phases, particles, ids)
 
 
 @dataclass(frozen=True)
@@ -139,6 +155,7 @@ class _Plan:
     measured: regions.Field
     parameters: QuantifyParameters
     name: str
+    given: ArrayLike | None = None
 
     @cached_property
     def names(self) -> NDArray[np.object_]:
@@ -164,38 +181,64 @@ class _Plan:
                     f"{self.name}: the labels have shape {indices.shape}, the {what} {shape}; "
                     "both must belong to the same image"
                 )
+        if len(self.names) > UNLABELLED:
+            raise InputError(f"{self.name}: at most {UNLABELLED} classes can be measured")
         if len(set(self.names)) < len(self.names):
             raise InputError(f"{self.name}: two classes share a name; give each its own")
         self.measured.require_pixels()
 
     def measure(
-        self, number: int, indices: NDArray[np.integer], grey: NDArray[np.number] | None
-    ) -> _PlaneResult:
+        self,
+        number: int,
+        indices: NDArray[np.integer],
+        grey: NDArray[np.number] | None,
+        offset: int,
+    ) -> tuple[_PlaneResult, NDArray[np.int32]]:
+        """A plane's tables and its particles, numbered from `offset` + 1."""
         self._require_known(indices)
         # What goes on where nothing is labelled is cut there, as at the edge of the field.
         known = self.mask & (indices != UNLABELLED)
-        ids, owners = number_particles(indices, self.particle_classes, known, self.parameters)
-        particles = measure_particles(ids, known, self.calibration, grey)
-        particles.insert(1, "plane", number)
-        particles.insert(2, "phase", self.names[owners])
-        particles.insert(3, "class_index", owners)
+        coded = np.full(indices.shape, UNLABELLED, np.uint8)
+        np.copyto(coded, indices, where=known, casting="unsafe")
+        found, owners = self._numbered(number, coded, known, grey)
+        crossings = count_crossings(coded, len(self.classes), found if self._splits else None)
+        every = measure_particles(found, known, self.calibration, grey, owners)
+        every.insert(1, "plane", number)
+        every.insert(2, "phase", self.names[owners])
+        every.insert(3, "class_index", owners)
+        chosen = select(self.parameters.edge_rule, every, found, known)
+        particles = _kept(every, chosen, found, offset)
         phases = measure_phases(
-            indices, self.classes, self.mask, self.calibration, particles, self.particle_classes
+            coded,
+            self.classes,
+            self.mask,
+            self.calibration,
+            particles,
+            self.particle_classes,
+            chosen.counted_px,
         )
         phases.insert(0, "plane", number)
-        return _PlaneResult(phases, particles, ids)
+        excluded = np.bincount(owners[~chosen.kept], minlength=len(self.classes))
+        phases["n_excluded"] = phases["n_particles"] * 0 + excluded
+        boundaries = boundary_columns(
+            crossings,
+            phases["area_fraction"].to_numpy(float),
+            self.calibration,
+            self.parameters.rolling_direction,
+            self.particle_classes if self._splits else (),
+        )
+        return _PlaneResult(phases.assign(**boundaries), particles), found
 
     def assembled(
-        self, results: list[_PlaneResult], shape: tuple[int, ...], labels: dict[str, Any]
+        self, results: list[_PlaneResult], ids: NDArray[np.int32], labels: dict[str, Any]
     ) -> Quantification:
-        counts = [len(result.particles) for result in results]
-        offsets = accumulate(counts[:-1], initial=0)
-        results = [r.numbered_from(offset) for r, offset in zip(results, offsets, strict=True)]
         phases = pd.concat([result.phases for result in results], ignore_index=True)
         particles = pd.concat([result.particles for result in results], ignore_index=True)
+        excluded = phases.groupby("phase", sort=False)["n_excluded"].sum(min_count=1).dropna()
         statistics = {
             "n_fields": number_of_fields(phases, ["plane"]),
             "n_particles": len(particles),
+            "n_excluded": {str(phase): int(n) for phase, n in excluded.items()},
             "phases": phase_statistics(phases, particles),
             "edge_rule": self.parameters.edge_rule,
             "smallest_area_px": self.parameters.smallest_area_px,
@@ -203,8 +246,26 @@ class _Plan:
             "parameters": self.parameters.model_dump(mode="json"),
             "provenance": self._provenance(labels) | {"notes": resolution_notes(particles)},
         }
-        ids = np.stack([result.ids for result in results]).reshape(shape)
         return Quantification(phases, particles, ids, statistics)
+
+    def _numbered(
+        self,
+        number: int,
+        coded: NDArray[np.uint8],
+        known: NDArray[np.bool_],
+        grey: NDArray[np.number] | None,
+    ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        if self.given is None:
+            return number_particles(
+                coded, self.particle_classes, known, self.parameters, self.calibration, grey
+            )
+        given = np.asarray(self.given if len(self.given.shape) == 2 else self.given[number])
+        smallest = self.parameters.smallest_area_px
+        return given_particles(given, coded, self.particle_classes, known, smallest)
+
+    @property
+    def _splits(self) -> bool:
+        return self.parameters.split != "none"
 
     def _provenance(self, labels: dict[str, Any]) -> dict[str, Any]:
         return {
@@ -222,6 +283,20 @@ class _Plan:
                 f"{self.name}: label {indices[unknown][0]} has no class; name {len(self.classes)} "
                 "classes or more, or mark such pixels as unlabelled (255)"
             )
+
+
+def _kept(
+    every: pd.DataFrame, chosen: Selection, ids: NDArray[np.int32], offset: int
+) -> pd.DataFrame:
+    """The particles that count, with their weights, numbered anew in the table and in `ids`."""
+    particles = every[chosen.kept].reset_index(drop=True)
+    particles["particle"] = np.arange(offset + 1, offset + 1 + len(particles))
+    place = list(particles.columns).index("touches_border") + 1
+    particles.insert(place, "weight", chosen.weights)
+    numbers = np.zeros(len(every) + 1, np.int32)
+    numbers[1:][chosen.kept] = particles["particle"]
+    renumber(ids, numbers)
+    return particles
 
 
 def _planes(array: ArrayLike) -> Iterator[NDArray[Any]]:

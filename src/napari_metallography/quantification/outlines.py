@@ -1,13 +1,36 @@
-"""The corners of particles, from which circles and diameters are measured."""
+"""Convex hulls of particles, from which circles and diameters are measured."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from ..calibration import Calibration
+from .runs import Runs
+
+
+@dataclass(frozen=True)
+class Hulls:
+    """Convex hulls of the centres of all particles' pixels, one particle after the other.
+
+    Attributes
+    ----------
+    points
+        Shape (P, 2): row and column of the vertices, in their order around each particle.
+    counts
+        Shape (n,): number of vertices of each particle.
+    """
+
+    points: NDArray[np.int32]
+    counts: NDArray[np.int64]
+
+    @property
+    def starts(self) -> NDArray[np.int64]:
+        """Index of each particle's first vertex."""
+        return np.cumsum(self.counts) - self.counts
 
 
 @dataclass(frozen=True)
@@ -26,31 +49,42 @@ class Corners:
     counts: NDArray[np.int64]
 
 
-def pixel_corners(ids: NDArray[np.int32], calibration: Calibration) -> Corners:
-    """Corners of the pixels at both ends of each row of each particle.
+def hulls_of(runs: Runs) -> Hulls:
+    """Convex hulls of the pixel centres of each particle."""
+    ends = np.stack([runs.rows, runs.left, runs.rows, runs.right - 1], axis=1).astype(np.int32)
+    bounds = np.append(runs.starts, len(runs.owner))
+    hulls: list[NDArray[np.int32]] = [
+        np.asarray(cv2.convexHull(ends[start:stop].reshape(-1, 2))[:, 0], np.int32)
+        for start, stop in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)
+    ]
+    points = np.concatenate(hulls) if hulls else np.empty((0, 2), np.int32)
+    return Hulls(points, np.array([len(hull) for hull in hulls], np.int64))
 
-    They hold every vertex of the particle's convex hull, pixels taken as rectangles.
 
-    Parameters
-    ----------
-    ids
-        Shape (Y, X): particles numbered 1 to n without gaps, 0 elsewhere.
+def pixel_corners(hulls: Hulls, calibration: Calibration) -> Corners:
+    """Corners of the pixels at the vertices, pixels taken as rectangles.
+
+    They hold every vertex of the convex hull of the particle's pixels.
     """
-    rows, left, right = _runs(ids)
-    owner = ids[rows, left] - 1
-    order = np.argsort(owner, kind="stable")
-    rows, left, right = rows[order], left[order], right[order]
-    y = np.stack([rows, rows + 1, rows, rows + 1], axis=1).ravel() * calibration.y_um
-    x = np.stack([left, left, right, right], axis=1).ravel() * calibration.x_um
-    return Corners(np.stack([y, x], axis=1), 4 * np.bincount(owner).astype(np.int64))
+    offsets = np.array([[0, 0], [1, 0], [0, 1], [1, 1]])
+    points = (hulls.points[:, None] + offsets).reshape(-1, 2)
+    return Corners(points * np.array([calibration.y_um, calibration.x_um]), 4 * hulls.counts)
 
 
-def _runs(
-    ids: NDArray[np.int32],
-) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
-    """Row, first column and column after the last of each stretch of one particle in a row."""
-    walled = np.pad(ids, ((0, 0), (1, 1)))
-    changes = walled[:, 1:] != walled[:, :-1]
-    rows, left = np.nonzero(changes[:, :-1] & (ids > 0))
-    _, last = np.nonzero(changes[:, 1:] & (ids > 0))
-    return rows, left, last + 1
+def hull_areas_px(hulls: Hulls) -> NDArray[np.float64]:
+    """Area in pixels of the convex hull of each particle's pixels, taken as rectangles.
+
+    A pixel added all around a convex set of width w and height h (Minkowski sum) adds w + h + 1
+    to its area.
+    """
+    if not len(hulls.counts):
+        return np.empty(0)
+    rows, columns = hulls.points.T.astype(np.int64)
+    following = np.arange(1, len(rows) + 1)
+    following[np.cumsum(hulls.counts) - 1] = hulls.starts
+    doubled = np.add.reduceat(rows * columns[following] - rows[following] * columns, hulls.starts)
+    extents = [
+        np.maximum.reduceat(axis, hulls.starts) - np.minimum.reduceat(axis, hulls.starts)
+        for axis in (rows, columns)
+    ]
+    return np.asarray(np.abs(doubled) / 2 + extents[0] + extents[1] + 1, float)

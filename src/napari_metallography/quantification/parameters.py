@@ -7,8 +7,10 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..errors import InputError
+from .edges import EdgeRule
+from .splitting import Split
 
-EdgeRule = Literal["all", "exclude-border"]
+RollingDirection = Literal["horizontal", "vertical"]
 
 
 class QuantifyParameters(BaseModel):
@@ -19,12 +21,25 @@ class QuantifyParameters(BaseModel):
     classes
         Indices of the classes measured as particles; None means all but 0, the matrix.
     smallest_area_px
-        Particles of fewer pixels are left out of the particles; a phase's area keeps them.
+        Particles of fewer pixels, after splitting, are left out of the particles; a phase's area
+        keeps them.
     edge_rule
         "all": every particle counts as it shows. "exclude-border": particles that touch the
         border of the field, or unlabelled pixels in it, are left out; large ones touch it more
-        often, so mean sizes and number densities come out too small. Areas and area fractions of
-        phases do not depend on it.
+        often, so mean sizes and number densities (of the whole field) come out too small.
+        "miles-lantuejoul": they are left out and the others weighted for it, which makes numbers,
+        sizes and their spread unbiased. "guard-frame": particles that touch the lower or right
+        border are left out, which makes numbers unbiased; sizes are of what shows. Areas and area
+        fractions of phases do not depend on it.
+    split
+        "none": touching particles of a phase are one. "distance": they are cut apart at necks.
+        "intensity": they are cut apart where the image is less bright (or, of dark particles,
+        less dark) between them.
+    split_depth
+        By which share a neck must be narrower than the largest circle in the smaller of two
+        parts, or the contrast to the other phases fall between them, to be cut.
+    rolling_direction
+        The direction of deformation, along which bands lie.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -32,6 +47,9 @@ class QuantifyParameters(BaseModel):
     classes: tuple[Annotated[int, Field(ge=0)], ...] | None = None
     smallest_area_px: int = Field(default=1, ge=1)
     edge_rule: EdgeRule = "all"
+    split: Split = "none"
+    split_depth: float = Field(default=0.2, ge=0.01, le=0.99)
+    rolling_direction: RollingDirection = "horizontal"
 
     def particle_classes(self, n_classes: int) -> tuple[int, ...]:
         """Indices, in ascending order, of the classes measured as particles.

@@ -1,4 +1,4 @@
-"""Phases: area fractions and what their particles amount to."""
+"""Phases: area fractions, their boundaries, and what their particles amount to."""
 
 from __future__ import annotations
 
@@ -9,18 +9,25 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..calibration import Calibration
-from ..classes import PhaseClass
+from ..classes import UNLABELLED, PhaseClass
+from .boundaries import Crossings
+from .parameters import RollingDirection
+from .runs import row_blocks
 
 _UM2_PER_MM2 = 1e6
+_UM_PER_MM = 1e3
+
+Floats = NDArray[np.float64]
 
 
 def measure_phases(
-    indices: NDArray[np.integer],
+    indices: NDArray[np.uint8],
     classes: Sequence[PhaseClass],
     field_mask: NDArray[np.bool_],
     calibration: Calibration,
     particles: pd.DataFrame,
     particle_classes: Sequence[int],
+    counted_px: int | None = None,
 ) -> pd.DataFrame:
     """Measure the phases of one plane, one row each.
 
@@ -31,46 +38,134 @@ def measure_phases(
     field_mask
         Shape (Y, X): True inside the field.
     particles
-        The plane's particles with columns `class_index` and `equivalent_radius_um`.
+        The plane's particles with columns `class_index`, `equivalent_radius_um` and `weight`, for
+        how many particles each stands.
     particle_classes
         The classes that were measured as particles; the others have no particle values.
+    counted_px
+        The area in pixels that particles were counted in; the labelled field when not given.
 
     Returns
     -------
     Columns `phase`, `class_index`, `area_um2`, `area_fraction` (of the labelled part of the
     field; NaN when nothing is labelled), `field_area_um2`, `labelled_area_um2`, `n_particles`,
-    `mean_radius_um` and `std_radius_um` (of the equivalent radius, over particles),
-    `number_density_per_mm2` (of the labelled area). Areas count every pixel of the phase,
-    whatever particles are left out.
+    `mean_radius_um` and `std_radius_um` (of the equivalent radius, over particles by weight),
+    `number_density_per_mm2` (sum of weights over the counted area), `mean_area_um2` (area fraction
+    over number density, Ā = A_A/N_A). Areas count every pixel of the phase, whatever particles are
+    left out.
+
+    Source: ASTM E1245 (Ā).
     """
-    pixels = np.bincount(indices[field_mask], minlength=len(classes))[: len(classes)]
-    labelled_um2 = pixels.sum() * calibration.pixel_area_um2
+    pixels = _pixels(indices, field_mask, len(classes))
+    labelled = int(pixels.sum())
+    labelled_um2 = labelled * calibration.pixel_area_um2
+    counted_um2 = (labelled if counted_px is None else counted_px) * calibration.pixel_area_um2
     table = pd.DataFrame(
         {
             "phase": pd.Series([phase.name for phase in classes], dtype=object),
             "class_index": np.arange(len(classes)),
             "area_um2": pixels * calibration.pixel_area_um2,
-            "area_fraction": _over(pixels, pixels.sum()),
-            "field_area_um2": field_mask.sum() * calibration.pixel_area_um2,
+            "area_fraction": _over(pixels, labelled),
+            "field_area_um2": np.count_nonzero(field_mask) * calibration.pixel_area_um2,
             "labelled_area_um2": labelled_um2,
         }
     )
     radii = _radii(particles, particle_classes, len(classes))
-    counts = radii["count"].to_numpy(float)
+    density = _over(radii["stands_for"].to_numpy(float), counted_um2 / _UM2_PER_MM2)
     table["n_particles"] = radii["count"].astype("Int64")
     table["mean_radius_um"] = radii["mean"]
     table["std_radius_um"] = radii["std"]
-    table["number_density_per_mm2"] = _over(counts, labelled_um2 / _UM2_PER_MM2)
+    table["number_density_per_mm2"] = density
+    table["mean_area_um2"] = _quotient(
+        table["area_fraction"].to_numpy(float) * _UM2_PER_MM2, density
+    )
     return table
 
 
-def _over(values: NDArray[np.number], total: float) -> NDArray[np.float64]:
+def boundary_columns(
+    crossings: Crossings,
+    area_fractions: Floats,
+    calibration: Calibration,
+    rolling_direction: RollingDirection,
+    split_classes: Sequence[int],
+) -> dict[str, Floats]:
+    """Columns of chords, free paths, boundaries, contiguity and banding, one value a phase.
+
+    Parameters
+    ----------
+    area_fractions
+        Shape (c,): of each phase.
+    rolling_direction
+        Bands lie along it.
+    split_classes
+        Classes whose touching particles were told apart; the others have no contiguity.
+
+    Returns
+    -------
+    `intercepts_horizontal_per_mm`, `intercepts_vertical_per_mm` (N_L, half the crossings per
+    length of line), `mean_chord_horizontal_um`, `mean_chord_vertical_um` (A_A/N_L),
+    `mean_free_path_horizontal_um`, `mean_free_path_vertical_um` (λ = (1 − A_A)/N_L),
+    `specific_boundary_length_per_mm` (mm of boundary per mm², see `crofton`), `contiguity`,
+    `anisotropy_index` (AI = N_L⊥/N_L∥, across over along the rolling direction) and `omega12`
+    (Ω12 = (N_L⊥ − N_L∥)/(N_L⊥ + 0.571·N_L∥)); NaN where a phase has no boundary.
+
+    Source: ASTM E1245 (λ), E1268 (banding).
+    """
+    horizontal, vertical = crossings.intercepts_per_um(calibration)
+    across, along = (
+        (vertical, horizontal) if rolling_direction == "horizontal" else (horizontal, vertical)
+    )
+    told_apart = np.isin(np.arange(len(area_fractions)), split_classes)
+    return {
+        "intercepts_horizontal_per_mm": horizontal * _UM_PER_MM,
+        "intercepts_vertical_per_mm": vertical * _UM_PER_MM,
+        "mean_chord_horizontal_um": _quotient(area_fractions, horizontal),
+        "mean_chord_vertical_um": _quotient(area_fractions, vertical),
+        "mean_free_path_horizontal_um": _quotient(1 - area_fractions, horizontal),
+        "mean_free_path_vertical_um": _quotient(1 - area_fractions, vertical),
+        "specific_boundary_length_per_mm": crossings.boundary_per_um(calibration) * _UM_PER_MM,
+        "contiguity": np.where(told_apart, crossings.contiguity(calibration), np.nan),
+        "anisotropy_index": _quotient(across, along),
+        "omega12": _quotient(across - along, across + 0.571 * along),
+    }
+
+
+def _pixels(
+    indices: NDArray[np.uint8], field_mask: NDArray[np.bool_], n_classes: int
+) -> NDArray[np.int64]:
+    pixels = np.zeros(UNLABELLED + 1, np.int64)
+    for rows in row_blocks(indices.shape):
+        pixels += np.bincount(indices[rows][field_mask[rows]], minlength=len(pixels))
+    return pixels[:n_classes]
+
+
+def _over(values: NDArray[np.number], total: float) -> Floats:
     return np.asarray(values / total if total else values * np.nan, float)
 
 
+def _quotient(values: Floats, by: Floats) -> Floats:
+    """Values over others, NaN where these are none or zero."""
+    return np.asarray(np.divide(values, by, out=np.full(by.shape, np.nan), where=by > 0), float)
+
+
 def _radii(particles: pd.DataFrame, classes: Sequence[int], n_classes: int) -> pd.DataFrame:
-    """Columns count, mean, std by class index; counts of unmeasured classes are missing."""
-    groups = particles.groupby("class_index")["equivalent_radius_um"]
-    found = groups.agg(["count", "mean", "std"]).reindex(list(classes))
-    found["count"] = found["count"].fillna(0)
-    return found.reindex(range(n_classes))
+    """Columns count, stands_for, mean, std by class index; missing for unmeasured classes."""
+    table = pd.DataFrame(
+        np.nan, index=range(n_classes), columns=["count", "stands_for", "mean", "std"]
+    )
+    for index in classes:
+        chosen = particles[particles["class_index"] == index]
+        weights = chosen["weight"].to_numpy(float)
+        mean, std = _weighted(chosen["equivalent_radius_um"].to_numpy(float), weights)
+        table.loc[index] = [len(chosen), weights.sum(), mean, std]
+    return table
+
+
+def _weighted(values: Floats, weights: Floats) -> tuple[float, float]:
+    """Mean and standard deviation by weight; with equal weights the latter is that with n − 1."""
+    n = len(values)
+    if not n:
+        return np.nan, np.nan
+    mean = float(np.average(values, weights=weights))
+    variance = float(np.average((values - mean) ** 2, weights=weights))
+    return mean, float(np.sqrt(variance * n / (n - 1))) if n > 1 else np.nan

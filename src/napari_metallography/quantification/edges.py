@@ -1,0 +1,183 @@
+"""What happens to particles that the edge of the field cuts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import cv2
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ..errors import InputError
+
+EdgeRule = Literal["all", "exclude-border", "miles-lantuejoul", "guard-frame"]
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which particles count, and for how many.
+
+    Attributes
+    ----------
+    kept
+        Shape (n,): False for particles that the rule leaves out.
+    weights
+        For how many particles each of those kept stands.
+    counted_px
+        Area in pixels that number densities are of.
+    """
+
+    kept: Mask
+    weights: NDArray[np.float64]
+    counted_px: int
+
+
+def select(
+    rule: EdgeRule, particles: pd.DataFrame, ids: NDArray[np.int32], known: Mask
+) -> Selection:
+    """Apply an edge rule.
+
+    "all" keeps every particle. "exclude-border" leaves out those that touch the border.
+    "miles-lantuejoul" does too, and weights each of the others by the field's area over the area
+    of the places where a particle of its height and width touches no border: W·H / ((W−w)(H−h))
+    in a rectangle. "guard-frame" leaves out those that touch the lower or right border, and takes
+    the pixels along these out of the counted area: in any one direction just one of the two ends
+    of the field counts what it cuts.
+
+    Parameters
+    ----------
+    particles
+        The columns `touches_border` and `top_px`, `left_px`, `bottom_px`, `right_px`.
+    ids
+        Shape (Y, X): the particles by row of the table from 1 on.
+    known
+        Shape (Y, X): True inside the field and labelled.
+
+    Raises
+    ------
+    InputError
+        When Miles–Lantuéjoul weights do not exist, as the field is too narrow for the particle's
+        box.
+
+    Source: Miles (1974); Lantuéjoul (1980); Gundersen, Journal of Microscopy 111 (1977) 219-223.
+    """
+    return _RULES[rule](particles, ids, known)
+
+
+def touching(ids: NDArray[np.int32], n_particles: int, where: Mask) -> Mask:
+    """Whether each particle has a pixel in a mask."""
+    found = np.zeros(n_particles + 1, bool)
+    found[ids[where]] = True
+    return found[1:]
+
+
+def border_of(known: Mask) -> Mask:
+    """Pixels with a neighbour, diagonal ones included, that is not known, or at the image's end."""
+    interior = cv2.erode(
+        known.view(np.uint8),
+        np.ones((3, 3), np.uint8),
+        borderType=cv2.BORDER_CONSTANT,
+        borderValue=0,
+    )
+    return np.asarray(interior == 0)
+
+
+def exclusion_edges(known: Mask) -> Mask:
+    """Known pixels beyond which, to the right or below, there is none."""
+    edges = known.copy()
+    edges[:-1, :-1] &= ~(known[1:, :-1] & known[:-1, 1:] & known[1:, 1:])
+    return edges
+
+
+def free_places(
+    known: Mask, heights: NDArray[np.int64], widths: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Number of places, in pixels, where boxes of a height and width touch no border.
+
+    A box one pixel longer both ways must fit: (W−w)(H−h) places in a rectangle.
+    """
+    rows, columns = np.flatnonzero(known.any(axis=1)), np.flatnonzero(known.any(axis=0))
+    if not len(rows):
+        return np.zeros(len(heights), np.int64)
+    box = known[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    if box.all():
+        across = np.maximum(0, box.shape[1] - widths)
+        return np.asarray(across * np.maximum(0, box.shape[0] - heights), np.int64)
+    return _free_places_of_any(np.pad(box, 1).view(np.uint8), heights, widths)
+
+
+def _free_places_of_any(
+    eroded: NDArray[np.uint8], heights: NDArray[np.int64], widths: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    places = np.empty(len(heights), np.int64)
+    reached = 1
+    for height in np.unique(heights):
+        # A column of all the box's pixels, then the stretches along rows that its width fits in.
+        column = np.ones((int(height) + 2 - reached, 1), np.uint8)
+        eroded = np.asarray(
+            cv2.erode(eroded, column, borderType=cv2.BORDER_CONSTANT, borderValue=0), np.uint8
+        )
+        reached = int(height) + 1
+        alike = heights == height
+        places[alike] = _fits(_stretches(eroded), widths[alike])
+    return places
+
+
+def _stretches(mask: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Lengths of the stretches of ones along rows; the outermost columns are zero."""
+    changes = np.flatnonzero(mask.ravel()[1:] != mask.ravel()[:-1])
+    return changes[1::2] - changes[::2]
+
+
+def _fits(lengths: NDArray[np.int64], widths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Places for `widths` + 1 pixels in all the stretches."""
+    ordered = np.sort(lengths)
+    beyond = np.append(np.cumsum(ordered[::-1])[::-1], 0)
+    first = np.searchsorted(ordered, widths, "right")
+    return np.asarray(beyond[first] - (len(ordered) - first) * widths, np.int64)
+
+
+def _everything(particles: pd.DataFrame, ids: NDArray[np.int32], known: Mask) -> Selection:
+    n = len(particles)
+    return Selection(np.ones(n, bool), np.ones(n), int(np.count_nonzero(known)))
+
+
+def _uncut(particles: pd.DataFrame, ids: NDArray[np.int32], known: Mask) -> Selection:
+    kept = ~particles["touches_border"].to_numpy(bool)
+    return Selection(kept, np.ones(kept.sum()), int(np.count_nonzero(known)))
+
+
+def _weighted(particles: pd.DataFrame, ids: NDArray[np.int32], known: Mask) -> Selection:
+    uncut = _uncut(particles, ids, known)
+    whole = particles[uncut.kept]
+    places = free_places(
+        known,
+        (whole["bottom_px"] - whole["top_px"]).to_numpy(),
+        (whole["right_px"] - whole["left_px"]).to_numpy(),
+    )
+    if not places.all():
+        raise InputError(
+            "the field is too narrow for Miles–Lantuéjoul weights of its particles; "
+            "measure a wider region or choose the edge rule guard-frame"
+        )
+    return Selection(uncut.kept, uncut.counted_px / places, uncut.counted_px)
+
+
+def _framed(particles: pd.DataFrame, ids: NDArray[np.int32], known: Mask) -> Selection:
+    edges = exclusion_edges(known)
+    kept = ~touching(ids, len(particles), edges)
+    counted = int(np.count_nonzero(known)) - int(np.count_nonzero(edges))
+    return Selection(kept, np.ones(kept.sum()), counted)
+
+
+_RULES: dict[EdgeRule, Callable[[pd.DataFrame, NDArray[np.int32], Mask], Selection]] = {
+    "all": _everything,
+    "exclude-border": _uncut,
+    "miles-lantuejoul": _weighted,
+    "guard-frame": _framed,
+}

@@ -1,0 +1,147 @@
+"""Touching particles cut apart where they are narrow or where their grey value falls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from itertools import count
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from skimage.morphology import local_maxima, reconstruction
+from skimage.segmentation import watershed
+
+from ..calibration import Calibration
+from .runs import row_blocks, runs_of
+
+Split = Literal["none", "distance", "intensity"]
+
+GRID_TOLERANCE_PX = 0.75
+"""A neck must be narrower than this beside what it joins: less is the roughness of pixels."""
+
+_SMOOTHING_PX = 1.0
+_EVERY_NEIGHBOUR = np.ones((3, 3), bool)
+
+Mask = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+Box = tuple[slice, slice]
+Landscape = Callable[[Mask, Box], Floats]
+"""Heights of a particle: from its mask with a margin of one pixel, and its place in the image."""
+
+
+def split_by_distance(ids: NDArray[np.int32], depth: float, calibration: Calibration) -> int:
+    """Cut particles at their necks, in place; returns the number of particles.
+
+    Two parts are cut apart where the neck between them is narrower, by the share `depth`, than the
+    largest circle in the smaller part, and by `GRID_TOLERANCE_PX` too.
+
+    Parameters
+    ----------
+    ids
+        Shape (Y, X): particles numbered 1 to n without gaps, 0 elsewhere. New ones get the
+        numbers that follow.
+    depth
+        Between 0 and 1.
+
+    Source: Vincent and Soille, IEEE PAMI 13 (1991) 583-598 (watershed); Soille, Morphological
+    Image Analysis (2003), 6.3 (maxima of a depth).
+    """
+    pixel = np.array([calibration.y_um, calibration.x_um]) / calibration.mean_um
+    return _split(ids, partial(_inscribed, pixel_px=pixel), depth, GRID_TOLERANCE_PX)
+
+
+def split_by_intensity(
+    ids: NDArray[np.int32], grey: NDArray[np.number], inside: Mask, background: Mask, depth: float
+) -> int:
+    """Cut particles along lines where their contrast falls, in place; returns their number.
+
+    Two parts are cut apart where the contrast to the background on the way from one to the other
+    falls, by the share `depth`, below the highest of the part with less. Grey values are smoothed
+    by a Gaussian of one pixel first.
+
+    Parameters
+    ----------
+    ids
+        As for `split_by_distance`.
+    grey
+        Shape (Y, X): grey values; particles may be brighter or darker than the background.
+    inside, background
+        Shape (Y, X): True in the particles' class, and where there is none.
+    """
+    level, own = (_mean(grey, mask) for mask in (background, inside))
+    sign = -1.0 if own < level else 1.0
+    return _split(ids, _Contrast(grey, level, sign), depth, 0.0)
+
+
+def _split(ids: NDArray[np.int32], landscape: Landscape, depth: float, tolerance: float) -> int:
+    runs = runs_of(ids)
+    numbers = count(runs.n + 1)
+    for number, (top, left, bottom, right) in enumerate(runs.boxes.tolist(), start=1):
+        box = slice(top, bottom), slice(left, right)
+        mask = np.pad(ids[box] == number, 1)
+        parts = _parts(landscape(mask, box), mask, depth, tolerance)[1:-1, 1:-1]
+        for part in range(2, int(parts.max(initial=0)) + 1):
+            ids[box][parts == part] = next(numbers)
+    return next(numbers) - 1
+
+
+def _parts(heights: Floats, mask: Mask, depth: float, tolerance: float) -> NDArray[np.int32]:
+    """Parts of a particle from 1 on; none but zeros where it is one."""
+    nothing = np.zeros(mask.shape, np.int32)
+    if _peaks(heights, mask)[0] < 2:
+        return nothing
+    lowered = np.clip(np.minimum(heights * (1 - depth), heights - tolerance), 0, None)
+    raised = reconstruction(lowered, heights)  # type: ignore[no-untyped-call]
+    n, peaks = _peaks(raised, mask)
+    if n < 2:
+        return nothing
+    parts = watershed(  # type: ignore[no-untyped-call]
+        -heights, peaks, _EVERY_NEIGHBOUR, mask=mask
+    )
+    return np.asarray(parts, np.int32)
+
+
+def _peaks(heights: Floats, mask: Mask) -> tuple[int, NDArray[np.int32]]:
+    maxima = local_maxima(heights)  # type: ignore[no-untyped-call]
+    highest = (maxima & mask).astype(np.uint8)
+    n, peaks = cv2.connectedComponents(highest, connectivity=8, ltype=cv2.CV_32S)
+    return n - 1, peaks
+
+
+def _inscribed(mask: Mask, box: Box, pixel_px: Floats) -> Floats:
+    """Radius in mean pixels of the circle around each pixel that lies in the particle."""
+    radii: Floats = ndimage.distance_transform_edt(mask, sampling=pixel_px)
+    return radii
+
+
+@dataclass(frozen=True)
+class _Contrast:
+    """Smoothed contrast to the background, 0 outside the particle."""
+
+    grey: NDArray[np.number]
+    level: float
+    sign: float
+
+    def __call__(self, mask: Mask, box: Box) -> Floats:
+        margin = int(4 * _SMOOTHING_PX) + 1
+        around = tuple(slice(max(0, side.start - margin), side.stop + margin) for side in box)
+        smooth = ndimage.gaussian_filter(self.grey[around].astype(float), _SMOOTHING_PX)
+        inner = tuple(
+            slice(side.start - wide.start, side.stop - wide.start)
+            for side, wide in zip(box, around, strict=True)
+        )
+        contrast = np.clip(self.sign * (np.pad(smooth[inner], 1) - self.level), 0, None)
+        return np.where(mask, contrast, 0.0)
+
+
+def _mean(grey: NDArray[np.number], mask: Mask) -> float:
+    """Mean grey value where the mask is True; 0 where it nowhere is."""
+    total, n = 0.0, 0
+    for rows in row_blocks(mask.shape):
+        total += float(grey[rows][mask[rows]].sum(dtype=float))
+        n += int(np.count_nonzero(mask[rows]))
+    return total / n if n else 0.0
