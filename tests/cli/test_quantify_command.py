@@ -13,6 +13,7 @@ import pytest
 import tifffile
 
 from napari_metallography.io.headings import heading
+from napari_metallography.quantification import study_files
 
 WITHOUT_NETWORKS = """
 import sys
@@ -117,6 +118,7 @@ def test_several_specimens_are_grouped_and_not_pooled(run, tmp_path) -> None:
     first = statistics["specimens"]["16"]["phases"]["class 1"]["area_fraction"]
     assert (first["n_fields"], first["mean"]) == (2, pytest.approx((40**2 + 50**2) / 2 / 60000))
     assert first["ci95"] is not None
+    assert statistics["point_count"]["phases"]["class 1"]["ci95"] is None
     over = statistics["over_specimens"]["phases"]["class 1"]["area_fraction"]
     assert over["n_specimens"] == 2
     assert over["mean"] == pytest.approx(fraction["mean"])
@@ -238,3 +240,85 @@ def test_the_fields_needed_follow_the_wanted_accuracy(run, tmp_path) -> None:
         assert statistics["point_count"]["points_per_field"] == 600
         assert "<td>Lab 3</td>" in (out / "report.html").read_text("utf-8")
     assert needed[1] > 3 * needed[0]
+
+
+def test_particles_beyond_what_a_sheet_bears_are_in_the_csv(run, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(study_files, "_MOST_SHEET_ROWS", 0)
+    tifffile.imwrite(tmp_path / "a.tif", _squares())
+    out = tmp_path / "out"
+    assert run("quantify", tmp_path / "a.tif", "-o", out, "--pixel-size", 1).code == 0
+    sheet = openpyxl.load_workbook(out / "study.xlsx")["particles"]
+    assert sheet["A2"].value == "1 particles: they are in particles.csv"
+    assert len(pd.read_csv(out / "particles.csv")) == 1
+
+
+def test_labels_without_a_particle_are_measured(run, tmp_path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((40, 50), np.uint8))
+    out = tmp_path / "out"
+    done = run("quantify", tmp_path / "a.tif", "-o", out, "--pixel-size", 1)
+    assert done.code == 0, done.err
+    assert pd.read_csv(out / "phases.csv")["n_particles"].tolist()[1] == 0
+    assert openpyxl.load_workbook(out / "study.xlsx")["particles"].max_row == 1
+    assert "No particle was measured." in (out / "report.html").read_text("utf-8")
+
+
+def _two_with_one_at_the_edge(path: Path) -> Path:
+    indices = np.zeros((80, 100), np.uint8)
+    indices[20:30, 20:40] = indices[70:, 80:90] = 1
+    tifffile.imwrite(path, indices)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("rule", "n"),
+    [("all", 2), ("exclude-border", 1), ("miles-lantuejoul", 1), ("guard-frame", 1)],
+)
+def test_edge_rules_are_chosen_and_printed(run, tmp_path, rule, n) -> None:
+    out = tmp_path / "out"
+    labels = _two_with_one_at_the_edge(tmp_path / "a.tif")
+    assert run("quantify", labels, "-o", out, "--pixel-size", 1, "--edge-rule", rule).code == 0
+    assert len(pd.read_csv(out / "particles.csv")) == n
+    report = (out / "report.html").read_text("utf-8")
+    assert f"<td>{rule}: " in report
+    assert f"<td>class 1: {2 - n}</td>" in report
+    statistics = json.loads((out / "statistics.json").read_text("utf-8"))
+    assert statistics["n_excluded"] == {"class 1": 2 - n}
+
+
+def test_the_weights_of_the_edge_rule_reach_the_sizes(run, tmp_path) -> None:
+    indices = np.zeros((100, 100), np.uint8)
+    indices[5:15, 5:15] = indices[20:80, 20:80] = 1
+    tifffile.imwrite(tmp_path / "a.tif", indices)
+    out = tmp_path / "out"
+    options = ("--pixel-size", 1, "--edge-rule", "miles-lantuejoul")
+    assert run("quantify", tmp_path / "a.tif", "-o", out, *options).code == 0
+    weights = pd.read_csv(out / "particles.csv")["weight"].to_numpy()
+    assert weights[1] > 2 * weights[0]
+    sizes = _records(openpyxl.load_workbook(out / "study.xlsx")["sizes"])
+    assert [r["number (%)"] for r in sizes] == pytest.approx(
+        (100 * weights / weights.sum()).tolist()
+    )
+    statistics = json.loads((out / "statistics.json").read_text("utf-8"))
+    radii = np.array([10, 60]) / np.sqrt(np.pi)
+    pooled = statistics["phases"]["class 1"]["pooled_mean_radius_um"]
+    assert pooled == pytest.approx(np.average(radii, weights=weights))
+
+
+def test_touching_particles_are_split_on_request(run, tmp_path) -> None:
+    rows, columns = np.indices((60, 90))
+    discs = (np.hypot(rows - 30, columns - 30) < 15) | (np.hypot(rows - 30, columns - 58) < 15)
+    tifffile.imwrite(tmp_path / "a.tif", discs.astype(np.uint8))
+    found = []
+    for split in ("none", "distance"):
+        out = tmp_path / split
+        done = run("quantify", tmp_path / "a.tif", "-o", out, "--pixel-size", 1, "--split", split)
+        assert done.code == 0, done.err
+        found.append(len(pd.read_csv(out / "particles.csv")))
+    assert found == [1, 2]
+
+
+def test_a_parameter_out_of_range_is_named_as_its_option(run, tmp_path) -> None:
+    labels = _two_with_one_at_the_edge(tmp_path / "a.tif")
+    done = run("quantify", labels, "-o", tmp_path / "out", "--pixel-size", 1, "--split-depth", 2)
+    assert done.code == 2
+    assert done.errors[0].startswith("error: --split-depth: ")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import InputError
+from ..errors import InputError, validated
 from . import terminal
 from .options import (
     Device,
@@ -33,6 +33,23 @@ class EdgeRule(StrEnum):
 
     all = "all"
     exclude_border = "exclude-border"
+    miles_lantuejoul = "miles-lantuejoul"
+    guard_frame = "guard-frame"
+
+
+class Split(StrEnum):
+    """How touching particles are cut apart."""
+
+    none = "none"
+    distance = "distance"
+    intensity = "intensity"
+
+
+class Direction(StrEnum):
+    """Along the rows or the columns of the image."""
+
+    horizontal = "horizontal"
+    vertical = "vertical"
 
 
 def quantify(
@@ -44,6 +61,15 @@ def quantify(
     ] = None,
     edge_rule: Annotated[EdgeRule, typer.Option(help="Particles cut by the edge.")] = EdgeRule.all,
     smallest_area: Annotated[int, typer.Option(help="Smallest particle in pixels.")] = 1,
+    split: Annotated[
+        Split, typer.Option(help="Cut touching particles apart at necks or where less bright.")
+    ] = Split.none,
+    split_depth: Annotated[
+        float, typer.Option(help="Least depth of a neck that is cut, 0.01 to 0.99.")
+    ] = 0.2,
+    rolling_direction: Annotated[
+        Direction, typer.Option(help="Along which bands lie.")
+    ] = Direction.horizontal,
     images: Annotated[
         Path | None,
         typer.Option(
@@ -93,6 +119,13 @@ def quantify(
         write_study,
     )
 
+    rules = {
+        "edge_rule": edge_rule.value,
+        "smallest_area_px": smallest_area,
+        "split": split.value,
+        "split_depth": split_depth,
+        "rolling_direction": rolling_direction.value,
+    }
     if smallest_area < 1:
         raise InputError(f"--smallest-area {smallest_area}: a particle has one pixel at least")
     if not wanted_accuracy > 0:
@@ -116,10 +149,8 @@ def quantify(
         return terminal.follow(
             quantify_file(
                 path,
-                lambda known: QuantifyParameters(
-                    classes=_chosen(classes, known),
-                    edge_rule=edge_rule.value,
-                    smallest_area_px=smallest_area,
+                lambda known: validated(
+                    QuantifyParameters, {**rules, "classes": _chosen(classes, known)}, _option
                 ),
                 sizes=sizes,
                 images=images,
@@ -141,6 +172,10 @@ def quantify(
             terminal.notice(said)
         terminal.done(f"{len(fields)} measured; tables and report.html in {output}")
     fail_if(failed)
+
+
+def _option(field: str) -> str:
+    return f"--{field.removesuffix('_px').replace('_', '-')}"
 
 
 def _chosen(text: str | None, known: tuple[PhaseClass, ...]) -> tuple[int, ...] | None:
