@@ -276,6 +276,11 @@ def test_specimens_are_shown_each_and_together(tmp_path):
     write_report(tmp_path / "r.html", ReportHead("C"), fields, study)
     texts = Reader((tmp_path / "r.html").read_text("utf-8")).texts
     assert f"Specimen {NASTY}: 3 field(s)" in texts
+    alone = combine(results[:2], {"a": "S", "b": "T"})
+    write_report(tmp_path / "a.html", ReportHead("C"), fields[:2], alone)
+    assert "One field each, so no statistics of their own: S." in (tmp_path / "a.html").read_text(
+        "utf-8"
+    )
     assert any(text.startswith("2 specimens: each has the mean of its fields") for text in texts)
     assert any("fields of 2 specimens are not independent" in text for text in texts)
 

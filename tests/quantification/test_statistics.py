@@ -135,6 +135,7 @@ def test_every_quantity_of_a_phase_has_its_statistics(unit):
     assert found[f"mean_radius_{unit}"]["n_fields"] == 2
     assert found[f"pooled_mean_radius_{unit}"] == pytest.approx(7 / 3)
     assert found["omega12"]["ci95"][0] < 0
+    assert found["omega12"]["relative_accuracy_percent"] is None
 
 
 def test_pooled_radii_are_weighted_by_the_edge_rule():

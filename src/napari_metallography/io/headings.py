@@ -24,6 +24,8 @@ _WORDS = {
     "enclosing_radius": "enclosing-circle radius",
     "std_radius": "standard deviation of the radius",
     "touches_border": "touches the border",
+    "feret_max": "largest Feret diameter",
+    "feret_min": "smallest Feret diameter",
     "omega12": "degree of orientation Ω12",
     "n_excluded": "left out by the edge rule",
     "mean_grey": "mean grey value",

@@ -278,12 +278,15 @@ def _specimens(statistics: Mapping[str, Any]) -> str:
         f"{over['n_specimens']} specimens: each has the mean of its fields; n counts specimens. "
         f"{_needed_note(statistics, 'Specimens')}"
     )
+    several = {n: one for n, one in statistics["specimens"].items() if one["n_fields"] > 1}
     each = "".join(
         f"<h3>Specimen {escape(name)}: {specimen['n_fields']} field(s)</h3>"
         f"{_interval_table(specimen['phases'], 'fields')}"
-        for name, specimen in statistics["specimens"].items()
+        for name, specimen in several.items()
     )
-    return f"{_noted(note)}{_interval_table(over['phases'], 'specimens')}{each}"
+    alone = ", ".join(name for name in statistics["specimens"] if name not in several)
+    ending = _noted(f"One field each, so no statistics of their own: {alone}.") if alone else ""
+    return f"{_noted(note)}{_interval_table(over['phases'], 'specimens')}{each}{ending}"
 
 
 def _needed_note(statistics: Mapping[str, Any], counted: str) -> str:

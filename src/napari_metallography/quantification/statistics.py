@@ -24,6 +24,8 @@ _CONFIDENCE = 0.975
 _FEWEST = 2
 _MOST_NEEDED = 1_000_000
 _RANGES = {"area_fraction": (0.0, 1.0), "contiguity": (0.0, 1.0), "omega12": (-1.0, 1.0)}
+_OF_ALL_PARTICLES = ("number_density_", "mean_radius_")
+"""Quantities that phases measured as particles have, also where no field holds a value."""
 _POSITIVE = (0.0, math.inf)
 _TOTALS = {
     *(
@@ -72,13 +74,15 @@ def field_statistics(
         return _without_interval(known, counted)
     mean, s = float(known.mean()), float(known.std(ddof=1))
     half = _t(n) * s / math.sqrt(n)
-    needed = fields_needed(mean, s, wanted_accuracy_percent)
+    # What may be negative can have a mean near 0, to which nothing is accurate.
+    relative = mean != 0 and smallest >= 0
+    needed = fields_needed(mean, s, wanted_accuracy_percent) if relative else None
     return {
         f"n_{counted}s": n,
         "mean": mean,
         "s": s,
         "ci95": [max(smallest, mean - half), min(largest, mean + half)],
-        "relative_accuracy_percent": 100 * half / abs(mean) if mean else None,
+        "relative_accuracy_percent": 100 * half / abs(mean) if relative else None,
         f"{counted}s_needed": needed,
         f"{counted}s_still_needed": None if needed is None else max(0, needed - n),
         "reason": None,
@@ -231,7 +235,7 @@ def _one_phase(
     result: dict[str, Any] = {}
     for name in _quantities(fields):
         smallest, largest = _RANGES.get(name, _POSITIVE)
-        if counted or fields[name].notna().any():
+        if fields[name].notna().any() or (counted and name.startswith(_OF_ALL_PARTICLES)):
             result[name] = field_statistics(
                 fields[name],
                 largest,
