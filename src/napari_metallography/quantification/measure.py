@@ -117,10 +117,10 @@ def quantify(
     results: list[_PlaneResult] = []
     n_particles = 0
     for number, (plane, grey) in enumerate(zip(_planes(indices), greys, strict=False)):
-        tables, ids = plan.measure(number, plane, grey, n_particles)
+        tables, numbered = plan.measure(number, plane, grey, n_particles)
         results.append(tables)
         if n_planes > 1:
-            stacked[number] = ids
+            stacked[number] = numbered
         n_particles += len(tables.particles)
         if not tables.labelled:
             yield Notice(f"{name}: plane {number} holds no labelled pixel and is left out")
@@ -128,7 +128,7 @@ def quantify(
     if not any(tables.labelled for tables in results):
         raise InputError(f"{name}: no pixel of the field is labelled; segment or paint it first")
     # One plane needs no array more, for which large images leave no room.
-    shown = stacked if n_planes > 1 else ids.reshape(indices.shape)
+    shown = stacked if n_planes > 1 else numbered.reshape(indices.shape)
     result = plan.assembled(results, shown, dict(labels_provenance or {}))
     for note in result.statistics["provenance"]["notes"]:
         yield Notice(f"{name}: {note}")

@@ -1,0 +1,434 @@
+"""Particles corrected by hand: deleted, merged, split or given another phase, with a trail.
+
+A correction works on class indices and on particle numbers at once. A trail of them, replayed on
+what they began with, gives the corrected labels bit for bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
+from typing import Any, Literal, get_args
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from scipy.spatial import cKDTree
+from skimage.draw import line as pixels_between
+from skimage.morphology import local_maxima, reconstruction
+from skimage.segmentation import watershed
+
+from ..classes import UNLABELLED, PhaseClass
+from ..errors import InputError
+from .splitting import GRID_TOLERANCE_PX
+
+Action = Literal["delete", "merge", "split", "reclassify"]
+
+MATRIX = 0
+"""Class index that deleted particles get unless another is chosen."""
+
+_EVERY_NEIGHBOUR = np.ones((3, 3), bool)
+_NECKS = 0.95 ** np.arange(1, 90)
+_WIDEST_LINE_PX = 99
+
+Ids = NDArray[np.int32]
+Indices = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+Places = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Correction:
+    """One correction, as asked for and, once made, with what it did.
+
+    Attributes
+    ----------
+    action
+        "delete": the pixels get the class `to_class` and no particle. "merge": the particles
+        become one with the lowest of their numbers; those that do not touch are joined, shortest
+        gap first, by straight lines `width_px` wide. "split": the particle is cut along `line`,
+        or at its narrowest neck without one; the first part keeps its number, and no pixel is
+        lost. "reclassify": the pixels get the class `to_class` and the particle a new number.
+    plane
+        Which plane of a stack, from 0.
+    particles
+        Their numbers.
+    to_class
+        Class index; 255 makes deleted particles unlabelled. Not used by merging and splitting.
+    line
+        (row, column) vertices in pixels.
+    width_px
+        Width of the lines that merging draws.
+    made
+        When, ISO 8601; whoever corrects says it.
+    from_classes
+        Class indices that the particles had.
+    created
+        New particle numbers.
+    pixels_changed
+        How many pixels got another class or particle.
+    """
+
+    action: Action
+    particles: tuple[int, ...]
+    plane: int = 0
+    to_class: int = MATRIX
+    line: tuple[tuple[float, float], ...] = ()
+    width_px: int = 3
+    made: str = ""
+    from_classes: tuple[int, ...] = ()
+    created: tuple[int, ...] = ()
+    pixels_changed: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Correction:
+        """Inverse of `to_dict`.
+
+        Raises
+        ------
+        InputError
+            When an entry is missing or is none of a correction's.
+        """
+        try:
+            tuples = ("particles", "from_classes", "created")
+            numbers = {name: tuple(int(n) for n in data[name]) for name in tuples}
+            line = tuple((float(row), float(column)) for row, column in data["line"])
+            correction = cls(**{**data, **numbers, "line": line})
+            if correction.action not in get_args(Action):
+                raise ValueError(correction.action)
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(
+                f"a correction is damaged ({error}); correct the labels anew"
+            ) from None
+        return correction
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a correction does to the pixels of a plane.
+
+    Attributes
+    ----------
+    correction
+        With what it did filled in.
+    rows, columns
+        Shape (n,): the pixels that change.
+    ids_before, ids_after, classes_before, classes_after
+        Shape (n,): their particle numbers and class indices.
+    """
+
+    correction: Correction
+    rows: Places
+    columns: Places
+    ids_before: Ids
+    ids_after: Ids
+    classes_before: Indices
+    classes_after: Indices
+
+    def apply(self, indices: Indices, ids: Ids) -> None:
+        """Make the change, in place; both arrays (Y, X)."""
+        indices[self.rows, self.columns] = self.classes_after
+        ids[self.rows, self.columns] = self.ids_after
+
+    def revert(self, indices: Indices, ids: Ids) -> None:
+        """Take the change back, in place; both arrays (Y, X)."""
+        indices[self.rows, self.columns] = self.classes_before
+        ids[self.rows, self.columns] = self.ids_before
+
+    def is_made(self, ids: Ids) -> bool:
+        """Whether the particles (Y, X) are as after the change, where it changes anything."""
+        return bool((ids[self.rows, self.columns] == self.ids_after).all())
+
+    def is_taken_back(self, ids: Ids) -> bool:
+        """Whether they are as before it."""
+        return bool((ids[self.rows, self.columns] == self.ids_before).all())
+
+
+def change_of(correction: Correction, indices: Indices, ids: Ids, highest: int = 0) -> Change:
+    """What a correction does to a plane; the arrays stay as they are.
+
+    Parameters
+    ----------
+    indices
+        Shape (Y, X): class indices, 255 = unlabelled.
+    ids
+        Shape (Y, X): particle numbers, 0 elsewhere.
+    highest
+        The largest number ever given to a particle; new ones get those that follow. Not used
+        where the correction says what it `created`.
+
+    Raises
+    ------
+    InputError
+        When a particle is not there, those to merge are of several phases or have another between
+        them, or the one to split is not cut in two.
+    """
+    box = _box_of(ids, correction)
+    near_ids, near_indices = ids[box], indices[box]
+    new_ids, new_indices = near_ids.copy(), near_indices.copy()
+    highest = correction.created[0] - 1 if correction.created else highest
+    inside = _corner(box)
+    local = replace(
+        correction, line=tuple((r - inside[0], c - inside[1]) for r, c in correction.line)
+    )
+    created = _ACTIONS[correction.action](local, new_indices, new_ids, highest)
+    where = np.nonzero((new_ids != near_ids) | (new_indices != near_indices))
+    if not len(where[0]):
+        raise InputError("nothing would change; choose another phase or other particles")
+    made = replace(
+        correction,
+        from_classes=_classes_of(near_indices, np.isin(near_ids, correction.particles)),
+        created=tuple(created),
+        pixels_changed=len(where[0]),
+    )
+    return Change(
+        made,
+        where[0] + inside[0],
+        where[1] + inside[1],
+        near_ids[where],
+        new_ids[where],
+        near_indices[where],
+        new_indices[where],
+    )
+
+
+def replayed(
+    indices: Indices, ids: Ids, trail: Sequence[Correction]
+) -> tuple[Indices, Ids, list[Change]]:
+    """The labels after all corrections of a trail, and each change; the arrays stay as they are.
+
+    Parameters
+    ----------
+    indices, ids
+        Shape (Y, X) or (N, Y, X): what the trail began with.
+
+    Raises
+    ------
+    InputError
+        When the trail does not fit the labels.
+    """
+    indices, ids = indices.copy(), ids.copy()
+    changes = []
+    for correction in trail:
+        plane = plane_at(indices, correction.plane), plane_at(ids, correction.plane)
+        change = change_of(correction, *plane)
+        if change.correction != correction:
+            raise InputError("the corrections were made on other labels than these; correct anew")
+        change.apply(*plane)
+        changes.append(change)
+    return indices, ids, changes
+
+
+def originals(indices: Indices, ids: Ids, changes: Sequence[Change]) -> tuple[Indices, Ids]:
+    """The labels before all changes, as copies; shapes as for `replayed`."""
+    indices, ids = indices.copy(), ids.copy()
+    for change in reversed(changes):
+        plane = change.correction.plane
+        change.revert(plane_at(indices, plane), plane_at(ids, plane))
+    return indices, ids
+
+
+def plane_at(array: NDArray[Any], number: int) -> NDArray[Any]:
+    """A plane (Y, X), as a view, of an array of one plane or several.
+
+    Raises
+    ------
+    InputError
+        When there is none of that number.
+    """
+    planes = array.reshape(-1, *array.shape[-2:])
+    if not 0 <= number < len(planes):
+        raise InputError(f"there is no plane {number}; the corrections belong to other labels")
+    plane: NDArray[Any] = planes[number]
+    return plane
+
+
+def audit_rows(trail: Sequence[Correction], classes: Sequence[PhaseClass]) -> list[dict[str, Any]]:
+    """The trail for people: one row a correction, phases by name."""
+    names = {index: phase.name for index, phase in enumerate(classes)} | {UNLABELLED: "unlabelled"}
+    return [
+        {
+            "plane": one.plane,
+            "correction": one.action,
+            "particles": ", ".join(map(str, one.particles)),
+            "new_particles": ", ".join(map(str, one.created)),
+            "phase_before": ", ".join(names[index] for index in one.from_classes),
+            "phase_after": names[one.to_class]
+            if one.action in ("delete", "reclassify")
+            else ", ".join(names[index] for index in one.from_classes),
+            "pixels_changed": one.pixels_changed,
+            "made": one.made,
+        }
+        for one in trail
+    ]
+
+
+# --- the four actions: each changes copies in place and returns the new numbers ---------------
+
+
+def _delete(correction: Correction, indices: Indices, ids: Ids, highest: int) -> list[int]:
+    mask = np.isin(ids, correction.particles)
+    indices[mask], ids[mask] = correction.to_class, 0
+    return []
+
+
+def _reclassify(correction: Correction, indices: Indices, ids: Ids, highest: int) -> list[int]:
+    # A new number: else the change of phase would leave no trace that an undo could go back by.
+    changing = [n for n in correction.particles if (indices[ids == n] != correction.to_class).any()]
+    created = list(range(highest + 1, highest + 1 + len(changing)))
+    for old, new in zip(changing, created, strict=True):
+        mask = ids == old
+        indices[mask], ids[mask] = correction.to_class, new
+    return created
+
+
+def _merge(correction: Correction, indices: Indices, ids: Ids, highest: int) -> list[int]:
+    mask = np.isin(ids, correction.particles)
+    classes = _classes_of(indices, mask)
+    if len(set(correction.particles)) < 2:
+        raise InputError("choose two particles or more to merge")
+    if len(classes) > 1:
+        raise InputError("particles of several phases cannot be merged; reclassify them first")
+    if not 1 <= correction.width_px <= _WIDEST_LINE_PX:
+        raise InputError(f"the joining line is 1 to {_WIDEST_LINE_PX} px wide")
+    joined = _bridged(mask, correction.width_px)
+    between = sorted(set(np.unique(ids[joined & ~mask]).tolist()) - {0})
+    if between:
+        raise InputError(f"particle {between[0]} lies between them; merge it too")
+    indices[joined], ids[joined] = classes[0], min(correction.particles)
+    return []
+
+
+def _split(correction: Correction, indices: Indices, ids: Ids, highest: int) -> list[int]:
+    if len(correction.particles) != 1:
+        raise InputError("choose one particle to split")
+    number = correction.particles[0]
+    mask = ids == number
+    parts = _cut(mask, correction.line) if correction.line else _two_parts(mask)
+    n = int(parts.max())
+    if n < 2:
+        how = "has no neck; draw a line across it"
+        if correction.line:
+            how = "is not cut in two by the line; draw it right across"
+        raise InputError(f"particle {number} {how}")
+    created = list(range(highest + 1, highest + n))
+    for part, new in enumerate(created, start=2):
+        ids[parts == part] = new
+    return created
+
+
+_ACTIONS: dict[Action, Callable[[Correction, Indices, Ids, int], list[int]]] = {
+    "delete": _delete,
+    "merge": _merge,
+    "split": _split,
+    "reclassify": _reclassify,
+}
+
+
+# --- geometry --------------------------------------------------------------------------------
+
+
+def _box_of(ids: Ids, correction: Correction) -> tuple[slice, slice]:
+    """Where the particles lie, with room for the lines that join them."""
+    wanted = set(correction.particles)
+    if not wanted or min(wanted) < 1:
+        raise InputError("choose a particle first: click it in the image or in the table")
+    table = np.zeros(max(int(ids.max(initial=0)), *wanted) + 1, bool)
+    table[list(wanted)] = True
+    mask = table[ids]
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    missing = wanted - set(np.unique(ids[mask]).tolist())
+    if missing:
+        raise InputError(f"there is no particle {min(missing)} in this plane; choose another")
+    margin = correction.width_px + 1 if correction.action == "merge" else 1
+    return (
+        slice(max(0, int(rows[0]) - margin), int(rows[-1]) + 1 + margin),
+        slice(max(0, int(columns[0]) - margin), int(columns[-1]) + 1 + margin),
+    )
+
+
+def _corner(box: tuple[slice, slice]) -> tuple[int, int]:
+    return int(box[0].start), int(box[1].start)
+
+
+def _classes_of(indices: Indices, mask: Mask) -> tuple[int, ...]:
+    return tuple(int(index) for index in np.unique(indices[mask]))
+
+
+def _components(mask: Mask) -> tuple[int, Ids]:
+    n, parts = cv2.connectedComponents(mask.view(np.uint8), connectivity=8, ltype=cv2.CV_32S)
+    return n - 1, np.asarray(parts, np.int32)
+
+
+def _bridged(mask: Mask, width_px: int) -> Mask:
+    """The mask with its pieces joined by lines, each time over the shortest gap from the first."""
+    joined = mask.copy()
+    n, parts = _components(joined)
+    while n > 1:
+        first = np.argwhere(parts == 1)
+        others = np.argwhere(parts > 1)
+        distances, nearest = cKDTree(first).query(others)
+        gap = int(np.argmin(distances))
+        _draw(joined, first[nearest[gap]], others[gap], width_px)
+        n, parts = _components(joined)
+    return joined
+
+
+def _draw(mask: Mask, start: Places, end: Places, width_px: int) -> None:
+    thin = np.zeros(mask.shape, bool)
+    thin[pixels_between(*start, *end)] = True  # type: ignore[no-untyped-call]
+    mask |= ndimage.distance_transform_edt(~thin) <= (width_px - 1) / 2
+
+
+def _cut(mask: Mask, line: Sequence[tuple[float, float]]) -> Ids:
+    """Parts of a particle on the two sides of a line; pixels on it go to the nearest part."""
+    barrier = _barrier(mask.shape, line)
+    n, parts = _components(mask & ~barrier)
+    if n < 2:
+        return mask.astype(np.int32)
+    nearest = ndimage.distance_transform_edt(
+        parts == 0, return_distances=False, return_indices=True
+    )
+    return np.where(mask, parts[tuple(nearest)], 0).astype(np.int32)
+
+
+def _barrier(shape: tuple[int, ...], line: Sequence[tuple[float, float]]) -> Mask:
+    """Pixels of a polyline, with no diagonal step through which 8-connected pieces would touch."""
+    barrier = np.zeros(shape, bool)
+    vertices = [(round(row), round(column)) for row, column in line]
+    for start, end in pairwise(vertices):
+        rows, columns = pixels_between(*start, *end)  # type: ignore[no-untyped-call]
+        for r, c in ((rows, columns), (rows[1:], columns[:-1])):
+            inside = (r >= 0) & (r < shape[0]) & (c >= 0) & (c < shape[1])
+            barrier[r[inside], c[inside]] = True
+    return barrier
+
+
+def _two_parts(mask: Mask) -> Ids:
+    """Watershed of the distance to the edge, from the two highest peaks that a neck parts."""
+    heights = ndimage.distance_transform_edt(np.pad(mask, 1))
+    parted = None
+    for share in _NECKS:
+        lowered = np.clip(np.minimum(heights * share, heights - GRID_TOLERANCE_PX), 0, None)
+        raised = reconstruction(lowered, heights)  # type: ignore[no-untyped-call]
+        highest = local_maxima(raised)  # type: ignore[no-untyped-call]
+        n, peaks = _components(np.asarray(highest & (heights > 0), bool))
+        if n < 2:
+            break
+        parted = n, peaks
+    if parted is None:
+        return np.asarray(mask, np.int32)
+    n, peaks = parted
+    tallest = ndimage.maximum(heights, peaks, np.arange(1, n + 1))
+    first, second = sorted(np.argsort(-tallest, kind="stable")[:2] + 1)
+    markers = np.where(peaks == first, 1, np.where(peaks == second, 2, 0))
+    parts = watershed(  # type: ignore[no-untyped-call]
+        -heights, markers, _EVERY_NEIGHBOUR, mask=heights > 0
+    )
+    return np.asarray(parts[1:-1, 1:-1], np.int32)
