@@ -38,5 +38,5 @@ def test_radii_are_in_um_where_pixel_sizes_are_known() -> None:
 def test_the_best_is_named(qtbot) -> None:
     table = SearchGains(found())
     qtbot.addWidget(table)
-    assert table.note.value.startswith("Best: transfer.")
+    assert table.note.value.endswith("Best: transfer.")
     assert table.table.shape == (2, 6)

@@ -18,6 +18,7 @@ from napari_metallography.events import Notice, Preview, TrainingStep, drain
 from napari_metallography.models.card import Network
 from napari_metallography.regions import Field
 from napari_metallography.segmentation.model import load_model
+from napari_metallography.segmentation.prediction import QUICK
 from napari_metallography.segmentation.segment import SegmentParameters, segment
 from napari_metallography.training import step
 from napari_metallography.training.fine_tuning import (
@@ -110,7 +111,7 @@ def test_paint_train_cancel_continue_predict_and_save(plan: Plan, tmp_path: Path
             rgb=False,
             calibration=None,
             measured=Field(SHAPE),
-            parameters=SegmentParameters(device="cpu"),
+            parameters=SegmentParameters(device="cpu", prediction=QUICK),
             name="steel",
             model=load_model(str(path)),
         )

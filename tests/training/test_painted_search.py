@@ -67,6 +67,8 @@ def test_the_best_of_a_search_is_the_result(plan: Plan, tmp_path: Path) -> None:
     table = pd.DataFrame(tuned.search.table())
     assert list(table["training"])[:4] == FOUR
     assert table["gain_points"][0] == 0
+    # Strokes tell nothing of particles.
+    assert not [name for name in table if "count" in name or "radius" in name]
     best = tuned.search.best
     assert best.miou == max(t.miou for t in tuned.search.trained)
     # What the job says of itself is what the best was trained with.
@@ -84,6 +86,7 @@ def test_the_best_of_a_search_is_the_result(plan: Plan, tmp_path: Path) -> None:
     card = drain(save_tuned(path, tuned))
     assert read_card(path) == card
     assert card.training["augmentation"] == expected
+    assert not card.good_from_px
     written = pd.read_csv(path.with_name("mine_search.csv"))
     pd.testing.assert_frame_equal(written, table.astype(written.dtypes))
     history = pd.read_csv(path.with_name("history.csv"))

@@ -43,6 +43,8 @@ class ClassRow(Container[Widget]):
         )
         self.margins = (0, 0, 0, 0)
         self.paint(phase.colour)
+        # A long name is read from its beginning.
+        self.name_edit.native.home(False)
         self.name_edit.changed.connect(lambda _: changed())
         self.colour_button.changed.connect(self._ask)
 

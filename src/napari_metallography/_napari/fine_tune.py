@@ -427,6 +427,7 @@ class FineTuneWidget(Form):
     def _show_model_classes(self, *_: object) -> None:
         """Offer the classes of the chosen model while the user has none of their own."""
         self.start.read_parent()
+        self.try_button.visible = not self.start.is_new
         if not self.table.is_edited and not self.set.pairs:
             self.table.show_classes(self.start.classes())
         self.start.show_kept(self.table.names)

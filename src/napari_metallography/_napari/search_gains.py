@@ -11,10 +11,6 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 from ..training.search import Search
 from .form import as_result, fill, wrap
 
-_NOTE = (
-    "Over the held-out labels. Errors in count and radius mean something only where every "
-    "particle of the held-out part is labelled."
-)
 _TITLES = {
     "training": "recipe",
     "miou_percent": "mIoU (%)",
@@ -32,7 +28,7 @@ class SearchGains(QWidget):
     def __init__(self, found: Search) -> None:
         super().__init__()
         self.table = Table(value=None)
-        self.note = Label(value=f"Best: {found.best.name}. {_NOTE}")
+        self.note = Label(value=f"Over the held-out labels. Best: {found.best.name}.")
         wrap(self.note)
         as_result(self.table)
         fill(self.table, gains_frame(found))

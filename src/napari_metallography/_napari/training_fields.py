@@ -97,9 +97,14 @@ class StartFields:
         self.kind.changed.connect(self.show)
         self.weights.changed.connect(self.show)
 
+    @property
+    def is_new(self) -> bool:
+        """Whether a new network is chosen."""
+        return bool(self.kind.value == _NEW)
+
     def show(self, *_: object) -> None:
         """Show the fields that count."""
-        is_new = self.kind.value == _NEW
+        is_new = self.is_new
         show_all([self.model.combo, self.classes_kept], not is_new)
         show_all(self._of_new, is_new)
         self.weights_file.visible = is_new and self.weights.value == _FILE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from ..classes import PhaseClass
+from ..classes import UNLABELLED, PhaseClass
 from ..errors import InputError
 from ..evaluation.segmentation import evaluate
 from ..events import Events
@@ -24,6 +25,8 @@ from .job import TrainingJob
 from .segmentation import TrainedNetwork
 
 Score = dict[str, Any]
+
+_WHOLE = 0.5
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,7 @@ def finished(
         With the scores that count, where there are validation images.
     dict
         All scores, as `evaluation.segmentation.summary` gives them; empty without any.
+        `particles` is empty where the validation images are labelled in parts only.
     """
     card = model_card(name, job, description)
     used = {**card.training, "batch_size": trained.batch_size, "kept_iteration": trained.iteration}
@@ -84,6 +88,8 @@ def finished(
     scores = yield from evaluate(
         SegmentationModel(card, trained.network, ""), job.validation, parameters
     )
+    if not _are_whole(job.validation):
+        scores["particles"] = {}
     return card.model_copy(update=_scores_for_card(scores)), scores
 
 
@@ -148,6 +154,11 @@ def _require_new(model: Path) -> None:
 def _files_beside(model: Path) -> tuple[Path, Path]:
     """History and report of the training of a model."""
     return model.with_name("history.csv"), model.with_name("training.json")
+
+
+def _are_whole(images: Sequence[LabelledImage]) -> bool:
+    """Whether particles can be told by the labels; strokes and blocks cut them."""
+    return all((image.labels != UNLABELLED).mean() > _WHOLE for image in images)
 
 
 def _scores_for_card(scores: dict[str, Any]) -> dict[str, Any]:
