@@ -219,3 +219,87 @@ def test_twenty_thousand_particles_do_not_take_long():
     assert len(result.particles) == 146**2
     # About half a second; the bound is wide because test machines are shared.
     assert time.process_time() - start < 10
+
+
+def cut_and_whole():
+    """One carbide above, one to the right, one below, one inside; a network inside."""
+    indices = np.zeros((30, 40), np.uint8)
+    indices[0:3, 10:14] = indices[5:9, 37:40] = indices[27:30, 20:24] = indices[15:19, 20:26] = 1
+    indices[15:19, 5:9] = 2
+    return indices
+
+
+@pytest.mark.parametrize(
+    ("rule", "kept", "counted_px", "weight"),
+    [
+        ("all", 4, 1200, 1),
+        ("exclude-border", 1, 1200, 1),
+        ("guard-frame", 2, 39 * 29, 1),
+        ("miles-lantuejoul", 1, 1200, 1200 / ((40 - 6) * (30 - 4))),
+    ],
+)
+def test_edge_rules_weights_and_excluded_particles(rule, kept, counted_px, weight):
+    result = run(cut_and_whole(), parameters=QuantifyParameters(edge_rule=rule))
+    carbides = result.particles[result.particles["phase"] == "carbide"]
+    assert carbides["weight"].tolist() == pytest.approx([weight] * kept)
+    assert result.statistics["n_excluded"] == {"carbide": 4 - kept, "network": 0}
+    row = result.phases.set_index("phase").loc["carbide"]
+    assert (row["n_particles"], row["n_excluded"]) == (kept, 4 - kept)
+    density = kept * weight / (counted_px * 0.01 * 1e-6)
+    assert row["number_density_per_mm2"] == pytest.approx(density)
+    assert row["mean_area_um2"] == pytest.approx(row["area_fraction"] / density * 1e6)
+    assert sorted(set(result.ids.ravel()) - {0}) == result.particles["particle"].tolist()
+    for particle in result.particles.itertuples():
+        assert (result.ids == particle.particle).sum() == particle.area_px
+    json.dumps(result.statistics, allow_nan=False)
+
+
+def test_neighbours_that_the_rule_leaves_out_are_neighbours():
+    near = np.zeros((30, 40), np.uint8)
+    near[0, 10] = near[6, 10] = near[20, 10] = 1
+    parameters = QuantifyParameters(edge_rule="exclude-border")
+    result = run(near, parameters=parameters).particles
+    assert result["nearest_neighbour_um"].tolist() == pytest.approx([0.6, 1.4])
+
+
+def test_splitting_shows_in_the_particles():
+    y, x = np.mgrid[:40, :60]
+    discs = [(x - centre) ** 2 + (y - 20) ** 2 <= 100 for centre in (20, 39)]
+    indices = (discs[0] | discs[1]).astype(np.uint8)
+    whole = run(indices)
+    parts = run(indices, parameters=QuantifyParameters(split="distance"))
+    assert (len(whole.particles), len(parts.particles)) == (1, 2)
+    assert set(np.unique(parts.ids)) == {0, 1, 2}
+    contiguity = parts.phases.set_index("phase")["contiguity"]
+    assert 0 < contiguity["carbide"] < 0.3
+    assert np.isnan(contiguity["matrix"])
+    assert whole.phases["contiguity"].isna().all()
+    assert parts.statistics["parameters"]["split"] == "distance"
+
+
+def test_splitting_by_intensity_takes_the_image():
+    indices = np.zeros((30, 50), np.uint8)
+    indices[10:20, 10:40] = 1
+    grey = np.where(indices, 180.0, 90.0)
+    grey[:, 24:26] = 100
+    parameters = QuantifyParameters(split="intensity")
+    assert len(run(indices, parameters=parameters, intensity=grey).particles) == 2
+    with pytest.raises(InputError, match="needs the grey values"):
+        run(indices, parameters=parameters)
+
+
+def test_phases_have_boundaries_and_banding():
+    indices = np.zeros((100, 120), np.uint8)
+    indices[np.arange(100) % 10 < 4] = 1
+    row = run(indices).phases.iloc[1]
+    assert row["mean_chord_vertical_um"] == pytest.approx(0.4 / (19 / (2 * 99 * 0.1)))
+    assert row["omega12"] == pytest.approx(1)
+    turned = QuantifyParameters(rolling_direction="vertical")
+    assert run(indices, parameters=turned).phases.iloc[1]["omega12"] == pytest.approx(-1 / 0.571)
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.uint16])
+def test_labels_of_other_whole_numbers(dtype):
+    first, second = run(micrograph()), run(micrograph().astype(dtype))
+    assert first.particles.equals(second.particles)
+    assert first.phases.equals(second.phases)

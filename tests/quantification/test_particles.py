@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import time
 
 import cv2
 import numpy as np
@@ -219,3 +220,109 @@ def test_a_real_label_image_agrees_with_scikit_image(shared_data):
     np.testing.assert_allclose(
         np.sort(table["centroid_row_px"]), np.sort([region.centroid[0] for region in expected])
     )
+
+
+SHAPES = [
+    "feret_max_um",
+    "feret_min_um",
+    "aspect_ratio",
+    "major_axis_um",
+    "minor_axis_um",
+    "perimeter_um",
+    "circularity",
+    "solidity",
+    "nearest_neighbour_um",
+]
+
+
+def sorted_shapes(particles, columns=SHAPES):
+    table = particles[[*SIZES, *columns]].fillna(-1.0)
+    # Rounded for the order only, in which equal particles may differ by rounding.
+    order = np.lexsort(table.round(6).to_numpy().T)
+    return table.to_numpy()[order]
+
+
+@given(small_labels, st.sampled_from(range(4)))
+def test_turning_and_flipping_keep_the_shapes(indices, symmetry):
+    calibration = Calibration(0.3, 0.7, "test")
+    turned = np.ascontiguousarray(
+        (indices[::-1], indices[:, ::-1], np.rot90(indices, 2), np.rot90(indices))[symmetry]
+    )
+    swapped = Calibration(0.7, 0.3, "test") if symmetry == 3 else calibration
+    np.testing.assert_allclose(
+        sorted_shapes(measured(turned, swapped)),
+        sorted_shapes(measured(indices, calibration)),
+        rtol=1e-6,
+        atol=1e-6,
+    )
+
+
+@given(small_labels, st.integers(0, 5), st.integers(0, 5))
+def test_moving_the_particles_moves_their_centroids_only(indices, down, right):
+    inner = np.pad(indices, 1)
+    moved = np.pad(inner, ((down, 5 - down), (right, 5 - right)))
+    first, second = measured(inner), measured(moved)
+    columns = [c for c in first if not c.startswith(("centroid", "top", "left", "bottom", "right"))]
+    np.testing.assert_allclose(first[columns].astype(float), second[columns].astype(float))
+    np.testing.assert_allclose(second["centroid_row_px"] - first["centroid_row_px"], down)
+    np.testing.assert_allclose(second["left_px"] - first["left_px"], right)
+
+
+@given(small_labels, st.floats(1e-3, 1e3))
+def test_a_larger_pixel_scales_lengths_and_leaves_shapes(indices, factor):
+    once, scaled = measured(indices), measured(indices, Calibration.square(0.5 * factor, "test"))
+    for name in SHAPES:
+        scale = factor if name.endswith("_um") else 1
+        np.testing.assert_allclose(scaled[name], scale * once[name], rtol=1e-7, atol=1e-9 * scale)
+    np.testing.assert_allclose(scaled["orientation_deg"], once["orientation_deg"], atol=1e-6)
+
+
+def test_squares_have_the_shape_of_squares():
+    first = measured(two_squares()).iloc[0]
+    assert first["solidity"] == 1
+    assert first["feret_min_um"] == 2
+    assert first["equivalent_diameter_um"] == 2 * first["equivalent_radius_um"]
+    assert first[["top_px", "left_px", "bottom_px", "right_px"]].tolist() == [2, 3, 6, 7]
+
+
+def test_one_pixel_is_measured():
+    indices = np.zeros((5, 5), np.uint8)
+    indices[2, 3] = 1
+    one = measured(indices).iloc[0]
+    assert (one["area_px"], one["solidity"], one["feret_max_um"]) == (1, 1, 0.5)
+    assert (one["major_axis_um"], one["minor_axis_um"]) == (0, 0)
+    assert np.isnan(one[["orientation_deg", "nearest_neighbour_um"]].astype(float)).all()
+    assert np.isfinite(one[["perimeter_um", "aspect_ratio", "circularity"]].astype(float)).all()
+
+
+def test_the_nearest_neighbour_is_of_the_same_class():
+    indices = np.zeros((9, 30), np.uint8)
+    indices[4, [2, 12, 16]] = [1, 1, 2]
+    ids, owners = number_particles(indices, (1, 2), everywhere(indices), ALL, SQUARE)
+    together = measure_particles(ids, everywhere(indices), SQUARE, owners=owners)
+    assert together["nearest_neighbour_um"].fillna(-1).tolist() == [5, 5, -1]
+    assert measured(indices)["nearest_neighbour_um"].tolist() == [5, 2, 2]
+
+
+def test_concave_particles_are_not_solid():
+    indices = np.zeros((12, 12), np.uint8)
+    indices[1:11, 1:11] = 1
+    indices[1:8, 4:8] = 0
+    assert measured(indices)["solidity"].iloc[0] == pytest.approx(72 / 100)
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int64, np.int8])
+def test_labels_of_any_whole_numbers(dtype):
+    pd.testing.assert_frame_equal(measured(two_squares().astype(dtype)), measured(two_squares()))
+
+
+def test_a_hundred_thousand_particles():
+    tile = np.zeros((6, 6), np.uint8)
+    tile[1:4, 2:5] = tile[4, 3] = 1
+    indices = np.tile(tile, (320, 320))
+    start = time.process_time()
+    table = measured(indices)
+    assert len(table) == 102_400
+    assert table["area_px"].eq(10).all()
+    # About three seconds; the bound is wide because test machines are shared.
+    assert time.process_time() - start < 30

@@ -48,7 +48,7 @@ class QuantifyParameters(BaseModel):
     smallest_area_px: int = Field(default=1, ge=1)
     edge_rule: EdgeRule = "all"
     split: Split = "none"
-    split_depth: float = Field(default=0.2, ge=0.01, le=0.99)
+    split_depth: float = Field(default=0.15, ge=0.01, le=0.99)
     rolling_direction: RollingDirection = "horizontal"
 
     def particle_classes(self, n_classes: int) -> tuple[int, ...]:

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from napari_metallography.calibration import Calibration
+from napari_metallography.errors import InputError
+from napari_metallography.quantification.edges import exclusion_edges, free_places, select
+from napari_metallography.quantification.particles import label_particles, measure_particles
+
+PIXELS = Calibration.square(1.0, "test")
+
+
+def selection(rule, mask, known=None):
+    known = np.ones(mask.shape, bool) if known is None else known
+    ids = label_particles(mask.astype(np.uint8), 1, known)
+    return select(rule, measure_particles(ids, known, PIXELS), ids, known)
+
+
+def particles_at(shape, *boxes):
+    mask = np.zeros(shape, bool)
+    for top, left, bottom, right in boxes:
+        mask[top:bottom, left:right] = True
+    return mask
+
+
+FOUR = particles_at((30, 40), (0, 10, 3, 14), (10, 0, 13, 3), (27, 20, 30, 24), (15, 20, 19, 26))
+"""Above, left, below, and one inside, in reading order: above, left, inside, below."""
+
+
+def places_one_by_one(known, height, width):
+    """Places of a box one pixel longer both ways, tried one after the other."""
+    views = np.lib.stride_tricks.sliding_window_view(known, (height + 1, width + 1))
+    return int(views.all(axis=(2, 3)).sum())
+
+
+def test_all_counts_everything():
+    chosen = selection("all", FOUR)
+    assert chosen.kept.tolist() == [True] * 4
+    assert (chosen.weights.tolist(), chosen.counted_px) == ([1.0] * 4, 1200)
+
+
+def test_exclude_border_leaves_out_what_is_cut():
+    chosen = selection("exclude-border", FOUR)
+    assert chosen.kept.sum() == 1
+    assert (chosen.weights.tolist(), chosen.counted_px) == ([1.0], 1200)
+
+
+def test_miles_lantuejoul_weights_by_the_box():
+    chosen = selection("miles-lantuejoul", FOUR)
+    assert chosen.kept.sum() == 1
+    assert chosen.weights == pytest.approx([40 * 30 / ((40 - 6) * (30 - 4))])
+
+
+def test_the_guard_frame_has_two_sides_that_count_and_two_that_do_not():
+    right = particles_at((30, 40), (5, 37, 9, 40))
+    chosen = selection("guard-frame", FOUR | right)
+    assert chosen.kept.sum() == 3
+    assert not selection("guard-frame", right).kept.any()
+    assert chosen.counted_px == 39 * 29
+
+
+@pytest.mark.parametrize("rule", ["all", "exclude-border", "miles-lantuejoul", "guard-frame"])
+def test_rules_are_relative_to_the_region(rule):
+    known = np.zeros((50, 70), bool)
+    known[10:40, 20:60] = True
+    outer = np.pad(FOUR, ((10, 10), (20, 10)))
+    inside, alone = selection(rule, outer, known), selection(rule, FOUR)
+    np.testing.assert_array_equal(inside.kept, alone.kept)
+    np.testing.assert_allclose(inside.weights, alone.weights)
+    assert inside.counted_px == alone.counted_px
+
+
+@given(
+    arrays(bool, (9, 11), elements=st.sampled_from([True, True, True, False])),
+    st.lists(st.tuples(st.integers(1, 4), st.integers(1, 4)), min_size=1, max_size=5),
+)
+def test_free_places_are_counted_in_any_field(known, sizes):
+    heights, widths = np.array(sizes).T
+    expected = [places_one_by_one(known, h, w) for h, w in sizes]
+    assert free_places(known, heights, widths).tolist() == expected
+
+
+def test_free_places_in_a_rectangle_are_exact():
+    places = free_places(np.ones((30, 40), bool), np.array([4, 30, 31]), np.array([6, 1, 1]))
+    assert places.tolist() == [34 * 26, 0, 0]
+
+
+def test_exclusion_edges_are_the_last_row_and_column():
+    edges = exclusion_edges(np.ones((4, 6), bool))
+    assert edges[-1].all()
+    assert edges[:, -1].all()
+    assert not edges[:-1, :-1].any()
+
+
+def test_a_field_too_narrow_for_weights_is_refused():
+    # An angle of two arms: the particle along it fits, its box does not.
+    known = np.zeros((40, 40), bool)
+    known[:, :6] = known[34:, :] = True
+    bent = np.zeros_like(known)
+    bent[5:37, 2:4] = bent[36:38, 2:35] = True
+    with pytest.raises(InputError, match="too narrow for Miles–Lantuéjoul") as caught:
+        selection("miles-lantuejoul", bent, known)
+    assert "\n" not in str(caught.value)
+
+
+def table_of(boxes, touches):
+    names = ("top_px", "left_px", "bottom_px", "right_px")
+    return pd.DataFrame(np.array(boxes), columns=names).assign(touches_border=touches)
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (3, 5), (6, 2)])
+def test_counts_are_unbiased_over_all_places_of_a_box(height, width):
+    # The box once at every place where a pixel of it shows: a rule that is unbiased counts it as
+    # often as there are pixels in the area counted.
+    shape = (20, 25)
+    known = np.ones(shape, bool)
+    framed, weighted, all_counted = 0, 0.0, 0
+    for top in range(1 - height, shape[0]):
+        for left in range(1 - width, shape[1]):
+            box = (max(0, top), max(0, left), min(20, top + height), min(25, left + width))
+            ids = particles_at(shape, box).astype(np.int32)
+            touches = box[0] == 0 or box[1] == 0 or box[2] == 20 or box[3] == 25
+            table = table_of([box], touches)
+            framed += int(select("guard-frame", table, ids, known).kept.sum())
+            weighted += float(select("miles-lantuejoul", table, ids, known).weights.sum())
+            all_counted += 1
+    assert framed == selection("guard-frame", np.zeros(shape, bool)).counted_px
+    assert all_counted > 20 * 25 or height * width == 1
+    # Boxes flush with the edge count as cut, which takes one place of W − w off.
+    flush = (1 - 1 / (20 - height)) * (1 - 1 / (25 - width))
+    assert weighted == pytest.approx(20 * 25 * flush)
