@@ -1,0 +1,399 @@
+"""A study as one folder: fields, regions, corrections, rules and tables, to go on with later."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from .. import __version__
+from ..calibration import Calibration
+from ..errors import InputError, validated
+from ..io.files import read_bytes
+from ..io.labels import LabelImage, read_labels, write_labels
+from ..io.tables import write_json
+from ..io.tiff import opened, resolution_tags
+from ..plane import ArrayLike
+from .corrections import Change, Correction, Ids, originals, replayed
+from .files import MeasuredImage
+from .parameters import QuantifyParameters
+from .report import ReportHead
+from .study_files import StudyParameters, write_study
+
+STUDY_FILE = "study.json"
+
+_FORMAT = 1
+_HEAD = ("specimen", "laboratory", "operator", "standard")
+_BYTES_AT_A_TIME = 1 << 20
+
+
+@dataclass(frozen=True)
+class StudyImage:
+    """The image of a field.
+
+    Attributes
+    ----------
+    path
+        Its file; None when it has none and is copied into the study.
+    sha256
+        Digest of the file's bytes; empty: it is worked out when the study is written.
+    pixels
+        (Y, X), (N, Y, X), or either with colours last; None when the image is not at hand.
+    rgb
+        Whether the last axis is colour.
+    """
+
+    path: Path | None
+    sha256: str = ""
+    pixels: ArrayLike | None = None
+    rgb: bool = False
+
+
+@dataclass(frozen=True)
+class StudyField:
+    """An image of a study with all that its numbers came from.
+
+    Attributes
+    ----------
+    measured
+        Its result; the labels are those as corrected.
+    ids
+        Shaped like the labels: all particles as corrected, 0 elsewhere.
+    parameters
+        The rules it was measured by.
+    changes
+        Corrections with what they did, in their order.
+    image
+        None when the labels were measured without one.
+    """
+
+    measured: MeasuredImage
+    ids: Ids
+    parameters: QuantifyParameters
+    changes: tuple[Change, ...] = ()
+    image: StudyImage | None = None
+
+    @property
+    def trail(self) -> list[Correction]:
+        """The corrections."""
+        return [change.correction for change in self.changes]
+
+
+@dataclass(frozen=True)
+class StoredField:
+    """A field as read from a study's folder.
+
+    Attributes
+    ----------
+    labels, ids, changes
+        As of `StudyField`: labels and particles as corrected.
+    image
+        Where the image is; None when there is none, or `problem` says what is wrong with it.
+    problem
+        One line when the image is missing or another than it was; else empty.
+    """
+
+    name: str
+    specimen: str
+    labels: LabelImage
+    ids: Ids
+    changes: tuple[Change, ...]
+    image: StudyImage | None
+    problem: str
+
+
+@dataclass(frozen=True)
+class StoredStudy:
+    """A study as read from its folder."""
+
+    identity: str
+    head: ReportHead
+    parameters: QuantifyParameters
+    fields: tuple[StoredField, ...]
+
+
+def write_study_folder(
+    folder: Path,
+    fields: Sequence[StudyField],
+    identity: str,
+    *,
+    head: ReportHead | None = None,
+    copy_images: bool = False,
+    parameters: StudyParameters | None = None,
+) -> None:
+    """Write a study to a folder that appears whole or not at all.
+
+    It holds `study.json`, `labels/` (class indices as corrected, and before the corrections where
+    there are any; particle numbers), `images/` (copies), and the files of
+    `study_files.write_study`. The folder of the same study is replaced.
+
+    Parameters
+    ----------
+    fields
+        One at least, measured by the same rules, with names of their own.
+    identity
+        Tells this study from any other.
+    copy_images
+        Copy all images; otherwise those only that have no file of their own.
+
+    Raises
+    ------
+    InputError
+        When the folder holds something else, or cannot be written, or the fields do not go
+        together (rules, classes, some with a pixel size and some without).
+    """
+    folder = folder.absolute()
+    _require_own(folder, identity)
+    with _replacing_folder(folder) as beside:
+        write_study(beside, [one.measured for one in fields], head=head, parameters=parameters)
+        (beside / "labels").mkdir()
+        entries = [
+            _write_field(one, number, beside, folder, copy_images)
+            for number, one in enumerate(fields, start=1)
+        ]
+        write_json(
+            beside / STUDY_FILE,
+            {
+                "napari_metallography": "study",
+                "format": _FORMAT,
+                "version": __version__,
+                "identity": identity,
+                "head": {name: getattr(head, name) for name in _HEAD} if head else {},
+                "parameters": fields[0].parameters.model_dump(mode="json"),
+                "fields": entries,
+            },
+        )
+
+
+def read_study_folder(folder: Path) -> StoredStudy:
+    """Read a study; its labels and corrections are as they were, bit for bit.
+
+    Raises
+    ------
+    InputError
+        When the folder holds no study, or its labels are missing, damaged or other than stored.
+    """
+    stored = _read_description(folder)
+    try:
+        texts: dict[str, Any] = {name: str(text) for name, text in stored["head"].items()}
+        head = ReportHead("Phases and particles", **texts)
+        parameters = validated(QuantifyParameters, stored["parameters"])
+        fields = tuple(_read_field(folder, entry) for entry in stored["fields"])
+        return StoredStudy(str(stored["identity"]), head, parameters, fields)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{folder / STUDY_FILE}: is damaged ({error}); measure anew") from error
+
+
+def identity_of(folder: Path) -> str | None:
+    """The identity of the study in a folder; None when there is none that can be read."""
+    with suppress(InputError):
+        return str(_read_description(folder).get("identity"))
+    return None
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file's bytes.
+
+    Raises
+    ------
+    InputError
+        When it cannot be read.
+    """
+    sha = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while part := file.read(_BYTES_AT_A_TIME):
+                sha.update(part)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+    return sha.hexdigest()
+
+
+# --- writing ---------------------------------------------------------------------------------
+
+
+def _write_field(
+    one: StudyField, number: int, beside: Path, folder: Path, copy_images: bool
+) -> dict[str, Any]:
+    labels, measured = one.measured.labels, one.measured
+    stem = f"labels/{number:02d}_{_file_name(measured.name)}"
+    write_labels(beside / f"{stem}_labels.tif", labels)
+    _write_ids(beside / f"{stem}_particles.tif", one.ids, labels.calibration)
+    if one.changes:
+        before, ids = originals(labels.indices, one.ids, one.changes)
+        whole = LabelImage(
+            before, labels.classes, labels.calibration, labels.measured, labels.provenance
+        )
+        write_labels(beside / f"{stem}_original_labels.tif", whole)
+        _write_ids(beside / f"{stem}_original_particles.tif", ids, labels.calibration)
+    return {
+        "name": measured.name,
+        "specimen": measured.specimen,
+        "labels": stem,
+        "corrections": [correction.to_dict() for correction in one.trail],
+        "image": _write_image(one, number, beside, folder, copy_images),
+    }
+
+
+def _write_image(
+    one: StudyField, number: int, beside: Path, folder: Path, copy_images: bool
+) -> dict[str, Any] | None:
+    image = one.image
+    if image is None:
+        return None
+    # What lies in the folder itself goes when the folder is replaced.
+    outside = image.path is not None and not image.path.absolute().is_relative_to(folder)
+    if image.path is not None and (image.pixels is None or (outside and not copy_images)):
+        return _named(image.path.absolute(), folder, image.sha256 or digest(image.path))
+    if image.pixels is None:
+        return None
+    name = f"images/{number:02d}_{_file_name(one.measured.name)}.tif"
+    (beside / "images").mkdir(exist_ok=True)
+    copy = beside / name
+    tifffile.imwrite(
+        copy,
+        np.asarray(image.pixels),
+        photometric="rgb" if image.rgb else "minisblack",
+        compression="zlib",
+        metadata=None,
+        **resolution_tags(one.measured.labels.calibration),
+    )
+    return _named(folder / name, folder, digest(copy))
+
+
+def _named(path: Path, folder: Path, sha256: str) -> dict[str, Any]:
+    relative = None
+    # On Windows there is no way from one drive to another.
+    with suppress(ValueError):
+        relative = Path(os.path.relpath(path, folder)).as_posix()
+    return {"path": str(path), "relative": relative, "sha256": sha256}
+
+
+def _write_ids(path: Path, ids: Ids, calibration: Calibration | None) -> None:
+    tifffile.imwrite(
+        path,
+        ids,
+        photometric="minisblack",
+        compression="zlib",
+        metadata=None,
+        **resolution_tags(calibration),
+    )
+
+
+def _file_name(name: str) -> str:
+    return re.sub(r"[^\w.-]+", "_", Path(name).stem)[:60] or "field"
+
+
+def _require_own(folder: Path, identity: str) -> None:
+    try:
+        occupied = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be read ({error.strerror or error})") from error
+    if occupied and identity_of(folder) != identity:
+        raise InputError(f"{folder}: holds something else already; choose a new folder")
+
+
+@contextmanager
+def _replacing_folder(folder: Path) -> Iterator[Path]:
+    """Give a folder beside to write to; it takes the place of `folder` when the block succeeds."""
+    beside = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    former = folder.with_name(f".{folder.name}.{os.getpid()}.former")
+    try:
+        beside.mkdir(parents=True)
+        yield beside
+        if folder.exists():
+            folder.replace(former)
+        try:
+            beside.replace(folder)
+        except OSError:
+            if former.exists():
+                former.replace(folder)
+            raise
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written ({error.strerror or error})") from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+        if folder.exists():
+            shutil.rmtree(former, ignore_errors=True)
+
+
+# --- reading ---------------------------------------------------------------------------------
+
+
+def _read_description(folder: Path) -> dict[str, Any]:
+    path = folder / STUDY_FILE
+    if not path.is_file():
+        raise InputError(f"{folder}: holds no {STUDY_FILE}; choose the folder of a saved study")
+    try:
+        stored = json.loads(read_bytes(path))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: is damaged; measure anew") from error
+    if not isinstance(stored, dict) or stored.get("napari_metallography") != "study":
+        raise InputError(f"{path}: is no study of this program")
+    if stored.get("format") != _FORMAT:
+        raise InputError(f"{path}: was written by another version; update napari-metallography")
+    return stored
+
+
+def _read_field(folder: Path, entry: Mapping[str, Any]) -> StoredField:
+    stem = folder / str(entry["labels"])
+    labels, ids = _read_pair(stem, "")
+    trail = [Correction.from_dict(one) for one in entry["corrections"]]
+    changes: list[Change] = []
+    if trail:
+        before, numbers = _read_pair(stem, "_original")
+        again, numbers, changes = replayed(before.indices, numbers, trail)
+        if not (np.array_equal(again, labels.indices) and np.array_equal(numbers, ids)):
+            raise InputError(f"{stem}_labels.tif: is not what its corrections lead to; save anew")
+    image, problem = _find_image(folder, entry["image"])
+    return StoredField(
+        str(entry["name"]), str(entry["specimen"]), labels, ids, tuple(changes), image, problem
+    )
+
+
+def _read_pair(stem: Path, which: str) -> tuple[LabelImage, Ids]:
+    path = Path(f"{stem}{which}_labels.tif")
+    labels = read_labels(path)
+    ids = _read_ids(Path(f"{stem}{which}_particles.tif"))
+    if ids.shape != labels.indices.shape or not labels.classes:
+        raise InputError(f"{path}: is not as it was stored; measure anew")
+    return labels, ids
+
+
+def _read_ids(path: Path) -> Ids:
+    with opened(path) as tiff:
+        ids: NDArray[Any] = tiff.asarray()
+    if ids.dtype != np.int32:
+        raise InputError(f"{path}: holds no particle numbers; measure anew")
+    return ids
+
+
+def _find_image(folder: Path, entry: Mapping[str, Any] | None) -> tuple[StudyImage | None, str]:
+    if entry is None:
+        return None, ""
+    stated, sha256 = Path(entry["path"]), str(entry["sha256"])
+    # A study moved together with its images finds them beside it.
+    relative = entry["relative"]
+    beside = [Path(os.path.normpath(folder / relative))] if relative else []
+    found = [path for path in (*beside, stated) if path.is_file()]
+    for path in found:
+        if digest(path) == sha256:
+            return StudyImage(path, sha256), ""
+    if found:
+        problem = "has changed since the study was saved; open the image it was measured on"
+        return None, f"{found[0]}: {problem}. The stored labels are shown without it"
+    return (
+        None,
+        f"{stated}: is no longer there; put it back. The stored labels are shown without it",
+    )
