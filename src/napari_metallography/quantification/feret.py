@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from ..calibration import Calibration
 from .outlines import Hulls
 
-_AT_A_TIME = 1 << 20
+_AT_A_TIME = 1 << 17
 
 Floats = NDArray[np.float64]
 
@@ -40,8 +40,10 @@ def feret_diameters_um(hulls: Hulls, calibration: Calibration) -> tuple[Floats, 
 def _largest(vertices: Floats, pixel: Floats) -> Floats:
     apart = np.abs(vertices[:, :, None] - vertices[:, None])
     y, x = apart[..., 0], apart[..., 1]
-    reach = np.maximum(np.hypot(y + pixel[0], x), np.hypot(y, x + pixel[1]))
-    return np.asarray(reach.max(axis=(1, 2)), float)
+    squares = y**2 + x**2
+    # One midpoint of an edge at each end: half a pixel more twice, along one axis or the other.
+    longer = np.maximum(pixel[0] * (2 * y + pixel[0]), pixel[1] * (2 * x + pixel[1]))
+    return np.asarray(np.sqrt((squares + longer).max(axis=(1, 2))), float)
 
 
 def _smallest(vertices: Floats, pixel: Floats) -> Floats:
