@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 from qtpy.QtWidgets import QApplication
 
-IMAGES = Path(__file__).parent / "images"
+IMAGES = Path(__file__).resolve().parent / "images"
 PLUGIN = "napari-metallography"
 
 

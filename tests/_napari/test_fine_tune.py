@@ -359,7 +359,8 @@ def test_a_search_is_stopped_goes_on_and_its_best_is_saved(
     found = form._tuned.search
     shown = form.docks.gains.table
     assert shown.shape[0] == len(found.trained) >= 4
-    assert f"'{found.best.name}' is best: mean IoU" in form.controls.status.value
+    said = f"'{found.best.name}' is best: mean IoU {found.best.miou:.3f}"
+    assert said in form.controls.status.value
     assert "efficientnet-lite0, weights: random" in form.controls.status.value
     # The curve is that of the last training alone.
     assert [i for i, _ in form.docks.curve.losses] == [1, 2, 3]

@@ -446,9 +446,10 @@ class FineTuneWidget(Form):
 
 def _outcome(tuned: Tuned) -> str:
     """How good the network is, as far as that is known."""
-    score = tuned.trained.metrics.get("miou")
+    best = tuned.search.best if tuned.search is not None else None
+    score = best.miou if best is not None else tuned.trained.metrics.get("miou")
     said = f"mean IoU {score:.3f} over the held-out labels" if score is not None else "trained"
-    return f"'{tuned.search.best.name}' is best: {said}" if tuned.search is not None else said
+    return f"'{best.name}' is best: {said}" if best is not None else said
 
 
 def model_file(asked: Path, own: Path) -> Path:

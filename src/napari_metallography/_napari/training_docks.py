@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
 import napari.viewer
 from qtpy.compat import isalive
-from qtpy.QtWidgets import QWidget
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
 
 from ..events import TrainingStep
 from ..training.search import Search
@@ -76,11 +77,20 @@ class TrainingDocks:
             return None
         widget = make()
         as_low_as_possible(self._window.add_dock_widget(widget, name=name, area="bottom"))
+        _share_the_width([one for one in (self.curve, widget) if one is not None])
         return widget
 
     def _remove(self, widget: QWidget | None) -> None:
         if widget is not None and self._window is not None:
             self._window.remove_dock_widget(widget)
+
+
+def _share_the_width(widgets: Sequence[QWidget]) -> None:
+    docks = [dock for widget in widgets if isinstance(dock := widget.parent(), QDockWidget)]
+    window = docks[0].parent() if docks else None
+    if isinstance(window, QMainWindow):
+        shares = [window.width() // len(docks)] * len(docks)
+        window.resizeDocks(docks, shares, Qt.Orientation.Horizontal)
 
 
 def _is_there(widget: QWidget | None) -> bool:
