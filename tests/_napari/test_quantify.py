@@ -12,9 +12,11 @@ import pytest
 from napari.components import ViewerModel
 from napari.utils.notifications import notification_manager
 
+from napari_metallography._napari import particle_table, quantify_results
 from napari_metallography._napari import quantify as quantify_module
 from napari_metallography._napari.layers import add_labels_layer, calibrate_layer
-from napari_metallography._napari.quantify import QuantifyWidget, features_of, phase_table
+from napari_metallography._napari.particle_table import features_of, phase_table
+from napari_metallography._napari.quantify import QuantifyWidget
 from napari_metallography.calibration import Calibration
 from napari_metallography.classes import named_classes
 from napari_metallography.errors import InputError
@@ -115,13 +117,15 @@ def test_planes_are_fields_with_a_confidence_interval(qtbot) -> None:
     assert column(widget, "plane") == [0, 0, 0, 1, 1, 1]
 
 
-def test_uncalibrated_layers_are_refused_with_what_to_do(qtbot) -> None:
+def test_without_a_pixel_size_everything_is_in_pixels(qtbot) -> None:
     widget = opened(ViewerModel(), phases(), calibrated=False)
     qtbot.addWidget(widget.native)
-    widget.controls.run_button.native.click()
-    assert "Calibrate" in widget.controls.status.value
-    assert "\n" not in widget.controls.status.value
-    assert len(widget.viewer.layers) == 2
+    layer = run(widget, qtbot)
+    assert not [name for name in layer.features if "_um" in name]
+    assert layer.features["equivalent_radius_px"][2] == pytest.approx(math.sqrt(16 / math.pi))
+    assert column(widget, "mean radius\n(px)")[2] == f"{math.sqrt(9 / math.pi):.4g}"
+    assert "No pixel size is known" in widget.results.summary.value
+    assert "Calibrate" in widget.results.summary.value
 
 
 def test_labels_take_the_calibration_of_the_chosen_image(qtbot) -> None:
@@ -311,8 +315,8 @@ def test_a_file_that_cannot_be_written_is_one_line(widget, qtbot, tmp_path: Path
 
 
 def test_many_particles_are_shown_by_pages(widget, qtbot, monkeypatch) -> None:
-    monkeypatch.setattr(quantify_module, "MOST_FEATURE_ROWS", 2)
-    monkeypatch.setattr(quantify_module, "_ROWS_PER_PAGE", 2)
+    monkeypatch.setattr(particle_table, "MOST_FEATURE_ROWS", 2)
+    monkeypatch.setattr(quantify_results, "ROWS_PER_PAGE", 2)
     layer = run(widget, qtbot)
     assert len(layer.features.columns) == 0
     pages = widget.results

@@ -109,7 +109,7 @@ class Correction:
         return correction
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Change:
     """What a correction does to the pixels of a plane.
 

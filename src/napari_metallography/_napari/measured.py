@@ -1,0 +1,130 @@
+"""What the form *Quantify* measures, with all that it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..events import Events
+from ..io.labels import LabelImage
+from ..plane import ArrayLike, leading_shape, planes_of
+from ..quantification.correctable import CorrectableResult, Ids, measure_anew, measure_given
+from ..quantification.corrections import Change, plane_at
+from ..quantification.files import MeasuredImage, overlay_picture
+from ..quantification.measure import Quantification
+from ..quantification.parameters import QuantifyParameters
+from ..quantification.report import ReportField, ReportHead, write_report
+from ..quantification.study import combine
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A result with what it came from, for tables, report, corrections and studies.
+
+    Attributes
+    ----------
+    labels
+        As measured, so with the corrections.
+    result
+        The column `particle` is the number in `ids`.
+    ids
+        Shaped like the labels: all particles, also those that the rules leave out.
+    grey
+        Grey values shaped like the labels; None without an image.
+    changes
+        The corrections made since the labels were measured first.
+    """
+
+    labels: LabelImage
+    name: str
+    result: Quantification
+    ids: Ids
+    parameters: QuantifyParameters
+    pixels: ArrayLike | None
+    rgb: bool
+    grey: NDArray[np.number[Any]] | None
+    changes: tuple[Change, ...] = ()
+
+    def as_image(self, specimen: str = "", *, picture: bool = False) -> MeasuredImage:
+        """For the files of a study."""
+        shown = overlay_of(self) if picture else None
+        return MeasuredImage(self.name, self.labels, self.result, shown, specimen)
+
+
+def measured_events(
+    source: LabelImage,
+    name: str,
+    parameters: QuantifyParameters,
+    pixels: ArrayLike | None,
+    rgb: bool,
+) -> Events[Measured]:
+    """Measure labels, with the grey values of an image; colours are turned into grey."""
+    grey = None if pixels is None else _grey(pixels, rgb, source.indices.shape, name)
+    found = yield from measure_anew(source, parameters, grey, name)
+    return Measured(source, name, found.result, found.ids, parameters, pixels, rgb, grey)
+
+
+def measured_again(measured: Measured, changes: Sequence[Change]) -> Events[Measured]:
+    """Measure with other corrections than before."""
+    labels = replace(measured.labels, indices=measured.labels.indices.copy())
+    ids = measured.ids.copy()
+    for change in reversed(measured.changes):
+        change.revert(*_plane(labels, ids, change))
+    for change in changes:
+        change.apply(*_plane(labels, ids, change))
+    return (yield from given_events(replace(measured, labels=labels, ids=ids), tuple(changes)))
+
+
+def given_events(measured: Measured, changes: tuple[Change, ...]) -> Events[Measured]:
+    """Measure particles as they are numbered."""
+    found: CorrectableResult = yield from measure_given(
+        measured.labels,
+        measured.ids,
+        measured.parameters,
+        measured.grey,
+        measured.name,
+        [change.correction for change in changes],
+    )
+    return replace(measured, result=found.result, changes=changes)
+
+
+def with_image(measured: Measured, pixels: ArrayLike, rgb: bool) -> Measured:
+    """The same with an image."""
+    grey = _grey(pixels, rgb, measured.labels.indices.shape, measured.name)
+    return replace(measured, pixels=pixels, rgb=rgb, grey=grey)
+
+
+def report(path: Path, head: ReportHead, measured: Measured) -> None:
+    """Write the report of one image."""
+    labels = measured.labels
+    field = ReportField(measured.name, overlay_of(measured), labels.calibration, labels.provenance)
+    write_report(path, head, [field], combine([(measured.name, measured.result)]))
+
+
+def overlay_of(measured: Measured) -> NDArray[np.uint8] | None:
+    """The first plane with its phases in colour; None without an image."""
+    if measured.pixels is None:
+        return None
+    leading = leading_shape(measured.pixels, rgb=measured.rgb)
+    first = np.asarray(measured.pixels[(0,) * len(leading)])
+    return overlay_picture(first, measured.labels)
+
+
+def _plane(labels: LabelImage, ids: Ids, change: Change) -> tuple[NDArray[Any], NDArray[Any]]:
+    number = change.correction.plane
+    return plane_at(labels.indices, number), plane_at(ids, number)
+
+
+def _grey(
+    pixels: ArrayLike, rgb: bool, shape: tuple[int, ...], name: str
+) -> NDArray[np.number[Any]]:
+    grey = np.asarray(pixels)
+    if rgb:
+        grey = np.stack([plane.grey() for plane in planes_of(pixels, rgb=True, name=name)])
+    # Leading axes are one here; another shape is quantify's to refuse.
+    return grey.reshape(shape) if grey.size == int(np.prod(shape)) else grey

@@ -1,0 +1,113 @@
+"""What *Quantify* shows as tables and texts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from napari.layers import Labels
+
+from ..quantification.columns import UNITS, column, unit_of
+from ..quantification.correctable import by_number
+from ..quantification.measure import Quantification
+from ..quantification.pixel_units import NO_PIXEL_SIZE
+from ..quantification.statistics import ONE_FIELD
+from .layers import stated_names
+
+MOST_FEATURE_ROWS = 5000
+"""Beyond this napari's features table becomes slow: the form then shows the particles by pages."""
+
+SLICES = (
+    "Each plane is measured as a flat field of its own. Slices of a volume show sections: their "
+    "radii are smaller than the particles', and one particle is counted in every slice it reaches."
+)
+
+
+def features_of(particles: pd.DataFrame) -> pd.DataFrame:
+    """Features of a layer of particles: row *i* belongs to particle *i*, row 0 to none.
+
+    Without rows beyond `MOST_FEATURE_ROWS` particles.
+    """
+    highest = int(particles["particle"].max()) if len(particles) else 0
+    return pd.DataFrame() if highest > MOST_FEATURE_ROWS else by_number(particles, highest)
+
+
+def phase_table(phases: pd.DataFrame) -> pd.DataFrame:
+    """What the form shows of each phase; a row a plane where there are several."""
+    shown: dict[str, Any] = {"plane": phases["plane"]} if phases["plane"].nunique() > 1 else {}
+    radius = column(phases, "mean_radius")
+    unit = unit_of(phases, "mean_radius")
+    shown |= {
+        "phase": phases["phase"],
+        "area (%)": texts(100 * phases["area_fraction"], "{:.2f}"),
+        "n": texts(phases["n_particles"], "{:,.0f}"),
+        f"mean radius ({unit})": texts(phases[radius], "{:.4g}"),
+    }
+    return pd.DataFrame(shown)
+
+
+def summary_text(result: Quantification) -> str:
+    """How many fields and particles, and what that says of the confidence interval."""
+    n_fields = result.statistics["n_fields"]
+    lines = [f"{n_fields} field{'s' * (n_fields != 1)}, {len(result.particles):,} particles."]
+    excluded = sum(result.statistics.get("n_excluded", {}).values())
+    if excluded:
+        lines.append(f"{excluded:,} more are left out by the edge rule.")
+    if result.statistics["provenance"]["calibration"] is None:
+        lines.append(f"{NO_PIXEL_SIZE[0].upper()}{NO_PIXEL_SIZE[1:]}.")
+    if result.ids.ndim > 2 and len(result.ids) > 1:
+        lines.append(SLICES)
+    if n_fields == 1:
+        lines.append(f"{ONE_FIELD[0].upper()}{ONE_FIELD[1:]}.")
+    else:
+        lines += interval_texts(result.statistics["phases"])
+    return "\n".join(lines)
+
+
+def interval_texts(phases: dict[str, Any]) -> list[str]:
+    """A line a phase: its area fraction with the confidence interval over fields."""
+    return [_interval(name, values["area_fraction"]) for name, values in phases.items()]
+
+
+def readable(table: pd.DataFrame) -> pd.DataFrame:
+    """Numbers as texts of four significant digits."""
+    numbers = table.select_dtypes(float).columns
+    return table.assign(**{name: texts(table[name], "{:.4g}") for name in numbers})
+
+
+def numeric_columns(particles: pd.DataFrame) -> list[str]:
+    """Columns that particles can be coloured by."""
+    numbers = particles.select_dtypes("number").columns
+    return [str(n) for n in numbers if n not in ("particle", "plane", "class_index")]
+
+
+def column_text(name: str) -> str:
+    """A column's name for people: "equivalent radius (µm)"."""
+    stem, _, unit = name.rpartition("_")
+    shown = {**UNITS, "um2": "µm²", "px2": "px²", "deg": "°"}.get(unit)
+    return f"{stem.replace('_', ' ')} ({shown})" if shown else name.replace("_", " ")
+
+
+def class_names(labels: Labels | None) -> Sequence[str]:
+    """Names of a layer's classes; numbered where it names none."""
+    if labels is None:
+        return ()
+
+    if stated := stated_names(labels):
+        return stated
+    return [f"class {value}" for value in range(1, int(np.max(labels.data)) + 1)][:32]
+
+
+def texts(values: pd.Series[Any], form: str) -> list[str]:
+    """Numbers as texts, a dash for a missing one; magicgui's tables show four decimals always."""
+    return ["–" if pd.isna(value) else form.format(float(value)) for value in values]
+
+
+def _interval(name: str, statistics: dict[str, Any]) -> str:
+    if statistics["ci95"] is None:
+        return f"{name}: {statistics['reason']}"
+    low, high = (100 * limit for limit in statistics["ci95"])
+    mean = 100 * statistics["mean"]
+    return f"{name}: {mean:.3g} % of the area, 95 % confidence {low:.3g} to {high:.3g} %"

@@ -1,0 +1,258 @@
+"""Tables of the last result of *Quantify*, and the files it can be written to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from magicgui.widgets import (
+    CheckBox,
+    Container,
+    Label,
+    LineEdit,
+    PushButton,
+    SpinBox,
+    Table,
+    Widget,
+)
+from napari.layers import Image, Labels
+from qtpy.QtCore import QLocale, Qt
+from qtpy.QtWidgets import QFileDialog, QTableView
+
+from ..errors import InputError
+from ..io.tables import write_csv, write_xlsx
+from ..quantification.files import provenance_table
+from ..quantification.report import ReportHead
+from .corrected_layer import CorrectedLayer
+from .form import Form, align_labels, as_result, button_row, fill, show_all, wrap
+from .measured import Measured, report
+from .particle_table import phase_table, readable, summary_text
+from .worker import one_step
+
+ROWS_PER_PAGE = 200
+
+_EARLIER = "An earlier result, not of the last run; quantify again to have one that counts."
+_STALE = "Corrected; measuring again …"
+
+
+class Results(Container[Widget]):
+    """Tables of a result, and what it can be written to.
+
+    Parameters
+    ----------
+    form
+        Runs what writes files and shows refusals.
+    on_rows
+        Called with the numbers of particles whose rows are selected.
+    """
+
+    def __init__(self, form: Form, on_rows: Callable[[list[int]], None]) -> None:
+        self._form = form
+        self._on_rows = on_rows
+        self._measured: Measured | None = None
+        self._of: tuple[Labels | None, Image | None] = (None, None)
+        self._selecting = self._paged = False
+        self.phases = Table(value=None)
+        self.summary = Label(value="")
+        self.page = SpinBox(value=1, min=1, max=1, label="Page of particles", visible=False)
+        self.particles = Table(value=None, visible=False)
+        self.features = PushButton(text="Particle table", tooltip="napari's features table")
+        self.plots = PushButton(text="Size plots", tooltip="histograms and cumulative curves")
+        self.specimen = LineEdit(label="Specimen")
+        self.laboratory = LineEdit(label="Laboratory")
+        self.operator = LineEdit(label="Operator")
+        self.standard = LineEdit(label="Standard")
+        self.decimal_comma = CheckBox(
+            value=QLocale().decimalPoint() == ",", label="", text="CSV with decimal commas"
+        )
+        self.csv = PushButton(text="CSV…")
+        self.xlsx = PushButton(text="Excel…")
+        self.report = PushButton(text="Report…")
+        super().__init__(
+            widgets=[
+                self.phases,
+                self.summary,
+                button_row(self.features, self.plots),
+                self.page,
+                self.particles,
+                self.specimen,
+                self.laboratory,
+                self.operator,
+                self.standard,
+                self.decimal_comma,
+                button_row(self.csv, self.xlsx, self.report),
+            ],
+            visible=False,
+        )
+        self.margins = (0, 0, 0, 0)
+        align_labels(self)
+        wrap(self.summary)
+        for table in (self.phases, self.particles):
+            as_result(table)
+        self.particles.native.setSelectionBehavior(QTableView.SelectionBehavior.SelectRows)
+        self.particles.native.itemSelectionChanged.connect(self._rows_selected)
+        self.features.changed.connect(self._open_features_table)
+        self.page.changed.connect(self._turn_page)
+        self.csv.changed.connect(lambda: self._ask_and_write("CSV (*.csv)", self.write_csv))
+        self.xlsx.changed.connect(lambda: self._ask_and_write("Excel (*.xlsx)", self.write_xlsx))
+        self.report.changed.connect(lambda: self._ask_and_write("HTML (*.html)", self.write_report))
+
+    @property
+    def head(self) -> ReportHead:
+        """What stands above the report."""
+        return ReportHead(
+            "Phases and particles",
+            self.specimen.value,
+            self.operator.value,
+            self.standard.value,
+            laboratory=self.laboratory.value,
+        )
+
+    def are_of(self, labels: Labels | None, image: Image | None) -> bool:
+        """Whether the result shown is that of these layers."""
+        return self._of[0] is labels and self._of[1] is image
+
+    def clear(self) -> None:
+        """Show nothing and have nothing to write."""
+        self._measured, self._of = None, (None, None)
+        self.visible = False
+
+    def mark_earlier(self) -> None:
+        """Show that the result is an earlier one, of which nothing can be written any more."""
+        self._mark(_EARLIER)
+
+    def mark_stale(self) -> None:
+        """Show that the result is older than the last correction."""
+        self._mark(_STALE)
+
+    def present(self, corrected: CorrectedLayer) -> None:
+        """Show the result of a layer of particles."""
+        measured = corrected.measured
+        self._measured, self._of = measured, (corrected.phases, corrected.image)
+        fill(self.phases, phase_table(measured.result.phases), "phase")
+        self.summary.value = self._described(measured)
+        self.enabled = True
+        n = len(measured.result.particles)
+        self._paged = n > 0 and not len(corrected.particles.features.columns)
+        show_all((self.page, self.particles), self._paged)
+        with self.page.changed.blocked():
+            self.page.max = max(1, -(-n // ROWS_PER_PAGE))
+            self.page.value = min(self.page.value, self.page.max)
+        self._turn_page()
+        self.visible = True
+
+    def select(self, number: int) -> None:
+        """Show and select the row of a particle, where particles are shown by pages."""
+        if self._measured is None or not self._paged:
+            return
+        numbers = self._measured.result.particles["particle"].to_numpy()
+        places = np.flatnonzero(numbers == number)
+        if not len(places):
+            return
+        page, row = divmod(int(places[0]), ROWS_PER_PAGE)
+        self._selecting = True
+        try:
+            self.page.value = page + 1
+            self.particles.native.selectRow(row)
+        finally:
+            self._selecting = False
+
+    def write_csv(self, path: Path) -> None:
+        """Write the particles to `path` and the phases beside it."""
+        measured = self._require_result()
+        marks = (",", ";") if self.decimal_comma.value else (".", ",")
+        beside = path.with_name(f"{path.stem}_phases.csv")
+
+        def write() -> None:
+            write_csv(path, measured.result.particles, *marks)
+            write_csv(beside, measured.result.phases, *marks)
+
+        self._write(write, f"{path.name} and {beside.name}")
+
+    def write_xlsx(self, path: Path) -> None:
+        """Write phases, particles and provenance as sheets."""
+        measured = self._require_result()
+        sheets = {
+            "phases": measured.result.phases,
+            "particles": measured.result.particles,
+            "provenance": provenance_table([measured.as_image()]),
+        }
+        self._write(partial(write_xlsx, path, sheets), path.name)
+
+    def write_report(self, path: Path) -> None:
+        """Write the HTML report."""
+        self._write(partial(report, path, self.head, self._require_result()), path.name)
+
+    def _mark(self, why: str) -> None:
+        if self._measured is not None:
+            self.summary.value = f"{why}\n{self._described(self._measured)}"
+        self._measured = None
+        self.enabled = False
+
+    def _described(self, measured: Measured) -> str:
+        n = len(measured.changes)
+        corrected = f"\n{n} correction{'s' * (n != 1)} by hand." if n else ""
+        return f"{measured.name}: {summary_text(measured.result)}{corrected}"
+
+    def _write(self, write: Callable[[], None], what: str) -> None:
+        controls = self._form.controls
+        controls.start(
+            one_step(write, what), f"write {what}", lambda _: controls.say(f"wrote {what}")
+        )
+
+    def _ask_and_write(self, kind: str, write: Callable[[Path], None]) -> None:
+        suffix = kind[kind.index("*") + 1 : -1]
+        try:
+            proposed = f"{self._require_result().name}_particles{suffix}"
+            path, _ = QFileDialog.getSaveFileName(self.native, "Write", proposed, kind)
+            if path:
+                write(Path(path).with_suffix(suffix))
+        except InputError as error:
+            self._form.refuse(error)
+
+    def _turn_page(self) -> None:
+        measured = self._measured
+        if measured is not None and self._paged:
+            first = (self.page.value - 1) * ROWS_PER_PAGE
+            rows = measured.result.particles.iloc[first : first + ROWS_PER_PAGE]
+            fill(self.particles, readable(rows))
+
+    def _rows_selected(self) -> None:
+        if self._measured is None or self._selecting:
+            return
+        native: Any = self.particles.native
+        rows = sorted({index.row() for index in native.selectedIndexes()})
+        first = (self.page.value - 1) * ROWS_PER_PAGE
+        numbers = self._measured.result.particles["particle"].to_numpy()
+        self._on_rows([int(numbers[first + row]) for row in rows if first + row < len(numbers)])
+
+    def _open_features_table(self) -> None:
+        window = self._form.viewer.window
+        dock, table = window.add_plugin_dock_widget("napari", "Features table widget")
+        # Below the canvas there is room for its many columns.
+        dock.parent().addDockWidget(Qt.DockWidgetArea.BottomDockWidgetArea, dock)
+        _follow_rows(table, self._on_rows)
+
+    def _require_result(self) -> Measured:
+        if self._measured is None:
+            raise InputError("quantify first")
+        return self._measured
+
+
+def _follow_rows(features_table: Any, on_rows: Callable[[list[int]], None]) -> None:
+    """Hear of several rows selected in napari's features table; row *i* is particle *i*."""
+    view: Any = getattr(features_table, "table", None)
+    if view is None:
+        return
+    selection, proxy = view.selectionModel(), view.model()
+
+    def changed(*_: object) -> None:
+        rows = sorted({proxy.mapToSource(index).row() for index in selection.selectedIndexes()})
+        if rows and rows[0] > 0:
+            on_rows(rows)
+
+    # napari listens first, so that its one label does not replace the several.
+    selection.selectionChanged.connect(changed)
