@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -7,7 +8,12 @@ from torch import Tensor
 from torchvision.ops import sigmoid_focal_loss
 
 from napari_metallography.classes import UNLABELLED
-from napari_metallography.training.losses import LOSSES, cross_entropy_and_dice, focal
+from napari_metallography.training.losses import (
+    LOSSES,
+    cross_entropy_and_dice,
+    disagreement,
+    focal,
+)
 
 every_loss = pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
 seeds = st.integers(0, 2**32 - 1)
@@ -132,3 +138,56 @@ def test_neither_order_nor_names_of_classes_matter(loss, seed: int) -> None:
     assert float(loss(logits.flip(0, 2), labels.flip(0, 1))) == pytest.approx(expected)
     renamed = torch.where(labels == UNLABELLED, UNLABELLED, 2 - labels)
     assert float(loss(logits.flip(1), renamed)) == pytest.approx(expected)
+
+
+def _pairwise_disagreement(logits: Tensor, grey: np.ndarray, labels: Tensor) -> float:
+    """The definition, pair by pair."""
+    probabilities = logits.softmax(1).numpy()
+    total, offsets = 0.0, 0
+    height, width = grey.shape
+    for down, right in [(d, r) for d in range(4) for r in range(-3, 4) if d or r > 0]:
+        if down**2 + right**2 > 9:
+            continue
+        offsets += 1
+        pairs = [
+            ((row, column), (row + down, column + right))
+            for row in range(height - down)
+            for column in range(max(0, -right), width - max(0, right))
+        ]
+        found = 0.0
+        for one, other in pairs:
+            if UNLABELLED in (labels[0][one], labels[0][other]):
+                alike = np.exp(-((grey[one] - grey[other]) ** 2) / 0.02 - (down**2 + right**2) / 18)
+                differ = 1 - (probabilities[0][:, *one] * probabilities[0][:, *other]).sum()
+                found += alike * differ
+        total += found / len(pairs)
+    return total / offsets
+
+
+@given(seed=seeds)
+def test_disagreement_is_that_of_all_pairs(seed: int) -> None:
+    logits, labels = _drawn(seed, (1, 3, 6, 7), unlabelled=0.5)
+    grey = np.random.default_rng(seed).random((6, 7))
+    images = torch.from_numpy(grey).expand(1, 3, 6, 7)
+    smooth = cv2.boxFilter(grey, -1, (3, 3), borderType=cv2.BORDER_CONSTANT)
+    expected = _pairwise_disagreement(logits, smooth, labels)
+    assert float(disagreement(logits, images, labels)) == pytest.approx(expected)
+
+
+def test_likeness_counts_more_than_a_step_in_grey() -> None:
+    labels = torch.full((1, 12, 12), UNLABELLED)
+    logits = torch.zeros(1, 2, 12, 12)
+    logits[:, 0, :, :6], logits[:, 1, :, 6:] = 9.0, 9.0
+    uniform = torch.full((1, 3, 12, 12), 0.5)
+    stepped = uniform.clone()
+    stepped[..., 6:] = 0.9
+    assert disagreement(logits, stepped, labels) < 0.5 * disagreement(logits, uniform, labels)
+
+
+def test_labels_everywhere_and_one_phase_leave_nothing_to_disagree_about() -> None:
+    logits, labels = _drawn(3, (2, 3, 8, 8), unlabelled=0.0)
+    images = torch.rand(2, 3, 8, 8)
+    assert disagreement(logits, images, labels) == 0
+    sure = torch.zeros(2, 3, 8, 8)
+    sure[:, 1] = 60.0
+    assert disagreement(sure, images, labels.fill_(UNLABELLED)) == pytest.approx(0)

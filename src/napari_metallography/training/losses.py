@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, one_hot
+from torch.nn.functional import avg_pool2d, cross_entropy, one_hot
 
 from ..classes import UNLABELLED
 
 Loss = Callable[[Tensor, Tensor], Tensor]
+
+_REACH_PX = 3
+_ALIKE = 0.1
+_SMOOTHING_PX = 3
 
 
 def focal(logits: Tensor, labels: Tensor, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
@@ -39,6 +44,62 @@ def cross_entropy_and_dice(logits: Tensor, labels: Tensor) -> Tensor:
     known = labels != UNLABELLED
     total = cross_entropy(logits, labels, ignore_index=UNLABELLED, reduction="none").sum()
     return total / known.sum().clamp(min=1) + _dice_loss(logits, labels, known)
+
+
+def disagreement(logits: Tensor, images: Tensor, labels: Tensor) -> Tensor:
+    """How often near and similar pixels are taken for different phases where labels are missing.
+
+    The mean over pairs of pixels up to 3 px apart, one of them at least unlabelled, of their
+    likeness, which falls with distance and difference in grey, times the probability that their
+    classes differ. The gated CRF loss of Obukhov et al., arXiv 1906.04651 (2019): it lets a few
+    strokes tell about the pixels around them.
+
+    Parameters
+    ----------
+    logits
+        (B, C, H, W).
+    images
+        (B, 3, H, W), grey values from 0 to 1.
+    labels
+        (B, H, W) int64, 255 = unlabelled.
+    """
+    grey = avg_pool2d(images.mean(1, keepdim=True), _SMOOTHING_PX, 1, _SMOOTHING_PX // 2)[:, 0]
+    probabilities = logits.softmax(1)
+    unknown = labels == UNLABELLED
+    total = logits.new_zeros(())
+    for down, right in _OFFSETS:
+        first, second = _apart(down, right, labels.shape)
+        nearness = math.exp(-(down**2 + right**2) / (2 * _REACH_PX**2))
+        alike = torch.exp(-((grey[first] - grey[second]) ** 2) / (2 * _ALIKE**2)) * nearness
+        told = unknown[first] | unknown[second]
+        same = (probabilities[_of_classes(first)] * probabilities[_of_classes(second)]).sum(1)
+        total = total + (alike * told * (1 - same)).mean()
+    return total / len(_OFFSETS)
+
+
+_OFFSETS = [
+    (down, right)
+    for down in range(_REACH_PX + 1)
+    for right in range(-_REACH_PX if down else 1, _REACH_PX + 1)
+    if down**2 + right**2 <= _REACH_PX**2
+]
+"""Each pair of neighbours once."""
+
+Window = tuple[slice, slice, slice]
+
+
+def _apart(down: int, right: int, shape: torch.Size) -> tuple[Window, Window]:
+    """Windows of (B, H, W) whose pixels lie `down` rows and `right` columns apart."""
+    height, width = shape[-2:]
+    every = slice(None)
+    columns = slice(max(0, -right), width - max(0, right))
+    first = (every, slice(0, height - down), columns)
+    return first, (every, slice(down, height), slice(columns.start + right, columns.stop + right))
+
+
+def _of_classes(window: Window) -> tuple[slice, slice, slice, slice]:
+    images, rows, columns = window
+    return images, slice(None), rows, columns
 
 
 def _dice_loss(logits: Tensor, labels: Tensor, known: Tensor) -> Tensor:

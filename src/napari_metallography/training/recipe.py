@@ -33,6 +33,8 @@ class SegmentationRecipe(BaseModel):
         Iterations between predictions of what the job watches.
     freeze_normalisation
         Keep the batch statistics of the start; for few images, or several processes.
+    agreement
+        Weight of `losses.disagreement`, which makes similar neighbours without labels agree.
     zoom
         Crops are taken at a random scale between 1/zoom and zoom (log-uniform) and resized.
     """
@@ -53,6 +55,7 @@ class SegmentationRecipe(BaseModel):
     validate_every: int = Field(default=100, ge=1)
     preview_every: int = Field(default=10, ge=1)
     freeze_normalisation: bool = False
+    agreement: float = Field(default=0.0, ge=0)
     keep: Literal["best", "last"] = "best"
     seed: int = 0
 
@@ -84,7 +87,13 @@ PAPER = SegmentationRecipe(
 """The baseline of Ma and Yu, Processes 11 (2023) 3298, section 2.2."""
 
 FINE_TUNE = SegmentationRecipe(
-    iterations=60, crop=192, learning_rate=3e-3, validate_every=20, zoom=1.25
+    iterations=60,
+    crop=192,
+    learning_rate=3e-3,
+    validate_every=20,
+    zoom=1.25,
+    agreement=2.0,
+    keep="last",
 )
 """A minute's training on a few strokes, on a processor of two cores."""
 

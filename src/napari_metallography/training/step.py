@@ -15,10 +15,11 @@ from ..devices import is_out_of_memory
 from . import augmentation
 from .checkpoint import TrainingState
 from .job import TrainingJob
-from .losses import LOSSES
+from .losses import LOSSES, disagreement
 from .samples import CropSampler, Geometry
 
 _STRETCH = 1.25
+_LARGEST_GREY = 255
 _SMALLEST_BATCH = 2
 
 
@@ -66,7 +67,7 @@ class Step:
         self._optimiser.zero_grad()
         with _own_randomness(state):
             logits = self._network(images.contiguous(memory_format=torch.channels_last))
-        loss = self._loss(logits.float(), labels)
+        loss = self._loss(logits.float(), labels) + self._disagreement(logits, images, labels)
         value = float(cast(Tensor, self._fabric.all_reduce(loss.detach())))
         if math.isfinite(value):
             self._fabric.backward(loss)
@@ -75,6 +76,13 @@ class Step:
             self._optimiser.step()
             state.iteration += 1
         return {"iteration": state.iteration, "loss": value, "learning_rate": rate}
+
+    def _disagreement(self, logits: Tensor, images: Tensor, labels: Tensor) -> Tensor | float:
+        weight = self._recipe.agreement
+        if weight == 0:
+            return 0.0
+        greys = (images * self._std + self._mean) / _LARGEST_GREY
+        return weight * disagreement(logits.float(), greys, labels)
 
     def _spoilt_gradient(self) -> float:
         """NaN when a gradient is not finite, else 0."""
