@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 from napari.components import ViewerModel
 from napari.utils.notifications import notification_manager
+from qtpy.QtCore import Qt
 
-from napari_metallography._napari import particle_table, quantify_results
+from napari_metallography._napari import particle_table
 from napari_metallography._napari import quantify as quantify_module
 from napari_metallography._napari.layers import add_labels_layer, calibrate_layer
 from napari_metallography._napari.particle_table import features_of, phase_table
@@ -314,16 +315,17 @@ def test_a_file_that_cannot_be_written_is_one_line(widget, qtbot, tmp_path: Path
     assert "cannot be written" in widget.controls.status.value
 
 
-def test_many_particles_are_shown_by_pages(widget, qtbot, monkeypatch) -> None:
+def test_many_particles_are_listed_in_the_form(widget, qtbot, monkeypatch) -> None:
     monkeypatch.setattr(particle_table, "MOST_FEATURE_ROWS", 2)
-    monkeypatch.setattr(quantify_results, "ROWS_PER_PAGE", 2)
     layer = run(widget, qtbot)
     assert len(layer.features.columns) == 0
-    pages = widget.results
-    assert pages.page.max == 2
-    assert list(pages.particles.to_dataframe()["particle"]) == [1, 2]
-    pages.page.value = 2
-    assert list(pages.particles.to_dataframe()["particle"]) == [3]
+    listed = widget.results.rows.particles
+    assert listed.rowCount() == 3
+    assert [listed.data(listed.index(row, 0)) for row in range(3)] == ["1", "2", "3"]
+    titles = [listed.headerData(n, Qt.Orientation.Horizontal) for n in range(listed.columnCount())]
+    assert "equivalent radius (µm)" in titles
+    radius = listed.index(1, titles.index("equivalent radius (µm)"))
+    assert listed.data(radius) == f"{0.5 * math.sqrt(16 / math.pi):.4g}"
 
 
 def test_foreign_labels_are_named_by_number(qtbot) -> None:

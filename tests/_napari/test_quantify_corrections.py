@@ -11,12 +11,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from napari.components import ViewerModel
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QTableView
 
-from napari_metallography._napari import particle_table, quantify_results
+from napari_metallography._napari import particle_table
 from napari_metallography._napari.corrections_panel import CUT, numbers_in
 from napari_metallography._napari.layers import add_labels_layer, calibrate_layer
 from napari_metallography._napari.particle_colours import value_colours
-from napari_metallography._napari.particle_link import RING
+from napari_metallography._napari.particle_link import RING, row_of
 from napari_metallography._napari.quantify import QuantifyWidget
 from napari_metallography.calibration import Calibration
 from napari_metallography.classes import layer_to_indices, named_classes
@@ -288,20 +290,21 @@ def test_a_click_selects_and_shift_adds(widget) -> None:
     assert layer.selected_label == 2
 
 
-def test_rows_of_a_page_and_particles_are_linked(qtbot, monkeypatch) -> None:
+def test_rows_of_the_form_and_particles_are_linked(qtbot, monkeypatch) -> None:
     monkeypatch.setattr(particle_table, "MOST_FEATURE_ROWS", 2)
-    monkeypatch.setattr(quantify_results, "ROWS_PER_PAGE", 2)
     widget = opened(ViewerModel())
     qtbot.addWidget(widget.native)
     measured(widget, qtbot)
-    layer, results = particles(widget), widget.results
+    layer, rows = particles(widget), widget.results.rows
     layer.selected_label = 4
-    assert results.page.value == 2
-    assert {i.row() for i in results.particles.native.selectedIndexes()} == {1}
-    results.page.value = 1
-    results.particles.native.selectRow(1)
+    assert rows.selected_numbers() == [4]
+    rows.selectRow(1)
     assert layer.selected_label == 2
     assert widget.corrections.particles.value == "2"
+    rows.selectAll()
+    assert widget.corrections.particles.value == "1, 2, 3, 4"
+    press(widget, qtbot, "delete", "2")
+    assert rows.particles.rowCount() == 3
 
 
 def test_rows_of_naparis_table_and_particles_are_linked(viewer, qtbot) -> None:
@@ -311,7 +314,7 @@ def test_rows_of_naparis_table_and_particles_are_linked(viewer, qtbot) -> None:
     layer = particles(widget)
     widget.results.features.native.click()
     dock = next(d for n, d in viewer.window.dock_widgets.items() if "Features table" in n)
-    view = dock.findChild(quantify_results.QTableView)
+    view = dock.findChild(QTableView)
     view.selectRow(3)
     assert layer.selected_label == 3
     assert widget.corrections.particles.value == "3"
@@ -329,8 +332,6 @@ def test_a_real_ctrl_z_takes_a_correction_back(viewer, qtbot) -> None:
     assert areas(widget) != before
     viewer.layers.selection.active = particles(widget)
     canvas = viewer.window._qt_viewer.canvas.native
-    from qtpy.QtCore import Qt
-
     viewer.window._qt_window.show()
     qtbot.keyClick(canvas, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
     qtbot.waitUntil(lambda: settled(widget)() and areas(widget) == before, timeout=10_000)
@@ -402,8 +403,6 @@ def test_numbers_in_texts() -> None:
 
 
 def test_row_of_a_particle_that_is_not_there() -> None:
-    from napari_metallography._napari.particle_link import row_of
-
     table = pd.DataFrame({"particle": [1, 5], "area_px": [3, 4]})
     assert row_of(table, 2) is None
     assert row_of(table, 5)["area_px"] == 4  # type: ignore[index]

@@ -52,28 +52,6 @@ class ParticleLink:
             corrected.particles.events.selected_label.connect(self._selected)
             corrected.particles.mouse_drag_callbacks.append(self._clicked)
 
-    def add_ring(self, corrected: CorrectedLayer) -> None:
-        """Add the layer of the ring, empty, where there is none; the active layer stays."""
-        layer = corrected.particles
-        ring = self._ring()
-        if ring is not None and ring.ndim == layer.ndim:
-            return
-        if ring is not None:
-            self._viewer.layers.remove(ring)
-        active = self._viewer.layers.selection.active
-        self._viewer.add_layer(
-            Points(
-                np.empty((0, layer.ndim)),
-                name=RING,
-                ndim=layer.ndim,
-                border_color=_RING_COLOUR,
-                face_color="transparent",
-                border_width=0.06,
-                **plane_placement(layer, layer.ndim),
-            )
-        )
-        self._viewer.layers.selection.active = active
-
     def _selected(self, _: object = None) -> None:
         corrected = self._linked
         if corrected is None:
@@ -84,16 +62,15 @@ class ParticleLink:
             return
         self._number = number
         row = row_of(corrected.measured.result.particles, number)
-        ring = self._ring()
         if row is None:
-            if ring is not None:
+            if (ring := self._ring()) is not None:
                 ring.data = np.empty((0, ring.ndim))
             return
         position = _position(corrected.particles, row)
         centre_on(self._viewer, corrected.particles, position)
-        if ring is not None and ring.ndim == len(position):
-            ring.data = np.array([position])
-            ring.size = _WIDER * _longest_px(row) + _MARGIN_PX
+        ring = self._ring_for(corrected.particles)
+        ring.data = np.array([position])
+        ring.size = _WIDER * _longest_px(row) + _MARGIN_PX
         self._on_choice(number, False)
 
     def _clicked(self, layer: Labels, event: Any) -> Iterator[None]:
@@ -117,6 +94,30 @@ class ParticleLink:
             self._on_choice(int(number), True)
         else:
             layer.selected_label = int(number)
+
+    def _ring_for(self, layer: Labels) -> Points:
+        """The layer of the ring, added when it is needed first; the active layer stays."""
+        ring = self._ring()
+        if ring is not None and ring.ndim == layer.ndim:
+            return ring
+        if ring is not None:
+            self._viewer.layers.remove(ring)
+        ring = Points(
+            np.empty((0, layer.ndim)),
+            name=RING,
+            ndim=layer.ndim,
+            border_color=_RING_COLOUR,
+            face_color="transparent",
+            border_width=0.06,
+            **plane_placement(layer, layer.ndim),
+        )
+        selection = self._viewer.layers.selection
+        active = selection.active
+        # napari's features table would begin anew with the ring, in the middle of a click on it.
+        with selection.events.blocker_all():
+            self._viewer.add_layer(ring)
+            selection.active = active
+        return ring
 
     def _ring(self) -> Points | None:
         found = [one for one in self._viewer.layers if isinstance(one, Points)]

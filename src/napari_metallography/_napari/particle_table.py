@@ -17,7 +17,7 @@ from ..quantification.statistics import ONE_FIELD
 from .layers import stated_names
 
 MOST_FEATURE_ROWS = 5000
-"""Beyond this napari's features table becomes slow: the form then shows the particles by pages."""
+"""Beyond this napari's features table becomes slow: the form then lists the particles itself."""
 
 SLICES = (
     "Each plane is measured as a flat field of its own. Slices of a volume show sections: their "
@@ -69,12 +69,6 @@ def summary_text(result: Quantification) -> str:
 def interval_texts(phases: dict[str, Any]) -> list[str]:
     """A line a phase: its area fraction with the confidence interval over fields."""
     return [_interval(name, values["area_fraction"]) for name, values in phases.items()]
-
-
-def readable(table: pd.DataFrame) -> pd.DataFrame:
-    """Numbers as texts of four significant digits."""
-    numbers = table.select_dtypes(float).columns
-    return table.assign(**{name: texts(table[name], "{:.4g}") for name in numbers})
 
 
 def numeric_columns(particles: pd.DataFrame) -> list[str]:

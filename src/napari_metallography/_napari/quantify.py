@@ -207,7 +207,6 @@ class QuantifyWidget(Form):
     def _present(self, corrected: CorrectedLayer) -> None:
         self._current = corrected
         self.link.follow(corrected)
-        self.link.add_ring(corrected)
         self.results.present(corrected)
         self.corrections.follow(corrected)
         self.colours.offer(corrected.measured.result.particles)

@@ -7,32 +7,30 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import pandas as pd
 from magicgui.widgets import (
     CheckBox,
     Container,
     Label,
     LineEdit,
     PushButton,
-    SpinBox,
     Table,
     Widget,
 )
 from napari.layers import Image, Labels
 from qtpy.QtCore import QLocale, Qt
-from qtpy.QtWidgets import QFileDialog, QTableView
+from qtpy.QtWidgets import QFileDialog
 
 from ..errors import InputError
 from ..io.tables import write_csv, write_xlsx
 from ..quantification.files import provenance_table
 from ..quantification.report import ReportHead
 from .corrected_layer import CorrectedLayer
-from .form import Form, align_labels, as_result, button_row, fill, show_all, wrap
+from .form import Form, align_labels, as_result, button_row, fill, wrap
 from .measured import Measured, report
-from .particle_table import phase_table, readable, summary_text
+from .particle_rows import ParticleRows
+from .particle_table import phase_table, summary_text
 from .worker import one_step
-
-ROWS_PER_PAGE = 200
 
 _EARLIER = "An earlier result, not of the last run; quantify again to have one that counts."
 _STALE = "Corrected; measuring again …"
@@ -54,11 +52,13 @@ class Results(Container[Widget]):
         self._on_rows = on_rows
         self._measured: Measured | None = None
         self._of: tuple[Labels | None, Image | None] = (None, None)
-        self._selecting = self._paged = False
+        self._listed = False
         self.phases = Table(value=None)
         self.summary = Label(value="")
-        self.page = SpinBox(value=1, min=1, max=1, label="Page of particles", visible=False)
-        self.particles = Table(value=None, visible=False)
+        self.rows = ParticleRows(on_rows)
+        self._rows: Container[Widget] = Container(visible=False)
+        self._rows.margins = (0, 0, 0, 0)
+        self._rows.native.layout().addWidget(self.rows)
         self.features = PushButton(text="Particle table", tooltip="napari's features table")
         self.plots = PushButton(text="Size plots", tooltip="histograms and cumulative curves")
         self.specimen = LineEdit(label="Specimen")
@@ -76,8 +76,7 @@ class Results(Container[Widget]):
                 self.phases,
                 self.summary,
                 button_row(self.features, self.plots),
-                self.page,
-                self.particles,
+                self._rows,
                 self.specimen,
                 self.laboratory,
                 self.operator,
@@ -90,12 +89,8 @@ class Results(Container[Widget]):
         self.margins = (0, 0, 0, 0)
         align_labels(self)
         wrap(self.summary)
-        for table in (self.phases, self.particles):
-            as_result(table)
-        self.particles.native.setSelectionBehavior(QTableView.SelectionBehavior.SelectRows)
-        self.particles.native.itemSelectionChanged.connect(self._rows_selected)
+        as_result(self.phases)
         self.features.changed.connect(self._open_features_table)
-        self.page.changed.connect(self._turn_page)
         self.csv.changed.connect(lambda: self._ask_and_write("CSV (*.csv)", self.write_csv))
         self.xlsx.changed.connect(lambda: self._ask_and_write("Excel (*.xlsx)", self.write_xlsx))
         self.report.changed.connect(lambda: self._ask_and_write("HTML (*.html)", self.write_report))
@@ -136,29 +131,15 @@ class Results(Container[Widget]):
         self.summary.value = self._described(measured)
         self.enabled = True
         n = len(measured.result.particles)
-        self._paged = n > 0 and not len(corrected.particles.features.columns)
-        show_all((self.page, self.particles), self._paged)
-        with self.page.changed.blocked():
-            self.page.max = max(1, -(-n // ROWS_PER_PAGE))
-            self.page.value = min(self.page.value, self.page.max)
-        self._turn_page()
+        self._listed = n > 0 and not len(corrected.particles.features.columns)
+        self._rows.visible = self._listed
+        self.rows.show_particles(measured.result.particles if self._listed else pd.DataFrame())
         self.visible = True
 
     def select(self, number: int) -> None:
-        """Show and select the row of a particle, where particles are shown by pages."""
-        if self._measured is None or not self._paged:
-            return
-        numbers = self._measured.result.particles["particle"].to_numpy()
-        places = np.flatnonzero(numbers == number)
-        if not len(places):
-            return
-        page, row = divmod(int(places[0]), ROWS_PER_PAGE)
-        self._selecting = True
-        try:
-            self.page.value = page + 1
-            self.particles.native.selectRow(row)
-        finally:
-            self._selecting = False
+        """Show and select the row of a particle, where the form lists them."""
+        if self._listed:
+            self.rows.select(number)
 
     def write_csv(self, path: Path) -> None:
         """Write the particles to `path` and the phases beside it."""
@@ -213,22 +194,6 @@ class Results(Container[Widget]):
         except InputError as error:
             self._form.refuse(error)
 
-    def _turn_page(self) -> None:
-        measured = self._measured
-        if measured is not None and self._paged:
-            first = (self.page.value - 1) * ROWS_PER_PAGE
-            rows = measured.result.particles.iloc[first : first + ROWS_PER_PAGE]
-            fill(self.particles, readable(rows))
-
-    def _rows_selected(self) -> None:
-        if self._measured is None or self._selecting:
-            return
-        native: Any = self.particles.native
-        rows = sorted({index.row() for index in native.selectedIndexes()})
-        first = (self.page.value - 1) * ROWS_PER_PAGE
-        numbers = self._measured.result.particles["particle"].to_numpy()
-        self._on_rows([int(numbers[first + row]) for row in rows if first + row < len(numbers)])
-
     def _open_features_table(self) -> None:
         window = self._form.viewer.window
         dock, table = window.add_plugin_dock_widget("napari", "Features table widget")
@@ -247,12 +212,13 @@ def _follow_rows(features_table: Any, on_rows: Callable[[list[int]], None]) -> N
     view: Any = getattr(features_table, "table", None)
     if view is None:
         return
-    selection, proxy = view.selectionModel(), view.model()
 
-    def changed(*_: object) -> None:
-        rows = sorted({proxy.mapToSource(index).row() for index in selection.selectedIndexes()})
+    def changed() -> None:
+        selected = view.selectionModel().selectedIndexes()
+        proxy = view.model()
+        rows = sorted({proxy.mapToSource(index).row() for index in selected})
         if rows and rows[0] > 0:
             on_rows(rows)
 
     # napari listens first, so that its one label does not replace the several.
-    selection.selectionChanged.connect(changed)
+    view.selectionModel().selectionChanged.connect(lambda *_: changed())

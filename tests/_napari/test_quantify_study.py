@@ -1,0 +1,250 @@
+"""Studies in the form *Quantify*: fields put together, saved and opened; and large tables."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from napari.components import ViewerModel
+from napari.layers import Shapes
+from napari.utils.notifications import notification_manager
+from qtpy.QtCore import QTimer
+
+from napari_metallography._napari import study_panel
+from napari_metallography._napari.layers import add_labels_layer, calibrate_layer
+from napari_metallography._napari.quantify import QuantifyWidget
+from napari_metallography.calibration import Calibration
+from napari_metallography.classes import named_classes
+from napari_metallography.errors import InputError
+
+NAMES = ["ferrite", "carbide"]
+
+
+def phases(shift: int = 0) -> np.ndarray:
+    indices = np.zeros((40, 60), np.uint8)
+    indices[5:13, 5:13], indices[5:13, 15:23], indices[25:30, 30 + shift : 40] = 1, 1, 1
+    return indices
+
+
+def add_field(viewer: Any, name: str, indices: np.ndarray, size_um: float | None = 0.5) -> None:
+    image = viewer.add_image(100 + 50 * indices, name=name)
+    if size_um:
+        calibrate_layer(image, Calibration.square(size_um, "test"))
+    add_labels_layer(viewer, image, indices, named_classes(NAMES), f"{name} phases", {})
+
+
+def settled(widget: QuantifyWidget) -> Callable[[], bool]:
+    return lambda: not (widget.controls.is_running or widget._again or widget._colouring)
+
+
+def wait(widget: QuantifyWidget, qtbot: Any) -> None:
+    qtbot.waitUntil(settled(widget), timeout=30_000)
+
+
+def measure(widget: QuantifyWidget, qtbot: Any, name: str) -> None:
+    widget.phase_layer.value = widget.viewer.layers[f"{name} phases"]
+    widget.image.value = widget.viewer.layers[name]
+    widget.controls.run_button.native.click()
+    wait(widget, qtbot)
+
+
+@pytest.fixture
+def widget(qtbot) -> QuantifyWidget:
+    notification_manager.records.clear()
+    viewer = ViewerModel()
+    add_field(viewer, "one", phases())
+    add_field(viewer, "two", phases(4))
+    widget = QuantifyWidget(viewer)
+    qtbot.addWidget(widget.native)
+    return widget
+
+
+@pytest.fixture
+def collected(widget, qtbot) -> QuantifyWidget:
+    """A study of two fields; the first particle of the second deleted."""
+    widget.parameters["edge_rule"].value = "exclude-border"
+    widget.parameters["smallest_area_px"].value = 3
+    widget.results.specimen.value, widget.results.laboratory.value = "S-1", "L"
+    box = [[1, 1], [1, 58], [38, 58], [38, 1]]
+    region = Shapes([np.array(box)], shape_type="polygon", name="roi", scale=(0.5, 0.5))
+    region.units = ("um", "um")
+    widget.viewer.add_layer(region)
+    widget.region.value = region
+    for name in ("one", "two"):
+        measure(widget, qtbot, name)
+        widget.study.add.native.click()
+    widget.corrections.particles.value = "1"
+    widget.corrections.delete.native.click()
+    wait(widget, qtbot)
+    return widget
+
+
+def test_statistics_are_over_fields(widget, qtbot) -> None:
+    measure(widget, qtbot, "one")
+    widget.study.add.native.click()
+    assert "1 field, 3 particles" in widget.study.summary.value
+    assert "one field alone gives no confidence interval" in widget.study.summary.value
+    measure(widget, qtbot, "two")
+    widget.study.add.native.click()
+    assert widget.study.names == ["one phases", "two phases"]
+    assert "2 fields, 6 particles" in widget.study.summary.value
+    assert "95 % confidence" in widget.study.summary.value
+    assert widget.study.study().statistics["phases"]["carbide"]["area_fraction"]["n_fields"] == 2
+    widget.study.add.native.click()
+    assert widget.study.names == ["one phases", "two phases"]
+    widget.study.remove_last.native.click()
+    assert widget.study.names == ["one phases"]
+
+
+def test_a_correction_changes_the_study(collected) -> None:
+    assert "2 fields, 5 particles" in collected.study.summary.value
+
+
+def test_fields_with_and_without_a_pixel_size_do_not_go_together(qtbot) -> None:
+    viewer = ViewerModel()
+    add_field(viewer, "one", phases())
+    add_field(viewer, "two", phases(), size_um=None)
+    widget = QuantifyWidget(viewer)
+    qtbot.addWidget(widget.native)
+    for name in ("one", "two"):
+        measure(widget, qtbot, name)
+        widget.study.add.native.click()
+    assert "no pixel size" in widget.controls.status.value
+    assert widget.study.names == ["one phases"]
+
+
+def test_an_empty_study_is_not_saved(widget) -> None:
+    widget.study.save.native.click()
+    assert "no image to put together" in widget.controls.status.value
+    with pytest.raises(InputError, match="add a field first"):
+        widget.study.save_study(Path("study"))
+    widget.study.add.native.click()
+    assert "quantify first" in widget.controls.status.value
+
+
+def test_a_study_is_reopened_as_it_was(collected, qtbot, tmp_path, monkeypatch) -> None:
+    ask = lambda *_: (str(tmp_path / "study"), "")  # noqa: E731
+    monkeypatch.setattr(study_panel.QFileDialog, "getSaveFileName", ask)
+    collected.study.save.native.click()
+    wait(collected, qtbot)
+    assert collected.controls.status.value == "wrote the study study"
+    reopened = QuantifyWidget(ViewerModel())
+    qtbot.addWidget(reopened.native)
+    where = lambda *_: str(tmp_path / "study")  # noqa: E731
+    monkeypatch.setattr(study_panel.QFileDialog, "getExistingDirectory", where)
+    reopened.study.open.native.click()
+    wait(reopened, qtbot)
+    assert reopened.controls.status.value == "opened study: 2 field(s)"
+    assert reopened.study.names == collected.study.names
+    for table in ("phases", "particles"):
+        expected, found = (getattr(w.study.study(), table) for w in (collected, reopened))
+        pd.testing.assert_frame_equal(found, expected)
+    assert reopened.study.study().statistics == collected.study.study().statistics
+    for name in ("one phases particles", "two phases particles", "two phases"):
+        before, after = (w.viewer.layers[name] for w in (collected, reopened))
+        np.testing.assert_array_equal(after.data, before.data)
+        np.testing.assert_array_equal(after.scale, before.scale)
+    layer = reopened.viewer.layers["two phases particles"]
+    assert (
+        layer.metadata["corrections"]
+        == (collected.viewer.layers["two phases particles"].metadata["corrections"])
+    )
+    assert reopened.parameters["edge_rule"].value == "exclude-border"
+    assert reopened.parameters["smallest_area_px"].value == 3
+    assert (reopened.results.specimen.value, reopened.results.laboratory.value) == ("S-1", "L")
+    assert reopened.region.value.name == "two phases region"
+    assert reopened.results.visible or reopened.results.enabled
+    # The day goes on: corrections can be taken back, and the study saved again.
+    layer.undo()
+    wait(reopened, qtbot)
+    assert "2 fields, 6 particles" in reopened.study.summary.value
+    reopened.study.save_study(tmp_path / "study")
+    wait(reopened, qtbot)
+    assert "wrote" in reopened.controls.status.value
+
+
+def test_choosing_another_field_shows_its_results(collected, qtbot) -> None:
+    collected.show()
+    layers = collected.viewer.layers
+    collected.phase_layer.value, collected.image.value = layers["one phases"], layers["one"]
+    assert collected.results.visible
+    assert collected.results.summary.value.startswith("one phases")
+    layers["one phases particles"].selected_label = 2
+    assert collected.corrections.particles.value == "2"
+
+
+def test_an_image_that_is_gone_is_said_and_the_labels_open(collected, qtbot, tmp_path) -> None:
+    collected.study.save_study(tmp_path / "study")
+    wait(collected, qtbot)
+    for image in (tmp_path / "study" / "images").iterdir():
+        image.unlink()
+    reopened = QuantifyWidget(ViewerModel())
+    qtbot.addWidget(reopened.native)
+    reopened.study.open_study(tmp_path / "study")
+    wait(reopened, qtbot)
+    assert "no longer there" in reopened.controls.status.value
+    assert "\n" not in reopened.controls.status.value
+    assert "two phases particles" in reopened.viewer.layers
+    assert reopened.study.names == collected.study.names
+
+
+def test_a_folder_without_a_study_is_one_line(widget, qtbot, tmp_path) -> None:
+    widget.study.open_study(tmp_path)
+    wait(widget, qtbot)
+    assert "holds no study.json" in widget.controls.status.value
+
+
+# --- 20 000 particles ------------------------------------------------------------------------
+
+
+class Ticks:
+    """The longest work at a stretch in the window's thread."""
+
+    def __init__(self) -> None:
+        # Of the window's own thread, so that a busy machine makes no difference.
+        self.longest, self._last = 0.0, time.thread_time()
+        self._timer = QTimer()
+        self._timer.setInterval(5)
+        self._timer.timeout.connect(self._tick)
+        self._timer.start()
+
+    def _tick(self) -> None:
+        now = time.thread_time()
+        self.longest, self._last = max(self.longest, now - self._last), now
+
+    def stop(self) -> float:
+        self._tick()
+        self._timer.stop()
+        return self.longest
+
+
+def crowded() -> np.ndarray:
+    """20 000 particles of 4×4 pixels in 1200×1200."""
+    indices = np.zeros((1200, 1200), np.uint8)
+    block = np.zeros((8, 8), np.uint8)
+    block[2:6, 2:6] = 1
+    indices[:1136, :1136] = np.tile(block, (142, 142))
+    return indices
+
+
+def test_a_table_of_20000_particles_does_not_freeze_the_window(viewer, qtbot) -> None:
+    add_field(viewer, "many", crowded())
+    widget = QuantifyWidget(viewer)
+    viewer.window.add_dock_widget(widget)
+    widget.phase_layer.value = viewer.layers["many phases"]
+    qtbot.wait(300)
+    ticks = Ticks()
+    widget.controls.run_button.native.click()
+    wait(widget, qtbot)
+    qtbot.wait(300)
+    longest = ticks.stop()
+    assert "20,164 particles" in widget.results.summary.value
+    assert widget.results.rows.particles.rowCount() == 20_164
+    assert longest < 0.2
+    viewer.layers["many phases particles"].selected_label = 15_000
+    assert widget.results.rows.selected_numbers() == [15_000]
