@@ -51,7 +51,7 @@ def test_the_dialog_shows_the_text(qtbot) -> None:
     qtbot.addWidget(dialog)
     shown = dialog.layout().itemAt(0).widget().toPlainText()
     assert shown.startswith("Quantify\n")
-    assert "Without a pixel size there is nothing to measure" in shown
+    assert "where no pixel size is known" in shown
     assert not dialog.isModal()
 
 

@@ -173,6 +173,19 @@ def test_the_trail_replays_to_what_is_shown(widget, qtbot) -> None:
     ]
 
 
+def test_measured_anew_the_earlier_corrections_are_told(widget, qtbot) -> None:
+    press(widget, qtbot, "delete", "2")
+    measured(widget, qtbot)
+    layer = widget.viewer.layers["steel phases particles [1]"]
+    assert layer.metadata["corrections"] == []
+    made = layer.metadata["statistics"]["provenance"]
+    assert [row["correction"] for row in made["labels"]["corrections"]] == ["delete"]
+    assert "corrections" not in made
+    press(widget, qtbot, "delete", "1")
+    stored = widget.viewer.layers["steel phases"].metadata["corrections"]
+    assert [one["particles"] for one in stored] == [(2,), (1,)]
+
+
 def test_corrections_one_upon_another_are_all_measured(widget, qtbot) -> None:
     # Without waiting: the second comes while the first is being measured.
     for number in ("2", "3", "4"):
@@ -358,6 +371,15 @@ def test_particles_are_coloured_by_a_column_and_back(widget, qtbot) -> None:
     widget.colours.column.value = ""
     qtbot.waitUntil(settled(widget), timeout=10_000)
     np.testing.assert_allclose(layer.get_color(2), distinct)
+
+
+def test_choices_outlive_new_layers(widget, qtbot) -> None:
+    widget.colours.column.value, widget.corrections.phase.value = "area_px", 2
+    widget.viewer.add_image(np.zeros((4, 4)), name="other")
+    assert widget.colours.column.value == "area_px"
+    assert "solidity" in widget.colours.column.choices
+    assert widget.corrections.phase.value == 2
+    qtbot.waitUntil(settled(widget), timeout=10_000)
 
 
 def test_colours_follow_corrections(widget, qtbot) -> None:

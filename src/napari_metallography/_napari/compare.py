@@ -28,7 +28,7 @@ from ..io.overlays import (
 )
 from .form import Form, as_result, chosen, fill, layer_choice, show_all, wrap
 from .layers import labels_as_indices, layer_calibration, plane_placement, stated_names
-from .quantify import class_names
+from .particle_table import class_names
 from .results import mark_computed, remove_untouched
 
 ALL_PHASES = -1

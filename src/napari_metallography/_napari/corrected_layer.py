@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,8 +13,9 @@ from numpy.typing import NDArray
 
 from ..classes import indices_to_layer
 from ..errors import InputError
+from ..io.labels import LabelImage
 from ..quantification.correctable import Ids
-from ..quantification.corrections import Change, Correction, change_of, plane_at
+from ..quantification.corrections import Change, Correction, audit_rows, change_of, plane_at
 from .measured import Measured
 
 CORRECTIONS = "corrections"
@@ -53,6 +55,8 @@ class CorrectedLayer:
         created = [n for change in self.changes for n in change.correction.created]
         self._highest = max([int(measured.ids.max(initial=0)), *created])
         self._on_change = on_change
+        # Those made before the labels were measured anew: their particles had other numbers.
+        self._earlier = list(phases.metadata.get(CORRECTIONS, ()))
         self._indices = measured.labels.indices.copy()
         self._correcting = False
         # A refresh is what an undo ends with.
@@ -131,8 +135,8 @@ class CorrectedLayer:
 
     def _changed(self) -> None:
         stored = [correction.to_dict() for correction in self.trail]
-        for layer in (self.particles, self.phases):
-            layer.metadata = {**layer.metadata, CORRECTIONS: stored}
+        self.particles.metadata = {**self.particles.metadata, CORRECTIONS: stored}
+        self.phases.metadata = {**self.phases.metadata, CORRECTIONS: [*self._earlier, *stored]}
         self._on_change(self)
 
     def _planes(self, number: int) -> tuple[NDArray[np.uint8], Ids]:
@@ -163,6 +167,15 @@ class CorrectedLayer:
                     f"{layer.name}: is not in memory and cannot be corrected; save it as labels "
                     "and open that file"
                 )
+
+
+def earlier_corrections(phases: Labels, labels: LabelImage) -> LabelImage:
+    """Labels whose provenance tells the corrections that a layer of phases went through."""
+    trail = [Correction.from_dict(one) for one in phases.metadata.get(CORRECTIONS, ())]
+    if not trail:
+        return labels
+    told = {CORRECTIONS: audit_rows(trail, labels.classes)}
+    return replace(labels, provenance={**labels.provenance, **told})
 
 
 def _now() -> str:

@@ -52,9 +52,9 @@ class CorrectionsPanel(Container[Widget]):
     ) -> None:
         self._viewer, self._refuse, self._say = viewer, refuse, say
         self._corrected: CorrectedLayer | None = None
-        self.how = Label(value=_HOW)
+        self.how = Label(value=f"<b>Corrections</b><br>{_HOW}")
         self.particles = LineEdit(label="Correct particles", tooltip="numbers with commas between")
-        self.phase = ComboBox(label="New phase", choices=[], tooltip=_PHASE)
+        self.phase = ComboBox(label="New phase", choices=self._phases, tooltip=_PHASE)
         self.line_width = SpinBox(value=3, min=1, max=99, label="Joining line (px)", tooltip=_WIDTH)
         self.delete = PushButton(text="Delete", tooltip="their pixels become the matrix")
         self.unlabel = PushButton(text="Unlabel", tooltip="their pixels become unlabelled")
@@ -98,8 +98,7 @@ class CorrectionsPanel(Container[Widget]):
         self._corrected = corrected
         self.particles.value = ""
         if corrected is not None:
-            names = [phase.name for phase in corrected.measured.labels.classes]
-            self.phase.choices = [(name, index) for index, name in enumerate(names)]
+            self.phase.reset_choices()
             self.show_trail()
 
     def show_trail(self) -> None:
@@ -119,6 +118,12 @@ class CorrectionsPanel(Container[Widget]):
         """Choose a particle too, or no longer when it is chosen."""
         chosen = list(numbers_in(self.particles.value))
         self.choose([n for n in chosen if n != number] + [number] * (number not in chosen))
+
+    def _phases(self, _: object) -> list[tuple[str, int]]:
+        if self._corrected is None:
+            return []
+        classes = self._corrected.measured.labels.classes
+        return [(phase.name, index) for index, phase in enumerate(classes)]
 
     def _pressed(self, press: Callable[[], None]) -> None:
         try:

@@ -39,7 +39,7 @@ class ParticleColours(Container[Widget]):
     def __init__(self, on_change: Callable[[], None]) -> None:
         self._on_change = on_change
         self._particles = pd.DataFrame()
-        self.column = ComboBox(choices=[(DISTINCT, "")], label="Colour particles by")
+        self.column = ComboBox(choices=self._choices, label="Colour particles by")
         self.low, self.high = (
             FloatSpinBox(label=text, min=-_LARGEST, max=_LARGEST, step=0.1, visible=False)
             for text in ("Darkest at", "Brightest at")
@@ -60,10 +60,14 @@ class ParticleColours(Container[Widget]):
         former = self.column.value
         names = numeric_columns(particles)
         with self.column.changed.blocked():
-            self.column.choices = [(DISTINCT, ""), *((column_text(n), n) for n in names)]
+            self.column.reset_choices()
             self.column.value = former if former in names else ""
         if former != self.column.value:
             self._column_chosen()
+
+    def _choices(self, _: object) -> list[tuple[str, str]]:
+        names = numeric_columns(self._particles)
+        return [(DISTINCT, ""), *((column_text(name), name) for name in names)]
 
     def maker(self, highest: int) -> Callable[[], Any]:
         """What makes the colours of particles up to a number; it may be called in any thread.

@@ -18,6 +18,7 @@ RING = "chosen particle"
 """Name of the layer with the ring around the chosen particle."""
 
 _RING_COLOUR = "#ffffff"
+_RING_PX = 2
 _WIDER = 1.3
 _MARGIN_PX = 6
 
@@ -108,7 +109,8 @@ class ParticleLink:
             ndim=layer.ndim,
             border_color=_RING_COLOUR,
             face_color="transparent",
-            border_width=0.06,
+            border_width=_RING_PX,
+            border_width_is_relative=False,
             **plane_placement(layer, layer.ndim),
         )
         selection = self._viewer.layers.selection

@@ -19,7 +19,7 @@ from ..io.labels import write_labels
 from ..quantification.corrections import originals
 from ..quantification.parameters import QuantifyParameters
 from ..regions import Field
-from .corrected_layer import CORRECTIONS, CorrectedLayer
+from .corrected_layer import CORRECTIONS, CorrectedLayer, earlier_corrections
 from .corrections_panel import CUT, CorrectionsPanel
 from .form import Form, chosen, layer_choice, micrograph_choice, parameter_fields, read
 from .layers import (
@@ -131,7 +131,7 @@ class QuantifyWidget(Form):
         self.results.mark_earlier()
         labels = self._chosen_labels()
         self._calibrate(labels)
-        source = label_image(labels)
+        source = earlier_corrections(labels, label_image(labels))
         source = replace(source, measured=self._field(labels, source.measured))
         parameters = read(QuantifyParameters, self.parameters, classes=self._chosen_classes())
         pixels, rgb = snapshot(self.image.value) if self.image.value is not None else (None, False)

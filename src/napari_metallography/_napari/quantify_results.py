@@ -218,6 +218,7 @@ def _follow_rows(features_table: Any, on_rows: Callable[[list[int]], None]) -> N
         proxy = view.model()
         rows = sorted({proxy.mapToSource(index).row() for index in selected})
         if rows and rows[0] > 0:
+            view.scrollTo(selected[0])
             on_rows(rows)
 
     # napari listens first, so that its one label does not replace the several.

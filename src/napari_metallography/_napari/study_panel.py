@@ -84,6 +84,7 @@ class StudyPanel(Container[Widget]):
         self._current, self._show = current, show
         self._fields: dict[str, tuple[CorrectedLayer, str]] = {}
         self._identity = uuid.uuid4().hex
+        self.heading = Label(value=f"<b>Study</b><br>{_HOW}")
         self.add = PushButton(text="Add field", tooltip=_ADD)
         self.remove_last = PushButton(text="Remove last")
         self.table = Table(value=None, visible=False)
@@ -93,6 +94,7 @@ class StudyPanel(Container[Widget]):
         self.open = PushButton(text="Open study…", tooltip="the folder of a saved study")
         super().__init__(
             widgets=[
+                self.heading,
                 button_row(self.add, self.remove_last),
                 self.table,
                 self.summary,
@@ -103,7 +105,8 @@ class StudyPanel(Container[Widget]):
         )
         self.margins = (0, 0, 0, 0)
         as_result(self.table)
-        wrap(self.summary)
+        for label in (self.heading, self.summary):
+            wrap(label)
         for button, press in (
             (self.add, self.add_field),
             (self.remove_last, self._remove),
@@ -312,5 +315,6 @@ def _study_image(layer: Image | None, measured: Measured) -> StudyImage | None:
     return StudyImage(known, "", measured.pixels, measured.rgb)
 
 
+_HOW = "Several fields give confidence intervals; a saved study is gone on with later."
 _ADD = "takes the result shown as a field of the study; statistics are over fields"
 _COPY = "into the study's folder; otherwise it notes where they are, and their digest"
