@@ -122,6 +122,27 @@ def test_cancelling_closes_the_computation_in_its_own_thread(recorder, qtbot) ->
     assert recorder.results == []
 
 
+@pytest.mark.parametrize("returned", ["finished", None])
+def test_a_result_that_exists_is_handed_over_although_quit_was_asked(
+    returned, recorder, qtbot
+) -> None:
+    reached, may_end = threading.Event(), threading.Event()
+
+    def saving() -> Events[str | None]:
+        yield Progress(0, 1, "writing")
+        reached.set()
+        may_end.wait()
+        return returned
+
+    run = recorder.start(saving())
+    qtbot.waitUntil(reached.is_set)
+    run.cancel()
+    may_end.set()
+    qtbot.waitUntil(ended(recorder))
+    assert recorder.results == [returned]
+    assert recorder.ends == [""]
+
+
 def test_abandoning_calls_nobody_back_but_ends_the_computation(recorder, qtbot) -> None:
     endless = Endless()
     run = recorder.start(endless.events())

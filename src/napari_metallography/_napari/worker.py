@@ -18,6 +18,9 @@ from ..events import Event, Events, Notice, Progress
 
 T = TypeVar("T")
 
+CANCELLED = "cancelled"
+"""The line of a run that was stopped before it had a result."""
+
 _SECONDS_BETWEEN_BATCHES = 0.1
 
 
@@ -78,13 +81,24 @@ class EventBatch:
 
 
 class EventsWorker(WorkerBase[Any]):
-    """Drives a computation in a thread; `quit()` closes it there, at its next event."""
+    """Drives a computation in a thread; `quit()` closes it there, at its next event.
+
+    A computation that reaches its end hands over its result, also when it was asked to quit
+    meanwhile: what it cleared away by then would otherwise be lost.
+    """
 
     def __init__(self, events: Events[Any]) -> None:
         super().__init__(SignalsClass=GeneratorWorkerSignals)
         self._events = events
+        self._has_result = False
         self._may_go_on = threading.Event()
         self._may_go_on.set()
+
+    @property
+    def abort_requested(self) -> bool:
+        """Whether it was asked to quit while there was something to stop."""
+        # superqt hands over the result unless this says yes.
+        return bool(super().abort_requested) and not self._has_result
 
     def pause(self) -> None:
         """Wait after the event under way, without using the processor."""
@@ -110,6 +124,7 @@ class EventsWorker(WorkerBase[Any]):
                     self.yielded.emit(batch.take())
                 self._may_go_on.wait()
         except StopIteration as stop:
+            self._has_result = True
             return stop.value
         except (InputError, DeviceError):
             raise
@@ -230,7 +245,7 @@ class Run(Generic[T]):
             notification_manager.receive_error(type(error), error, error.__traceback__)
 
     def _take_abort(self) -> None:
-        self._message = "cancelled"
+        self._message = CANCELLED
 
     def _finish(self) -> None:
         self._check()
