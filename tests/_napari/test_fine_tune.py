@@ -20,6 +20,7 @@ from napari_metallography._napari import worker
 from napari_metallography._napari.fine_tune import FineTuneWidget, model_file
 from napari_metallography._napari.layers import calibrate_layer
 from napari_metallography._napari.segment import SegmentWidget
+from napari_metallography._napari.training_round import same_task
 from napari_metallography._napari.training_set import Pair
 from napari_metallography.calibration import Calibration
 from napari_metallography.classes import named_classes
@@ -278,6 +279,108 @@ def test_paint_added_during_a_pause_counts(form, qtbot) -> None:
     wait_for_end(form, qtbot)
 
 
+def stop_at_once(form: FineTuneWidget) -> None:
+    """Start a training and pause it before it has read the images."""
+    form.controls.run_button.native.click()
+    form.training.pause_button.native.click()
+
+
+def a_round_before(form: FineTuneWidget, how: str, qtbot: Any) -> None:
+    """A round from the trained model; the next one is to start from a new network."""
+    if how == "stopped":
+        train_for_long(form, qtbot)
+        form.controls.cancel()
+        wait_for_end(form, qtbot)
+    elif how == "finished":
+        form.recipe.fields["iterations"].value = 1
+        train(form, qtbot)
+    form.start.kind.value = "new"
+    form.start.weights.value = "random"
+    form.recipe.fields["iterations"].value = 5000
+
+
+@pytest.mark.parametrize("earlier", ["none", "stopped", "finished"])
+@pytest.mark.parametrize("stop", ["pause", "cancel"])
+def test_continue_keeps_the_start_of_a_round_that_had_not_begun(form, qtbot, earlier, stop) -> None:
+    layer = paint(form)
+    a_round_before(form, earlier, qtbot)
+    stop_at_once(form)
+    first = form._round
+    if stop == "pause":
+        stroke(layer, 1, slice(45, 48), slice(60, 66))
+    else:
+        form.controls.cancel_button.native.click()
+        wait_for_end(form, qtbot)
+    form.training.continue_button.native.click()
+    qtbot.waitUntil(lambda: form._round not in (None, first), timeout=20_000)
+    wait_for_steps(form, qtbot, 1)
+    assert form._round.session.job.start.parent is None
+    assert form._round.session.job.start.encoder_weights == "random"
+    form.controls.cancel()
+    wait_for_end(form, qtbot)
+
+
+def test_cancel_after_continue_does_not_start_anew(form, qtbot) -> None:
+    layer = paint(form)
+    stop_at_once(form)
+    stroke(layer, 1, slice(45, 48), slice(60, 66))
+    form.training.continue_button.native.click()
+    form.controls.cancel_button.native.click()
+    wait_for_end(form, qtbot)
+    assert form.controls.status.value == "cancelled"
+    assert form.training.continue_button.enabled
+
+
+def test_a_round_that_fails_at_once_is_not_gone_on_with(form, qtbot) -> None:
+    paint(form)
+    form.recipe.fields["iterations"].value = 1
+    train(form, qtbot)
+    first = form._tuned
+    form.training.search_button.native.click()
+    wait_for_end(form, qtbot)
+    assert "a search trains new networks" in refusal(form)
+    form.training.continue_button.native.click()
+    wait_for_end(form, qtbot)
+    assert form._tuned is not first
+    np.testing.assert_array_equal(form._tuned.before["steel"].indices, first.after["steel"].indices)
+
+
+def test_a_changed_image_starts_anew(form, qtbot) -> None:
+    paint(form)
+    train_for_long(form, qtbot)
+    form.training.pause_button.native.click()
+    first = form._round
+    form.viewer.layers["steel"].data = 255 - steel()
+    form.training.continue_button.native.click()
+    qtbot.waitUntil(lambda: form._round not in (None, first), timeout=20_000)
+    messages = [record.message for record in notification_manager.records]
+    assert any(message.startswith("images, labels or settings changed") for message in messages)
+    np.testing.assert_array_equal(form._round.plan.painted[0].array, 255 - steel())
+    form.controls.cancel()
+    wait_for_end(form, qtbot)
+
+
+def test_images_in_memory_are_told_apart_by_their_pixels(form) -> None:
+    paint(form)
+    image = form.viewer.layers["steel"]
+    first = form._round_of(form.start.origin())
+    image.data = image.data.copy()
+    assert same_task(first, form._round_of(form.start.origin()))
+    image.data[3, 4] += 1
+    assert not same_task(first, form._round_of(form.start.origin()))
+
+
+def test_images_on_disk_are_told_apart_without_reading_them(form, tmp_path) -> None:
+    paint(form)
+    np.save(tmp_path / "steel.npy", steel())
+    image = form.viewer.layers["steel"]
+    image.data = np.load(tmp_path / "steel.npy", mmap_mode="r")
+    first = form._round_of(form.start.origin())
+    assert same_task(first, form._round_of(form.start.origin()))
+    image.data = np.load(tmp_path / "steel.npy", mmap_mode="r")
+    assert not same_task(first, form._round_of(form.start.origin()))
+
+
 def test_pause_stops_the_steps_and_continue_goes_on(form, qtbot) -> None:
     paint(form)
     train_for_long(form, qtbot)
@@ -474,6 +577,9 @@ def test_removing_a_layer_in_use_ends_training(form, qtbot) -> None:
     assert form.set.pairs == ()
     assert "steel labels was removed" in refusal(form)
     assert form._stopped is not None
+    form.try_button.native.click()
+    wait_for_end(form, qtbot)
+    assert "was removed" not in form.controls.status.value
 
 
 def test_removing_the_dock_ends_training(opened, viewer, qtbot) -> None:

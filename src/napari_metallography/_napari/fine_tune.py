@@ -75,6 +75,7 @@ from .training_set import (
     require_known_classes,
     selected_pair,
 )
+from .worker import CANCELLED
 
 _IMAGE = "new labels layers are made on this image, and predictions are turned into paint on it"
 _REGION = "a Shapes layer: paint outside its rectangles, ellipses and polygons is ignored"
@@ -84,6 +85,7 @@ _TO_PAINT = (
     "copies the prediction to the image's labels layer, where nothing is painted yet, to be "
     "corrected there; can be undone"
 )
+_CHANGED = "images, labels or settings changed"
 _SUGGESTED = "my-steel.safetensors"
 _TRY = "shows what the chosen model makes of the image, beside the results of others"
 
@@ -265,7 +267,6 @@ class FineTuneWidget(Form):
         events = one.run(resume=resume)
         self.controls.start(events, one.title, partial(self._finished, one), self._show_event)
         self._round = one
-        self._why_stopped = ""
         self.docks.begin(anew=not resume)
         self.held_out.value = ""
 
@@ -300,27 +301,28 @@ class FineTuneWidget(Form):
 
     def _wake(self) -> None:
         """Go on after a pause; with the paint added meanwhile, where there is any."""
-        if self._round is not None and not same_task(
-            self._round.plan, self._round_of(self._round.plan.origin).plan
+        if self._round is None or same_task(
+            self._round, self._round_of(self._round.plan.origin, is_search=self._round.is_search)
         ):
+            self.training.resume()
+        else:
             self._goes_on = True
             self.controls.cancel()
-        else:
-            self.training.resume()
 
     def _go_on_from_stop(self, stopped: Round) -> None:
         now = self._round_of(stopped.plan.origin, is_search=stopped.is_search)
-        if same_task(stopped.plan, now.plan):
-            self._begin(now, resume=True)
-            return
-        if stopped.is_search:
-            show_info("labels or settings changed: the search starts anew")
+        if same_task(stopped, now):
+            self._begin(now, resume=stopped.can_go_on)
+        elif stopped.is_search or not stopped.can_go_on:
+            show_info(
+                f"{_CHANGED}: the {'search' if stopped.is_search else 'training'} starts anew"
+            )
             self._begin(now)
-            return
-        show_info("labels or settings changed: training starts anew from the last weights")
-        assert stopped.session.job is not None
-        origin = partial(stopped_origin, stopped.session.job, stopped.plan.classes)
-        self._begin(replace(now, plan=replace(now.plan, origin=origin)))
+        else:
+            show_info(f"{_CHANGED}: training starts anew from the last weights")
+            assert stopped.session.job is not None
+            origin = partial(stopped_origin, stopped.session.job, stopped.plan.classes)
+            self._begin(replace(now, plan=replace(now.plan, origin=origin)))
 
     # --- what comes of it --------------------------------------------------------------------
 
@@ -362,23 +364,25 @@ class FineTuneWidget(Form):
         offer_everywhere(path)
         self.controls.say(f"written to {path}")
 
-    def _ended(self, _: str) -> None:
+    def _ended(self, message: str) -> None:
         one, self._round = self._round, None
         if one is not None:
-            self._note_end(one)
+            self._note_end(one, message)
         self.training.offer(
             may_continue=self._stopped is not None or self._tuned is not None,
             has_result=self._tuned is not None,
         )
-        if self._why_stopped:
-            self.refuse(InputError(self._why_stopped))
-        if self._goes_on:
-            self._goes_on = False
+        why, self._why_stopped = self._why_stopped, ""
+        goes_on, self._goes_on = self._goes_on, False
+        if why:
+            self.refuse(InputError(why))
+        elif goes_on and message in ("", CANCELLED):
             self._attempt(self.go_on)
 
-    def _note_end(self, one: Round) -> None:
+    def _note_end(self, one: Round, message: str) -> None:
+        """Keep a round without a result, to go on with it; one that failed at once is none."""
         one.previews.remove()
-        if one.can_go_on:
+        if message == CANCELLED or one.can_go_on:
             self._stopped = one
 
     # --- the form ----------------------------------------------------------------------------
@@ -398,8 +402,13 @@ class FineTuneWidget(Form):
             button.changed.connect(partial(self._attempt, action))
         for source in (self.start.kind, self.start.model.combo):
             source.changed.connect(self._show_model_classes)
+        self.training.cancel_button.changed.connect(self._stay_stopped)
         self.training.on_ended = self._ended
         self.viewer.layers.events.removed.connect(self._layer_removed)
+
+    def _stay_stopped(self, *_: object) -> None:
+        """Cancel, unlike a Continue that cancels in order to start anew."""
+        self._goes_on = False
 
     def _attempt(self, action: Callable[[], Any], *_: object) -> None:
         try:

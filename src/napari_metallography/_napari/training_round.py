@@ -10,9 +10,11 @@ from napari.components import ViewerModel
 from napari.layers import Image, Labels
 
 from ..events import Events
+from ..plane import ArrayLike
 from ..segmentation.segment import Segmentation
 from ..training.fine_tuning import Painted, Plan, Session, Tuned, fine_tune
 from ..training.painted_search import search_painted
+from .layers import pixels_of
 from .training_layers import (
     AFTER,
     BEFORE,
@@ -32,11 +34,14 @@ class Round:
     ----------
     places
         By name of the plan's images: the layer and the plane in it.
+    sources
+        By name of the plan's images: what the layer held when the round was made.
     """
 
     plan: Plan
     session: Session
     places: Mapping[str, tuple[Image, Index]]
+    sources: Mapping[str, ArrayLike]
     watched: Watched
     previews: PreviewLayers
     is_search: bool = False
@@ -82,15 +87,18 @@ def begun(
     watched = Watched(image, session)
     session.watch = watched.take
     previews = PreviewLayers(viewer, image, index, plan.classes)
-    return Round(plan, session, places, watched, previews, is_search)
+    sources = {name: pixels_of(layer)[0] for name, (layer, _) in places.items()}
+    return Round(plan, session, places, sources, watched, previews, is_search)
 
 
-def same_task(one: Plan, other: Plan) -> bool:
-    """Whether a training of one plan, stopped, can go on as the other."""
+def same_task(one: Round, other: Round) -> bool:
+    """Whether one round, stopped, can go on as the other: pixels, paint and settings are one's."""
+    first, second = one.plan, other.plan
     return (
-        replace(one, painted=(), origin=other.origin) == replace(other, painted=())
-        and len(one.painted) == len(other.painted)
-        and all(map(_same_paint, one.painted, other.painted))
+        replace(first, painted=(), origin=second.origin) == replace(second, painted=())
+        and len(first.painted) == len(second.painted)
+        and all(map(_same_paint, first.painted, second.painted))
+        and all(_same_pixels(painted.name, one, other) for painted in first.painted)
     )
 
 
@@ -122,6 +130,17 @@ class BeforeAndAfter:
             before.visible = False
             self._pairs.append((before, after))
         return after
+
+
+def _same_pixels(name: str, one: Round, other: Round) -> bool:
+    """Whether two rounds read the same image; one that is read when needed, by what it is."""
+    first, second = (
+        next(painted.array for painted in each.plan.painted if painted.name == name)
+        for each in (one, other)
+    )
+    if type(first) is np.ndarray and type(second) is np.ndarray:
+        return bool(np.array_equal(first, second, equal_nan=first.dtype.kind == "f"))
+    return one.sources[name] is other.sources[name]
 
 
 def _same_paint(one: Painted, other: Painted) -> bool:
