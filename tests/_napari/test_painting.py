@@ -5,7 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from napari.components import ViewerModel
-from napari.layers import Image, Labels
+from napari.layers import Image
+from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
 
 from napari_metallography._napari.layers import add_labels_layer
 from napari_metallography._napari.painting import (
@@ -36,9 +38,11 @@ def image(viewer: ViewerModel) -> Image:
     return layer
 
 
-def press(layer: Labels, key: str) -> None:
-    (function,) = [f for k, f in layer.keymap.items() if str(k) == key]
-    function(layer)
+def press(viewer, key: Qt.Key, modifier: Qt.KeyboardModifier = Qt.NoModifier) -> None:
+    """As a user does: through all of the viewer's own handling of keys."""
+    canvas = viewer.window._qt_viewer.canvas.native
+    canvas.setFocus()
+    QTest.keyClick(canvas, key, modifier)
 
 
 def test_a_new_layer_fits_its_image(viewer, image) -> None:
@@ -82,18 +86,22 @@ def test_the_same_place_in_another_unit_fits(viewer, image) -> None:
     require_fit(image, layer)
 
 
-def test_keys_choose_the_class(viewer, image) -> None:
-    layer = new_labels(viewer, image, CLASSES)
+def test_keys_choose_the_class_and_undo_paint(make_napari_viewer) -> None:
+    viewer = make_napari_viewer(show=True)
+    layer = new_labels(viewer, viewer.add_image(np.zeros(SHAPE, np.uint8)), CLASSES)
     make_paintable(layer, CLASSES)
     start_painting(viewer, layer)
     assert (layer.mode, layer.selected_label) == ("paint", 1)
-    press(layer, "3")
+    press(viewer, Qt.Key_3)
     assert layer.selected_label == 3
-    press(layer, "4")
+    press(viewer, Qt.Key_4)
     assert layer.selected_label == 3
     make_paintable(layer, [*CLASSES, *named_classes(["x"])])
-    press(layer, "4")
+    press(viewer, Qt.Key_4)
     assert layer.selected_label == 4
+    layer.paint((5, 5), 4)
+    press(viewer, Qt.Key_Z, Qt.ControlModifier)
+    assert not layer.data.any()
 
 
 def test_a_prediction_of_other_classes_is_translated_by_name(viewer, image) -> None:

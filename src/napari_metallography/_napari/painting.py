@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from napari.components import ViewerModel
@@ -62,7 +61,7 @@ def make_paintable(layer: Labels, classes: Sequence[PhaseClass]) -> None:
     layer.features = keywords["features"]
     layer.metadata = keywords["metadata"]
     for label in range(1, _KEYS + 1):
-        layer.bind_key(str(label), partial(_choose, label, len(classes)), overwrite=True)
+        layer.bind_key(str(label), _chooser(label, len(classes)), overwrite=True)
 
 
 def start_painting(viewer: ViewerModel, layer: Labels) -> None:
@@ -111,10 +110,16 @@ def fill_unlabelled(layer: Labels, values: NDArray[np.uint8]) -> int:
     return len(where[0])
 
 
-def _choose(label: int, count: int, layer: Labels) -> None:
-    if label <= count:
-        layer.selected_label = label
-        layer.mode = "paint"
+def _chooser(label: int, count: int) -> Callable[[Labels], None]:
+    """What a key does: with it a class is chosen, and the brush taken."""
+
+    # napari asks whatever a key is bound to for its name, which a `partial` has not.
+    def choose_class(layer: Labels) -> None:
+        if label <= count:
+            layer.selected_label = label
+            layer.mode = "paint"
+
+    return choose_class
 
 
 def _on_whole(image: Image, prediction: Labels, indices: NDArray[np.uint8]) -> NDArray[np.uint8]:
