@@ -14,7 +14,7 @@ from napari.utils.notifications import notification_manager
 from napari_metallography._napari import segment as segment_module
 from napari_metallography._napari import worker
 from napari_metallography._napari.layers import calibrate_layer
-from napari_metallography._napari.segment import SegmentWidget, devices
+from napari_metallography._napari.segment import SegmentWidget
 from napari_metallography.calibration import Calibration
 from napari_metallography.classes import layer_to_indices
 from napari_metallography.errors import DeviceError, InputError
@@ -583,14 +583,6 @@ def test_a_model_file_of_another_task_is_refused(widget, tmp_path, monkeypatch) 
     choice.combo.value = "file…"
     assert choice.value == "random"
     assert "not a model file" in notification_manager.records[-1].message
-
-
-def test_devices_offered_are_those_there_are(monkeypatch) -> None:
-    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    assert "cuda" not in [value for _, value in devices()]
-    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    monkeypatch.setattr("torch.cuda.get_device_name", lambda _: "H200")
-    assert ("H200", "cuda") in devices()
 
 
 def test_the_form_begins_with_the_command_lines_parameters(widget) -> None:

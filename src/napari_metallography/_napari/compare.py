@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import napari.viewer
-import numpy as np
 import pandas as pd
 from magicgui.widgets import ComboBox, Label, Table, Widget
 from napari.layers import Image, Labels
-from numpy.typing import NDArray
 
-from ..classes import PhaseClass, require_same_classes
+from ..classes import require_same_classes
 from ..errors import InputError
-from ..evaluation.segmentation import ImageScore, score_image, summary
-from ..events import Events, Progress
+from ..evaluation.comparison import Comparison, compare
 from ..io.overlays import (
     FALSE_NEGATIVE,
     FALSE_POSITIVE,
@@ -24,11 +20,15 @@ from ..io.overlays import (
     TRUE_NEGATIVE,
     TRUE_POSITIVE,
     WRONG_PHASE,
-    error_map,
 )
 from .form import Form, as_result, chosen, fill, layer_choice, show_all, wrap
-from .layers import labels_as_indices, layer_calibration, plane_placement, stated_names
-from .particle_table import class_names
+from .layers import (
+    class_names,
+    labels_as_indices,
+    layer_calibration,
+    plane_placement,
+    stated_names,
+)
 from .results import mark_computed, remove_untouched
 
 ALL_PHASES = -1
@@ -47,25 +47,6 @@ _PREDICTED = "a Labels layer of phases, such as a result of Segment"
 _TRUTH = (
     "a Labels layer of the same phases, labelled by hand; what it leaves unlabelled is left out"
 )
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A prediction against the truth.
-
-    Attributes
-    ----------
-    errors
-        (…, Y, X, 3) uint8, error maps as `io.overlays.error_map` draws them.
-    scores
-        As `evaluation.segmentation.summary`, over all planes.
-    shown
-        Name of the class the error map is of, or "all phases".
-    """
-
-    errors: NDArray[np.uint8]
-    scores: dict[str, Any]
-    shown: str
 
 
 class CompareWidget(Form):
@@ -113,20 +94,23 @@ class CompareWidget(Form):
             second_of=truth.name,
         )
         calibration = layer_calibration(predicted)
+        classes = max(classes, true_classes, key=len)
+        index = int(self.phase.value)
         events = compare(
             prediction,
             known,
-            max(classes, true_classes, key=len),
-            int(self.phase.value),
-            calibration.mean_um if calibration else None,
-            predicted.name,
+            classes,
+            class_index=None if index == ALL_PHASES else index,
+            pixel_size_um=calibration.mean_um if calibration else None,
+            name=predicted.name,
         )
+        shown = "all phases" if index == ALL_PHASES else classes[index].name
         self.controls.start(
-            events, f"Compare {predicted.name}", partial(self._show, predicted, truth)
+            events, f"Compare {predicted.name}", partial(self._show, predicted, truth, shown)
         )
 
-    def _show(self, predicted: Labels, truth: Labels, result: Comparison) -> None:
-        name = f"{predicted.name} errors ({result.shown})"
+    def _show(self, predicted: Labels, truth: Labels, shown: str, result: Comparison) -> None:
+        name = f"{predicted.name} errors ({shown})"
         remove_untouched(self.viewer, name)
         layer = Image(
             result.errors,
@@ -155,44 +139,6 @@ class CompareWidget(Form):
     def _phases(self, _: object) -> list[tuple[str, int]]:
         names = class_names(self.predicted.value)
         return [("all phases", ALL_PHASES), *((name, index) for index, name in enumerate(names))]
-
-
-def compare(
-    prediction: NDArray[np.uint8],
-    truth: NDArray[np.uint8],
-    classes: tuple[PhaseClass, ...],
-    class_index: int,
-    pixel_size_um: float | None,
-    name: str,
-) -> Events[Comparison]:
-    """Compare class indices (…, Y, X), plane by plane; `class_index` is drawn (or `ALL_PHASES`).
-
-    Raises
-    ------
-    InputError
-        When the shapes differ or no pixel is labelled in both.
-    """
-    if prediction.shape != truth.shape:
-        raise InputError(
-            f"{name}: has shape {prediction.shape}, the truth {truth.shape}; "
-            "choose labels of the same image"
-        )
-    planes = list(np.ndindex(prediction.shape[:-2]))
-    scores: list[ImageScore] = []
-    for done, plane in enumerate(planes):
-        yield Progress(done, len(planes), "planes")
-        scores.append(
-            score_image(name, truth[plane], prediction[plane], len(classes), pixel_size_um)
-        )
-    if not any(score.confusion.any() for score in scores):
-        raise InputError(f"{name}: no pixel is labelled in both layers")
-    yield Progress(len(planes), len(planes), "planes")
-    index = None if class_index == ALL_PHASES else class_index
-    maps = [error_map(truth[plane], prediction[plane], index) for plane in planes]
-    errors = np.stack(maps).reshape(*prediction.shape, 3)
-    return Comparison(
-        errors, summary(scores, classes), "all phases" if index is None else classes[index].name
-    )
 
 
 def score_table(scores: dict[str, Any]) -> pd.DataFrame:

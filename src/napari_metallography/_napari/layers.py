@@ -308,6 +308,16 @@ def stated_names(layer: Labels) -> list[str]:
     return [phase["name"] for phase in layer.metadata.get("classes", ())]
 
 
+def class_names(labels: Labels | None) -> Sequence[str]:
+    """Names of a layer's classes; numbered where it names none."""
+    if labels is None:
+        return ()
+    if stated := stated_names(labels):
+        return stated
+    highest = int(np.max(labels.data))
+    return [f"class {value}" for value in range(1, highest + 1)][:MOST_FOREIGN_CLASSES]
+
+
 def _stretch(layer: Layer) -> tuple[float, float]:
     """By what a layer's affine multiplies the scale of its rows and columns; 1 as a rule."""
     sides = _STEP * np.eye(layer.ndim)[-2:]

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from napari.layers import Labels
 
 from ..quantification.columns import UNITS, column, unit_of
 from ..quantification.correctable import by_number
 from ..quantification.measure import Quantification
 from ..quantification.pixel_units import NO_PIXEL_SIZE
 from ..quantification.statistics import ONE_FIELD
-from .layers import stated_names
 
 MOST_FEATURE_ROWS = 5000
 """Beyond this napari's features table becomes slow: the form then lists the particles itself."""
@@ -82,16 +78,6 @@ def column_text(name: str) -> str:
     stem, _, unit = name.rpartition("_")
     shown = {**UNITS, "um2": "µm²", "px2": "px²", "deg": "°"}.get(unit)
     return f"{stem.replace('_', ' ')} ({shown})" if shown else name.replace("_", " ")
-
-
-def class_names(labels: Labels | None) -> Sequence[str]:
-    """Names of a layer's classes; numbered where it names none."""
-    if labels is None:
-        return ()
-
-    if stated := stated_names(labels):
-        return stated
-    return [f"class {value}" for value in range(1, int(np.max(labels.data)) + 1)][:32]
 
 
 def texts(values: pd.Series[Any], form: str) -> list[str]:

@@ -24,6 +24,7 @@ from .corrections_panel import CUT, CorrectionsPanel
 from .form import Form, chosen, layer_choice, micrograph_choice, parameter_fields, read
 from .layers import (
     calibrate_layer,
+    class_names,
     field_of,
     find_or_add_data_bar,
     label_image,
@@ -34,7 +35,7 @@ from .layers import (
 from .measured import Measured, measured_again, measured_events
 from .particle_colours import ParticleColours
 from .particle_link import ParticleLink
-from .particle_table import class_names, features_of
+from .particle_table import features_of
 from .quantify_results import Results
 from .results import PARTICLES_OF, mark_computed, remove_untouched
 from .size_plots import SizePlots

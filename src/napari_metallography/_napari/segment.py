@@ -10,7 +10,6 @@ from weakref import WeakSet
 
 import napari.viewer
 import numpy as np
-import torch
 from magicgui.widgets import CheckBox, ComboBox, FloatSlider, Label, LineEdit, Widget
 from magicgui.widgets.bases import ValueWidget
 from napari.layers import Image, Shapes
@@ -25,6 +24,7 @@ from ..regions import Field
 from ..segmentation.prediction import PAPER_SCALES, PredictionParameters
 from ..segmentation.segment import THRESHOLD_CLASSES, Segmentation, SegmentParameters, segment
 from ..segmentation.thresholding import ThresholdParameters
+from .device_choice import devices
 from .form import (
     Form,
     chosen,
@@ -502,14 +502,6 @@ def _moves(shapes: Shapes) -> list[Any]:
     """What tells that shapes lie elsewhere: drawn anew, or the whole layer transformed."""
     events = shapes.events
     return [events.data, events.scale, events.translate, events.rotate, events.shear, events.affine]
-
-
-def devices() -> list[tuple[str, str]]:
-    """What can be computed on here, as (text, value)."""
-    if not torch.cuda.is_available():
-        return [("processor (no CUDA here)", "auto"), ("processor", "cpu")]
-    name = torch.cuda.get_device_name(0)
-    return [(f"automatic ({name})", "auto"), (name, "cuda"), ("processor", "cpu")]
 
 
 def _shares(result: Segmentation) -> list[str]:

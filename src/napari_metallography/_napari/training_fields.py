@@ -26,9 +26,9 @@ from ..training.fine_tuning import (
     origin_of_network,
 )
 from ..training.recipe import FINE_TUNE, SegmentationRecipe
+from .device_choice import devices
 from .form import parameter_fields, read, show_all, wrap
 from .model_choice import ModelChoice
-from .segment import devices
 
 _MODEL, _NEW = "model", "new"
 _FILE = "file"
