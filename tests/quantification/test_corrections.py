@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -13,6 +14,7 @@ from napari_metallography.classes import UNLABELLED, named_classes
 from napari_metallography.errors import InputError
 from napari_metallography.events import Notice, drain
 from napari_metallography.io.labels import LabelImage
+from napari_metallography.quantification import corrections
 from napari_metallography.quantification.correctable import (
     by_number,
     measure_anew,
@@ -20,10 +22,12 @@ from napari_metallography.quantification.correctable import (
 )
 from napari_metallography.quantification.corrections import (
     Correction,
+    _peaks,
     audit_rows,
     change_of,
     originals,
     replayed,
+    require_inside,
 )
 from napari_metallography.quantification.measure import quantify
 from napari_metallography.quantification.parameters import QuantifyParameters
@@ -137,6 +141,43 @@ def test_what_cannot_be_done_is_said_in_one_line(correction: Correction, message
     with pytest.raises(InputError, match=message) as error:
         change_of(correction, indices, ids)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("between", "said"), [(2, "another phase"), (UNLABELLED, "unlabelled")])
+def test_merging_over_another_phase_or_unlabelled_pixels_is_refused(between: int, said) -> None:
+    indices, ids = scene()
+    indices[:, 16:18] = between
+    ids[:, 16:18] = 0
+    with pytest.raises(InputError, match=said):
+        change_of(Correction("merge", (2, 3)), indices, ids, 4)
+
+
+def test_merging_out_of_the_field_is_refused() -> None:
+    indices, ids = scene()
+    change = change_of(Correction("merge", (2, 3)), indices, ids, 4)
+    field = np.ones(ids.shape, bool)
+    require_inside(change, field)
+    field[:, 16] = False
+    with pytest.raises(InputError, match="leave the measured field"):
+        require_inside(change, field)
+
+
+def test_a_large_particle_is_split_in_little_time() -> None:
+    canvas = np.zeros((300, 620), np.uint8)
+    cv2.circle(canvas, (150, 150), 140, 1, -1)
+    cv2.circle(canvas, (450, 150), 140, 1, -1)
+    canvas[130:170, 150:450] = 1
+    calls = []
+
+    def counted(*arguments: object) -> object:
+        calls.append(arguments)
+        return _peaks(*arguments)  # type: ignore[arg-type]
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(corrections, "_peaks", counted)
+        change = change_of(Correction("split", (1,)), canvas, canvas.astype(np.int32), 1)
+    assert len(calls) <= 8
+    assert change.correction.pixels_changed == pytest.approx((canvas > 0).sum() / 2, rel=0.01)
 
 
 def test_merging_over_another_particle_is_refused() -> None:
@@ -290,3 +331,10 @@ def test_painted_pixels_of_another_phase_do_not_count() -> None:
     found = drain(measure_given(labelled(indices), ids, QuantifyParameters(), None, "x"))
     areas = by_number(found.result.particles, 4)["area_px"]
     assert areas[2] in (30, 70)
+
+
+def test_corrections_that_labels_came_with_are_told_in_the_same_place() -> None:
+    labels = replace(labelled(scene()[0]), provenance={"method": "x", "corrections": [{"a": 1}]})
+    found = drain(measure_anew(labels, QuantifyParameters(), None, "x"))
+    assert found.result.statistics["provenance"]["corrections"] == [{"a": 1}]
+    assert found.result.statistics["provenance"]["labels"] == {"method": "x"}

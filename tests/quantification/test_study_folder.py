@@ -115,10 +115,74 @@ def test_an_image_that_moved_or_changed_is_said(
     else:
         image.path.write_bytes(b"other")  # type: ignore[union-attr]
     stored = read_study_folder(tmp_path / "study").fields[0]
-    assert stored.image is None
+    assert stored.image is not None
+    assert stored.image.pixels is None
     assert ("no longer there" if moved else "has changed") in stored.problem
     assert "\n" not in stored.problem
     assert stored.labels.indices.any()
+
+
+@pytest.mark.parametrize("moved", [True, False])
+def test_saved_again_a_missing_image_keeps_path_and_digest(
+    tmp_path: Path, image: StudyImage, moved: bool
+) -> None:
+    folder, path = tmp_path / "study", image.path
+    assert path is not None
+    write_study_folder(folder, [replace(field("a", 0), image=image)], "id")
+    path.rename(tmp_path / "away.tif")
+    if not moved:
+        path.write_bytes(b"other")
+    stored = read_study_folder(folder).fields[0]
+    write_study_folder(folder, [replace(field("a", 0), image=stored.image)], "id")
+    assert read_study_folder(folder).fields[0].problem
+    (tmp_path / "away.tif").replace(path)
+    found = read_study_folder(folder).fields[0]
+    assert (found.problem, found.image and found.image.path) == ("", path)
+
+
+def test_saved_again_copies_and_files_of_others_stay(tmp_path: Path, image: StudyImage) -> None:
+    folder = tmp_path / "study"
+    one = replace(field("a", 0), image=image)
+    write_study_folder(folder, [one, field("b", 3)], "id", copy_images=True)
+    (folder / "report_signed.pdf").write_text("signed")
+    (folder / "mine" / "deep").mkdir(parents=True)
+    (folder / "mine" / "deep" / "notes.txt").write_text("x")
+    copied = (folder / "images" / "01_a.tif").read_bytes()
+    # Without its image at hand, and without the field "b".
+    stored = read_study_folder(folder).fields[0]
+    write_study_folder(folder, [replace(one, image=stored.image)], "id")
+    assert (folder / "report_signed.pdf").read_text() == "signed"
+    assert (folder / "mine" / "deep" / "notes.txt").read_text() == "x"
+    assert (folder / "images" / "01_a.tif").read_bytes() == copied
+    assert read_study_folder(folder).fields[0].problem == ""
+    assert not [path for path in (folder / "labels").iterdir() if "_b_" in path.name]
+    # And again with the copy asked for: no second one, and nothing beside the folder.
+    write_study_folder(folder, [one], "id", copy_images=True)
+    assert [path.name for path in (folder / "images").iterdir()] == ["01_a.tif"]
+    assert {path.name for path in tmp_path.iterdir()} == {"study", "steel.tif"}
+
+
+def test_another_image_gets_a_name_of_its_own(tmp_path: Path, image: StudyImage) -> None:
+    folder = tmp_path / "study"
+    one = replace(field("a", 0), image=image)
+    write_study_folder(folder, [one], "id", copy_images=True)
+    other = StudyImage(None, pixels=np.zeros((40, 50), np.uint8))
+    write_study_folder(folder, [replace(one, image=other)], "id")
+    names = {path.name for path in (folder / "images").iterdir()}
+    assert names == {"01_a.tif", "01_a (2).tif"}
+    found = read_study_folder(folder).fields[0].image
+    assert found is not None
+    assert found.path is not None
+    assert not np.asarray(read_micrograph(found.path).pixels).any()
+
+
+def test_a_file_of_the_same_name_as_a_new_one_stays_beside_it(tmp_path: Path) -> None:
+    folder = tmp_path / "study"
+    write_study_folder(folder, [field("a", 0)], "id")
+    (folder / "labels" / "02_b_labels.tif").write_text("mine")
+    write_study_folder(folder, [field("a", 0), field("b", 3)], "id")
+    assert (folder / "labels" / "02_b_labels (2).tif").read_text() == "mine"
+    assert len(read_study_folder(folder).fields) == 2
 
 
 def test_another_study_is_never_overwritten(tmp_path: Path) -> None:
@@ -177,6 +241,31 @@ def test_a_damaged_description_is_one_line(tmp_path: Path, damage) -> None:
     path = tmp_path / "study" / "study.json"
     path.write_text(damage(json.loads(path.read_text())))
     with pytest.raises(InputError) as error:
+        read_study_folder(tmp_path / "study")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("what", "value"),
+    [
+        ("to_class", 300),
+        ("to_class", 7),
+        ("to_class", "x"),
+        ("to_class", None),
+        ("plane", 0.5),
+        ("width_px", []),
+        ("particles", [1e400]),
+        ("from_classes", [9]),
+        ("line", [[float("nan"), 0]]),
+    ],
+)
+def test_a_damaged_correction_is_one_line(tmp_path: Path, what: str, value: object) -> None:
+    write_study_folder(tmp_path / "study", [field("a", 0)], "id")
+    path = tmp_path / "study" / "study.json"
+    stored = json.loads(path.read_text())
+    stored["fields"][0]["corrections"][0][what] = value
+    path.write_text(json.dumps(stored))
+    with pytest.raises(InputError, match="damaged") as error:
         read_study_folder(tmp_path / "study")
     assert "\n" not in str(error.value)
 

@@ -21,6 +21,9 @@ from .parameters import QuantifyParameters
 from .particles import number_particles
 from .pixel_units import NO_PIXEL_SIZE, ONE_MICROMETRE, in_pixel_units
 
+CORRECTIONS = "corrections"
+"""Key of the provenance: rows as `corrections.audit_rows` gives them."""
+
 Ids = NDArray[np.int32]
 
 
@@ -92,7 +95,7 @@ def measure_given(
         parameters,
         intensity=intensity,
         name=name,
-        labels_provenance=labels.provenance,
+        labels_provenance={k: v for k, v in labels.provenance.items() if k != CORRECTIONS},
         ids=ids,
     )
     if labels.calibration is None:
@@ -157,8 +160,9 @@ def _renumbered(result: Quantification, numbers: Ids) -> Quantification:
 def _with_trail(
     result: Quantification, trail: Sequence[Correction], labels: LabelImage
 ) -> Quantification:
-    if not trail:
+    """All corrections in one place: those that the labels came with and those made since."""
+    told = [*labels.provenance.get(CORRECTIONS, ()), *audit_rows(trail, labels.classes)]
+    if not told:
         return result
-    told = {"corrections": audit_rows(trail, labels.classes)}
-    provenance = {**result.statistics["provenance"], **told}
+    provenance = {**result.statistics["provenance"], CORRECTIONS: told}
     return replace(result, statistics={**result.statistics, "provenance": provenance})

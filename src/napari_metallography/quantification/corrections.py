@@ -6,9 +6,10 @@ what they began with, gives the corrected labels bit for bit.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any, Literal, get_args
 
 import cv2
@@ -99,10 +100,13 @@ class Correction:
             tuples = ("particles", "from_classes", "created")
             numbers = {name: tuple(int(n) for n in data[name]) for name in tuples}
             line = tuple((float(row), float(column)) for row, column in data["line"])
-            correction = cls(**{**data, **numbers, "line": line})
+            single = {name: _whole(data[name]) for name in ("plane", "to_class", "width_px")}
+            correction = cls(**{**data, **numbers, **single, "line": line})
             if correction.action not in get_args(Action):
                 raise ValueError(correction.action)
-        except (KeyError, TypeError, ValueError) as error:
+            if not all(map(math.isfinite, chain.from_iterable(line))):
+                raise ValueError("line")
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise InputError(
                 f"a correction is damaged ({error}); correct the labels anew"
             ) from None
@@ -249,6 +253,36 @@ def plane_at(array: NDArray[Any], number: int) -> NDArray[Any]:
     return plane
 
 
+def require_known_classes(trail: Sequence[Correction], n_classes: int) -> None:
+    """Refuse corrections to or from a class that the labels do not have.
+
+    Raises
+    ------
+    InputError
+        When there is one.
+    """
+    known = {*range(n_classes), UNLABELLED}
+    for one in trail:
+        strange = {one.to_class, *one.from_classes} - known
+        if strange:
+            raise InputError(
+                f"a correction is damaged (class {min(strange)}); correct the labels anew"
+            )
+
+
+def require_inside(change: Change, field: Mask) -> None:
+    """Refuse a change that would reach out of the field (Y, X).
+
+    Raises
+    ------
+    InputError
+        When pixels outside would become a particle.
+    """
+    grown = (change.ids_before == 0) & (change.ids_after > 0)
+    if not field[change.rows[grown], change.columns[grown]].all():
+        raise InputError("the joining line would leave the measured field; merge others")
+
+
 def audit_rows(trail: Sequence[Correction], classes: Sequence[PhaseClass]) -> list[dict[str, Any]]:
     """The trail for people: one row a correction, phases by name."""
     names = {index: phase.name for index, phase in enumerate(classes)} | {UNLABELLED: "unlabelled"}
@@ -267,6 +301,12 @@ def audit_rows(trail: Sequence[Correction], classes: Sequence[PhaseClass]) -> li
         }
         for one in trail
     ]
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{value!r} is no whole number")
+    return value
 
 
 # --- the four actions: each changes copies in place and returns the new numbers ---------------
@@ -301,8 +341,17 @@ def _merge(correction: Correction, indices: Indices, ids: Ids, highest: int) -> 
     between = sorted(set(np.unique(ids[joined & ~mask]).tolist()) - {0})
     if between:
         raise InputError(f"particle {between[0]} lies between them; merge it too")
+    _require_matrix(indices[joined & ~mask], classes[0])
     indices[joined], ids[joined] = classes[0], min(correction.particles)
     return []
+
+
+def _require_matrix(crossed: Indices, own: int) -> None:
+    """A line may run through the matrix and the particles' own phase only."""
+    others = set(np.unique(crossed).tolist()) - {MATRIX, own}
+    if others:
+        what = "unlabelled pixels" if UNLABELLED in others else "another phase"
+        raise InputError(f"the joining line would run over {what}; label what lies between first")
 
 
 def _split(correction: Correction, indices: Indices, ids: Ids, highest: int) -> list[int]:
@@ -413,18 +462,18 @@ def _barrier(shape: tuple[int, ...], line: Sequence[tuple[float, float]]) -> Mas
 def _two_parts(mask: Mask) -> Ids:
     """Watershed of the distance to the edge, from the two highest peaks that a neck parts."""
     heights = ndimage.distance_transform_edt(np.pad(mask, 1))
-    parted = None
-    for share in _NECKS:
-        lowered = np.clip(np.minimum(heights * share, heights - GRID_TOLERANCE_PX), 0, None)
-        raised = reconstruction(lowered, heights)  # type: ignore[no-untyped-call]
-        highest = local_maxima(raised)  # type: ignore[no-untyped-call]
-        n, peaks = _components(np.asarray(highest & (heights > 0), bool))
-        if n < 2:
-            break
-        parted = n, peaks
-    if parted is None:
+    n, peaks = _peaks(heights, _NECKS[0])
+    if n < 2:
         return np.asarray(mask, np.int32)
-    n, peaks = parted
+    # The lower the share, the fewer peaks: the lowest that leaves two is found by halving.
+    parted, merged = 0, len(_NECKS)
+    while merged - parted > 1:
+        middle = (parted + merged) // 2
+        found = _peaks(heights, _NECKS[middle])
+        if found[0] < 2:
+            merged = middle
+        else:
+            parted, (n, peaks) = middle, found
     tallest = ndimage.maximum(heights, peaks, np.arange(1, n + 1))
     first, second = sorted(np.argsort(-tallest, kind="stable")[:2] + 1)
     markers = np.where(peaks == first, 1, np.where(peaks == second, 2, 0))
@@ -432,3 +481,11 @@ def _two_parts(mask: Mask) -> Ids:
         -heights, markers, _EVERY_NEIGHBOUR, mask=heights > 0
     )
     return np.asarray(parts[1:-1, 1:-1], np.int32)
+
+
+def _peaks(heights: NDArray[np.float64], share: float) -> tuple[int, Ids]:
+    """Peaks that stand out from their necks, which are at most `share` as high."""
+    lowered = np.clip(np.minimum(heights * share, heights - GRID_TOLERANCE_PX), 0, None)
+    raised = reconstruction(lowered, heights)  # type: ignore[no-untyped-call]
+    highest = local_maxima(raised)  # type: ignore[no-untyped-call]
+    return _components(np.asarray(highest & (heights > 0), bool))

@@ -25,7 +25,7 @@ from ..io.labels import LabelImage, read_labels, write_labels
 from ..io.tables import write_json
 from ..io.tiff import opened, resolution_tags
 from ..plane import ArrayLike
-from .corrections import Change, Correction, Ids, originals, replayed
+from .corrections import Change, Correction, Ids, originals, replayed, require_known_classes
 from .files import MeasuredImage
 from .parameters import QuantifyParameters
 from .report import ReportHead
@@ -99,9 +99,9 @@ class StoredField:
     labels, ids, changes
         As of `StudyField`: labels and particles as corrected.
     image
-        Where the image is; None when there is none, or `problem` says what is wrong with it.
+        Path and digest as stored; None when the labels were measured without an image.
     problem
-        One line when the image is missing or another than it was; else empty.
+        One line when the image is missing or another than it was, so not to be read; else empty.
     """
 
     name: str
@@ -136,7 +136,8 @@ def write_study_folder(
 
     It holds `study.json`, `labels/` (class indices as corrected, and before the corrections where
     there are any; particle numbers), `images/` (copies), and the files of
-    `study_files.write_study`. The folder of the same study is replaced.
+    `study_files.write_study`. Of a folder that holds the same study already, the files that the
+    program wrote are replaced; copies of images and whatever else lies in it stay.
 
     Parameters
     ----------
@@ -162,6 +163,8 @@ def write_study_folder(
             _write_field(one, number, beside, folder, copy_images)
             for number, one in enumerate(fields, start=1)
         ]
+        written = _files_in(beside)
+        _carry(folder, beside)
         write_json(
             beside / STUDY_FILE,
             {
@@ -172,6 +175,7 @@ def write_study_folder(
                 "head": {name: getattr(head, name) for name in _HEAD} if head else {},
                 "parameters": fields[0].parameters.model_dump(mode="json"),
                 "fields": entries,
+                "files": [path.as_posix() for path in written],
             },
         )
 
@@ -191,7 +195,7 @@ def read_study_folder(folder: Path) -> StoredStudy:
         parameters = validated(QuantifyParameters, stored["parameters"])
         fields = tuple(_read_field(folder, entry) for entry in stored["fields"])
         return StoredStudy(str(stored["identity"]), head, parameters, fields)
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         raise InputError(f"{folder / STUDY_FILE}: is damaged ({error}); measure anew") from error
 
 
@@ -252,15 +256,14 @@ def _write_image(
     image = one.image
     if image is None:
         return None
-    # What lies in the folder itself goes when the folder is replaced.
-    outside = image.path is not None and not image.path.absolute().is_relative_to(folder)
-    if image.path is not None and (image.pixels is None or (outside and not copy_images)):
+    if image.path is not None and (
+        image.pixels is None or not _is_copied(image, folder, copy_images)
+    ):
         return _named(image.path.absolute(), folder, image.sha256 or digest(image.path))
     if image.pixels is None:
         return None
-    name = f"images/{number:02d}_{_file_name(one.measured.name)}.tif"
     (beside / "images").mkdir(exist_ok=True)
-    copy = beside / name
+    copy = beside / "images" / f"{number:02d}_{_file_name(one.measured.name)}.tif"
     tifffile.imwrite(
         copy,
         np.asarray(image.pixels),
@@ -269,7 +272,71 @@ def _write_image(
         metadata=None,
         **resolution_tags(one.measured.labels.calibration),
     )
-    return _named(folder / name, folder, digest(copy))
+    sha256 = digest(copy)
+    place = _own_place(folder / "images" / copy.name, sha256)
+    copy.replace(beside / "images" / place.name)
+    return _named(place, folder, sha256)
+
+
+def _is_copied(image: StudyImage, folder: Path, copy_images: bool) -> bool:
+    """Whether an image with a file is copied; one in the folder only where its file is gone."""
+    path = image.path
+    if path is None or not path.absolute().is_relative_to(folder):
+        return copy_images
+    return not (path.is_file() and image.sha256 in ("", digest(path)))
+
+
+def _own_place(path: Path, sha256: str) -> Path:
+    """The path, or "name (2)" beside it where another image has it."""
+    place, number = path, 1
+    while place.exists() and digest(place) != sha256:
+        number += 1
+        place = _numbered(path, number)
+    return place
+
+
+def _numbered(path: Path, number: int) -> Path:
+    return path.with_name(f"{path.stem} ({number}){path.suffix}")
+
+
+def _files_in(folder: Path) -> list[Path]:
+    """Relative to the folder."""
+    files = sorted(path for path in folder.rglob("*") if path.is_symlink() or path.is_file())
+    return [path.relative_to(folder) for path in files]
+
+
+def _carry(folder: Path, beside: Path) -> None:
+    """Take over the images of the former study, and the files that the program did not write."""
+    if not (folder / STUDY_FILE).is_file():
+        return
+    stated = _read_description(folder).get("files")
+    former = {str(name) for name in stated} if isinstance(stated, list) else None
+    for path in _files_in(folder):
+        name = path.as_posix()
+        image = path.parts[0] == "images"
+        own = former is not None and name in former and not image
+        # Without a list of what was written, what has a new version is taken for the program's.
+        # An image of the same name is the same image.
+        replaced = (beside / path).exists() and (former is None or image)
+        if name != STUDY_FILE and not own and not replaced:
+            _link(folder / path, _free(beside / path))
+
+
+def _free(path: Path) -> Path:
+    place, number = path, 1
+    while place.exists():
+        number += 1
+        place = _numbered(path, number)
+    return place
+
+
+def _link(source: Path, target: Path) -> None:
+    """The same file under another name, so that a large one takes no time; else a copy."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except (OSError, NotImplementedError):
+        shutil.copy2(source, target, follow_symlinks=False)
 
 
 def _named(path: Path, folder: Path, sha256: str) -> dict[str, Any]:
@@ -350,6 +417,7 @@ def _read_field(folder: Path, entry: Mapping[str, Any]) -> StoredField:
     stem = folder / str(entry["labels"])
     labels, ids = _read_pair(stem, "")
     trail = [Correction.from_dict(one) for one in entry["corrections"]]
+    require_known_classes(trail, len(labels.classes))
     changes: list[Change] = []
     if trail:
         before, numbers = _read_pair(stem, "_original")
@@ -392,8 +460,11 @@ def _find_image(folder: Path, entry: Mapping[str, Any] | None) -> tuple[StudyIma
             return StudyImage(path, sha256), ""
     if found:
         problem = "has changed since the study was saved; open the image it was measured on"
-        return None, f"{found[0]}: {problem}. The stored labels are shown without it"
+        said = f"{found[0]}: {problem}. The stored labels are shown without it"
+        return StudyImage(found[0], sha256), said
+    copied = [path for path in beside if path.is_relative_to(folder)]
+    missing = [*copied, stated][0]
     return (
-        None,
-        f"{stated}: is no longer there; put it back. The stored labels are shown without it",
+        StudyImage(missing, sha256),
+        f"{missing}: is no longer there; put it back. The stored labels are shown without it",
     )
