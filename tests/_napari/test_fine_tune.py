@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication, QFileDialog
 
-from napari_metallography._napari import worker
+from napari_metallography._napari import training_round, worker
 from napari_metallography._napari.fine_tune import FineTuneWidget, model_file
 from napari_metallography._napari.layers import calibrate_layer
 from napari_metallography._napari.segment import SegmentWidget
@@ -24,12 +25,14 @@ from napari_metallography._napari.training_round import same_task
 from napari_metallography._napari.training_set import Pair
 from napari_metallography.calibration import Calibration
 from napari_metallography.classes import named_classes
+from napari_metallography.events import Events
 from napari_metallography.io import files
 from napari_metallography.models import registry
 from napari_metallography.models.card import DataSource, ModelCard, Network
 from napari_metallography.models.file import read_card, read_model
 from napari_metallography.segmentation.model import load_model, save_model
 from napari_metallography.segmentation.networks import SegmentationNetwork
+from napari_metallography.training.fine_tuning import Tuned, fine_tune
 
 NAMES = ["matrix", "particles"]
 SIDE = 96
@@ -279,10 +282,18 @@ def test_paint_added_during_a_pause_counts(form, qtbot) -> None:
     wait_for_end(form, qtbot)
 
 
-def stop_at_once(form: FineTuneWidget) -> None:
+def stop_at_once(form: FineTuneWidget, monkeypatch: Any) -> None:
     """Start a training and pause it before it has read the images."""
+    may_begin = threading.Event()
+
+    def late(*args: Any, **settings: Any) -> Events[Tuned]:
+        may_begin.wait(20)
+        return (yield from fine_tune(*args, **settings))
+
+    monkeypatch.setattr(training_round, "fine_tune", late)
     form.controls.run_button.native.click()
     form.training.pause_button.native.click()
+    may_begin.set()
 
 
 def a_round_before(form: FineTuneWidget, how: str, qtbot: Any) -> None:
@@ -301,10 +312,12 @@ def a_round_before(form: FineTuneWidget, how: str, qtbot: Any) -> None:
 
 @pytest.mark.parametrize("earlier", ["none", "stopped", "finished"])
 @pytest.mark.parametrize("stop", ["pause", "cancel"])
-def test_continue_keeps_the_start_of_a_round_that_had_not_begun(form, qtbot, earlier, stop) -> None:
+def test_continue_keeps_the_start_of_a_round_that_had_not_begun(
+    form, qtbot, monkeypatch, earlier, stop
+) -> None:
     layer = paint(form)
     a_round_before(form, earlier, qtbot)
-    stop_at_once(form)
+    stop_at_once(form, monkeypatch)
     first = form._round
     if stop == "pause":
         stroke(layer, 1, slice(45, 48), slice(60, 66))
@@ -320,9 +333,9 @@ def test_continue_keeps_the_start_of_a_round_that_had_not_begun(form, qtbot, ear
     wait_for_end(form, qtbot)
 
 
-def test_cancel_after_continue_does_not_start_anew(form, qtbot) -> None:
+def test_cancel_after_continue_does_not_start_anew(form, qtbot, monkeypatch) -> None:
     layer = paint(form)
-    stop_at_once(form)
+    stop_at_once(form, monkeypatch)
     stroke(layer, 1, slice(45, 48), slice(60, 66))
     form.training.continue_button.native.click()
     form.controls.cancel_button.native.click()
@@ -413,14 +426,41 @@ def test_previews_lie_on_what_is_in_view(form, qtbot) -> None:
     assert "steel preview" not in names(form)
 
 
-def test_before_and_after_take_turns(form, qtbot) -> None:
+def test_before_and_after_are_shown_side_by_side(form, qtbot) -> None:
     paint(form)
     form.recipe.fields["iterations"].value = 2
     train(form, qtbot)
     before, after = (form.viewer.layers[f"steel {x}"] for x in ("before", "after"))
     assert (before.visible, after.visible) == (False, True)
-    form.training.toggle_button.native.click()
+    form.training.beside_button.native.click()
     assert (before.visible, after.visible) == (True, False)
+    np.testing.assert_array_equal(form.viewer.layers["steel after (right)"].data, after.data)
+    # The copies are neither micrographs nor predictions.
+    assert [layer.name for layer in form.image.choices] == ["steel"]
+    assert {layer.name for layer in form.prediction.choices if layer} == {before.name, after.name}
+    form.training.beside_button.native.click()
+    assert (before.visible, after.visible) == (False, True)
+    assert not [name for name in names(form) if "(right)" in name]
+
+
+def test_the_next_round_ends_side_by_side(form, qtbot) -> None:
+    paint(form)
+    form.recipe.fields["iterations"].value = 1
+    train(form, qtbot)
+    form.training.beside_button.native.click()
+    train(form, qtbot)
+    assert not [name for name in names(form) if "(right)" in name]
+    assert form.viewer.layers["steel after"].visible
+
+
+def test_side_by_side_needs_a_model_before(form, qtbot) -> None:
+    form.start.kind.value = "new"
+    form.start.weights.value = "random"
+    form.recipe.fields["iterations"].value = 1
+    paint(form)
+    train(form, qtbot)
+    form.training.beside_button.native.click()
+    assert "nothing to put side by side" in refusal(form)
 
 
 def test_any_model_can_be_tried_on_the_image(form, qtbot, parent) -> None:

@@ -261,6 +261,7 @@ class FineTuneWidget(Form):
         super().closed()
         if self._round is not None:
             self._round.previews.remove()
+        self._results.side_by_side.hide()
         self.docks.remove()
 
     def _begin(self, one: Round, *, resume: bool = False) -> None:
@@ -396,7 +397,7 @@ class FineTuneWidget(Form):
             (self.training.continue_button, self.go_on),
             (self.training.search_button, self.search),
             (self.training.save_button, self.save),
-            (self.training.toggle_button, self._results.toggle),
+            (self.training.beside_button, self._results.toggle),
         ]
         for button, action in pressed:
             button.changed.connect(partial(self._attempt, action))

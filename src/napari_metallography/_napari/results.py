@@ -27,6 +27,11 @@ def mark_computed(layer: Layer, origin: str = "") -> None:
     layer.metadata = {**layer.metadata, _DIGEST: _digest(layer), _ORIGIN: origin}
 
 
+def mark_copy(layer: Layer) -> None:
+    """Note that the layer shows another one once more; no run takes it for a result to replace."""
+    layer.metadata = {**layer.metadata, _DIGEST: ""}
+
+
 def is_computed(layer: Layer) -> bool:
     """Whether a layer is a result, such as a map made from an image."""
     return _DIGEST in layer.metadata

@@ -9,7 +9,10 @@ from magicgui.widgets import PushButton
 from .form import RunControls, button_row
 from .worker import nothing
 
-_TOGGLE = "shows the phases by the old and by the new model in turn"
+_BESIDE = (
+    "shows the image twice, with the phases by the old model on the left and by the new one on the "
+    "right; press again for one image"
+)
 _CONTINUE = "goes on with what was paused, stopped or finished last; paint added since counts"
 _SEARCH = (
     "n + 2 trainings of a new network: a baseline, each of n = 3 tricks alone (the weights chosen "
@@ -23,7 +26,7 @@ class TrainControls(RunControls):
 
     Continue also serves after the end: `may_continue` says whether there is something to go on
     from. What it does is the form's matter, as is what `search_button`, `save_button` and
-    `toggle_button` do.
+    `beside_button` do.
     """
 
     def __init__(self) -> None:
@@ -32,13 +35,13 @@ class TrainControls(RunControls):
         self.continue_button = PushButton(text="Continue", enabled=False, tooltip=_CONTINUE)
         self.search_button = PushButton(text="Search for a recipe", tooltip=_SEARCH)
         self.save_button = PushButton(text="Save model…", enabled=False)
-        self.toggle_button = PushButton(text="Before / after", enabled=False, tooltip=_TOGGLE)
+        self.beside_button = PushButton(text="Side by side", enabled=False, tooltip=_BESIDE)
         self.is_paused = False
         self.on_ended: Callable[[str], None] = nothing
         self._may_continue = self._has_result = False
         self.buttons.insert(1, self.pause_button)
         self.buttons.insert(2, self.continue_button)
-        self.insert(1, button_row(self.search_button, self.save_button, self.toggle_button))
+        self.insert(1, button_row(self.search_button, self.save_button, self.beside_button))
         self.pause_button.changed.connect(self.pause)
 
     def offer(self, *, may_continue: bool, has_result: bool) -> None:
@@ -76,4 +79,4 @@ class TrainControls(RunControls):
         self.continue_button.enabled = self.is_paused or (self._may_continue and not running)
         self.search_button.enabled = not running
         self.save_button.enabled = self._has_result and not running
-        self.toggle_button.enabled = self._has_result
+        self.beside_button.enabled = self._has_result

@@ -9,12 +9,14 @@ import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
 
+from ..errors import InputError
 from ..events import Events
 from ..plane import ArrayLike
 from ..segmentation.segment import Segmentation
 from ..training.fine_tuning import Painted, Plan, Session, Tuned, fine_tune
 from ..training.painted_search import search_painted
 from .layers import pixels_of
+from .side_by_side import Beside, SideBySide
 from .training_layers import (
     AFTER,
     BEFORE,
@@ -23,6 +25,11 @@ from .training_layers import (
     Watched,
     show_phases,
     show_unsure,
+)
+
+_NO_PAIR = (
+    "there is nothing to put side by side: a new network has no 'before', or one of the two layers "
+    "was removed; train a model further"
 )
 
 
@@ -107,18 +114,30 @@ class BeforeAndAfter:
 
     def __init__(self, viewer: ViewerModel) -> None:
         self._viewer = viewer
-        self._pairs: list[tuple[Labels, Labels]] = []
+        self._pairs: list[Beside] = []
+        self.side_by_side = SideBySide(viewer)
 
     def show(self, one: Round, tuned: Tuned) -> list[Labels]:
         """Show what came of a round; returns the layers of the new model's phases."""
+        self.side_by_side.hide()
         self._pairs = []
         images = dict.fromkeys(image for image, _ in one.places.values())
         return [self._show(image, one, tuned) for image in images if image in self._viewer.layers]
 
     def toggle(self) -> None:
-        """Show the one or the other."""
-        for before, after in self._pairs:
-            before.visible, after.visible = after.visible, not after.visible
+        """Show the two beside each other, or the new one alone again.
+
+        Raises
+        ------
+        InputError
+            When the old or the new one is not there.
+        """
+        if self.side_by_side.is_on:
+            self.side_by_side.hide()
+            return
+        self.side_by_side.show(self._pairs)
+        if not self.side_by_side.is_on:
+            raise InputError(_NO_PAIR)
 
     def _show(self, image: Image, one: Round, tuned: Tuned) -> Labels:
         old = one.of_image(image, tuned.before)
@@ -128,7 +147,7 @@ class BeforeAndAfter:
         after = show_phases(self._viewer, image, new, AFTER)
         if before is not None:
             before.visible = False
-            self._pairs.append((before, after))
+            self._pairs.append(Beside(image, before, after))
         return after
 
 
