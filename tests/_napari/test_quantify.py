@@ -110,6 +110,7 @@ def test_the_form_shows_area_count_radius_and_that_one_field_is_too_few(widget, 
 def test_planes_are_fields_with_a_confidence_interval(qtbot) -> None:
     widget = opened(ViewerModel(), np.stack([phases(), np.roll(phases(), 3, 1)]))
     qtbot.addWidget(widget.native)
+    widget.parameters["planes_are_fields"].value = True
     layer = run(widget, qtbot)
     assert layer.data.shape == (2, 40, 50)
     assert len(layer.features) == 7

@@ -17,12 +17,13 @@ from qtpy.QtWidgets import QTableView
 from napari_metallography._napari import particle_table
 from napari_metallography._napari.corrections_panel import CUT, numbers_in
 from napari_metallography._napari.layers import add_labels_layer, calibrate_layer
-from napari_metallography._napari.particle_colours import value_colours
+from napari_metallography._napari.particle_colours import decimals, value_colours
 from napari_metallography._napari.particle_link import RING, row_of
 from napari_metallography._napari.quantify import QuantifyWidget
 from napari_metallography.calibration import Calibration
 from napari_metallography.classes import layer_to_indices, named_classes
 from napari_metallography.errors import InputError
+from napari_metallography.io.labels import read_labels
 from napari_metallography.quantification.corrections import Correction, replayed
 
 NAMES = ["ferrite", "carbide", "inclusion"]
@@ -173,17 +174,113 @@ def test_the_trail_replays_to_what_is_shown(widget, qtbot) -> None:
     ]
 
 
-def test_measured_anew_the_earlier_corrections_are_told(widget, qtbot) -> None:
+def told(widget: QuantifyWidget, name: str = "steel phases particles") -> list[str]:
+    made = widget.viewer.layers[name].metadata["statistics"]["provenance"]
+    return [row["correction"] for row in made.get("corrections", ())]
+
+
+def test_quantified_again_a_split_stays_and_can_be_undone(widget, qtbot) -> None:
+    whole = areas(widget)[1]
+    press(widget, qtbot, "split", "1")
     press(widget, qtbot, "delete", "2")
+    widget.parameters["edge_rule"].value = "exclude-border"
     measured(widget, qtbot)
-    layer = widget.viewer.layers["steel phases particles [1]"]
-    assert layer.metadata["corrections"] == []
-    made = layer.metadata["statistics"]["provenance"]
-    assert [row["correction"] for row in made["labels"]["corrections"]] == ["delete"]
-    assert "corrections" not in made
+    assert sum(areas(widget)[number] for number in (1, 5)) == whole
+    assert areas(widget)[5] > 0
+    assert told(widget) == ["split", "delete"]
+    table_follows(widget)
+    stored = widget.viewer.layers["steel phases"].metadata["corrections"]
+    assert [one["action"] for one in stored] == ["split", "delete"]
+    for _ in range(2):
+        particles(widget).undo()
+        qtbot.waitUntil(settled(widget), timeout=30_000)
+    assert areas(widget)[1:3] == [whole, 64]
+    assert told(widget) == []
+
+
+def test_numbered_anew_a_lost_split_is_said_and_no_longer_told(widget, qtbot) -> None:
+    press(widget, qtbot, "split", "1")
+    press(widget, qtbot, "delete", "2")
+    widget.classes.value = [1]
+    measured(widget, qtbot)
+    assert "no longer in force: split 1" in widget.controls.status.value
+    name = "steel phases particles [1]"
+    assert told(widget, name) == ["delete"]
+    assert widget.viewer.layers[name].metadata["corrections"] == []
     press(widget, qtbot, "delete", "1")
     stored = widget.viewer.layers["steel phases"].metadata["corrections"]
     assert [one["particles"] for one in stored] == [(2,), (1,)]
+    assert told(widget, name) == ["delete", "delete"]
+
+
+def test_report_and_saved_labels_state_the_corrections(widget, qtbot, tmp_path) -> None:
+    press(widget, qtbot, "delete", "2")
+    measured(widget, qtbot)
+    widget.results.write_report(tmp_path / "report.html")
+    qtbot.waitUntil(settled(widget), timeout=30_000)
+    assert "1 correction(s) by hand" in (tmp_path / "report.html").read_text("utf-8")
+    widget.save_labels(tmp_path / "labels.tif")
+    qtbot.waitUntil(settled(widget), timeout=30_000)
+    provenance = read_labels(tmp_path / "labels.tif").provenance
+    assert [row["correction"] for row in provenance["corrections"]] == ["delete"]
+
+
+def paint(layer: Any, rows: slice, columns: slice, value: int) -> None:
+    places = np.mgrid[rows, columns].reshape(2, -1)
+    layer.data_setitem(tuple(places), value)
+
+
+def test_paint_on_the_phases_marks_the_result_and_is_measured(widget, qtbot, tmp_path) -> None:
+    labels = widget.viewer.layers["steel phases"]
+    paint(labels, slice(52, 56), slice(60, 70), 2)
+    assert "painted on" in widget.results.summary.value
+    assert not widget.results.enabled
+    with pytest.raises(InputError, match="quantify first"):
+        widget.results.write_csv(tmp_path / "a.csv")
+    press(widget, qtbot, "delete", "2")
+    assert "press Quantify" in widget.controls.status.value
+    labels.undo()
+    assert widget.results.enabled
+    labels.redo()
+    assert not widget.results.enabled
+    measured(widget, qtbot)
+    assert widget.results.enabled
+    assert 40 in areas(widget)
+
+
+def test_paint_on_the_particles_marks_the_result(widget, qtbot) -> None:
+    layer = particles(widget)
+    paint(layer, slice(40, 44), slice(10, 18), 0)
+    assert "steel phases particles was painted on" in widget.results.summary.value
+    assert not widget.results.enabled
+    layer.undo()
+    assert widget.results.enabled
+    press(widget, qtbot, "delete", "2")
+    assert widget.results.enabled
+
+
+def test_a_bridge_out_of_the_field_is_refused(widget, qtbot) -> None:
+    box = [[0, 0], [0, 17], [59, 17], [59, 0]]
+    other = [[0, 22], [0, 79], [59, 79], [59, 22]]
+    widget.viewer.add_shapes([box, other], shape_type="polygon", name="roi", scale=(0.5, 0.5))
+    widget.viewer.layers["roi"].units = ("um", "um")
+    widget.region.value = widget.viewer.layers["roi"]
+    measured(widget, qtbot)
+    press(widget, qtbot, "merge", "2, 3")
+    assert "leave the measured field" in widget.controls.status.value
+
+
+def test_limits_of_small_values_are_kept() -> None:
+    assert decimals(0.0, 100.0) == 2
+    assert decimals(1.2e-6, 3.4e-6) == 10
+
+
+def test_colour_limits_at_a_pixel_size_of_nanometres(widget) -> None:
+    table = pd.DataFrame({"particle": [1, 2], "area_um2": [1.5e-6, 3.25e-6]})
+    widget.colours.offer(table)
+    widget.colours.column.value = "area_um2"
+    assert widget.colours.low.value == pytest.approx(1.5e-6, rel=0.05)
+    assert widget.colours.high.value == pytest.approx(3.25e-6, rel=0.05)
 
 
 def test_corrections_one_upon_another_are_all_measured(widget, qtbot) -> None:
@@ -409,9 +506,9 @@ def test_plots_show_each_phase_and_follow(widget, qtbot) -> None:
     qtbot.addWidget(plots)
     shown = [plots.phase.itemText(n) for n in range(plots.phase.count())]
     assert shown == ["carbide", "inclusion"]
-    assert "(n = 3)" in plots.canvas.figure.axes[0].get_legend().get_texts()[0].get_text()
+    assert "3 particles" in plots.canvas.figure.axes[0].get_legend().get_texts()[0].get_text()
     press(widget, qtbot, "delete", "2")
-    assert "(n = 2)" in plots.canvas.figure.axes[0].get_legend().get_texts()[0].get_text()
+    assert "2 particles" in plots.canvas.figure.axes[0].get_legend().get_texts()[0].get_text()
     press(widget, qtbot, "delete", "4")
     assert plots.phase.count() == 1
 

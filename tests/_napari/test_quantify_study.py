@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 from napari.components import ViewerModel
 from napari.layers import Shapes
 from napari.utils.notifications import notification_manager
@@ -17,10 +18,13 @@ from qtpy.QtCore import QTimer
 
 from napari_metallography._napari import study_panel
 from napari_metallography._napari.layers import add_labels_layer, calibrate_layer
+from napari_metallography._napari.measured import FILE
 from napari_metallography._napari.quantify import QuantifyWidget
+from napari_metallography._napari.quantify_results import with_ending
 from napari_metallography.calibration import Calibration
 from napari_metallography.classes import named_classes
 from napari_metallography.errors import InputError
+from napari_metallography.quantification.study_folder import digest, read_study_folder
 
 NAMES = ["ferrite", "carbide"]
 
@@ -99,6 +103,80 @@ def test_statistics_are_over_fields(widget, qtbot) -> None:
     assert widget.study.names == ["one phases", "two phases"]
     widget.study.remove_last.native.click()
     assert widget.study.names == ["one phases"]
+
+
+def test_a_field_of_the_same_name_does_not_replace_another(widget, qtbot) -> None:
+    layers = widget.viewer.layers
+    measure(widget, qtbot, "one")
+    widget.study.add.native.click()
+    kept = layers["one phases"]
+    kept.name = "former"
+    layers["two phases"].name = "one phases"
+    widget.phase_layer.value, widget.image.value = layers["one phases"], layers["two"]
+    widget.controls.run_button.native.click()
+    wait(widget, qtbot)
+    widget.study.add.native.click()
+    widget.study.add.native.click()
+    assert widget.study.names == ["one phases", "one phases (2)"]
+    assert "2 fields, 6 particles" in widget.study.summary.value
+
+
+def test_a_study_saved_without_its_image_keeps_naming_it(widget, qtbot, tmp_path) -> None:
+    image = widget.viewer.layers["one"]
+    file = tmp_path / "steel.tif"
+    tifffile.imwrite(file, np.asarray(image.data))
+    image.metadata = {**image.metadata, FILE: {"path": str(file), "sha256": ""}}
+    measure(widget, qtbot, "one")
+    # The digest is that of the file as measured.
+    before = digest(file)
+    file.rename(tmp_path / "away.tif")
+    file.write_bytes(b"another")
+    widget.study.add.native.click()
+    widget.study.save_study(tmp_path / "study")
+    wait(widget, qtbot)
+    reopened = QuantifyWidget(ViewerModel())
+    qtbot.addWidget(reopened.native)
+    reopened.study.open_study(tmp_path / "study")
+    wait(reopened, qtbot)
+    assert "has changed" in reopened.controls.status.value
+    reopened.study.save_study(tmp_path / "study")
+    wait(reopened, qtbot)
+    (tmp_path / "away.tif").replace(file)
+    found = read_study_folder(tmp_path / "study").fields[0]
+    assert found.problem == ""
+    assert found.image is not None
+    assert (found.image.path, found.image.sha256) == (file, before)
+
+
+def test_a_painted_field_is_not_saved(widget, qtbot, tmp_path) -> None:
+    measure(widget, qtbot, "one")
+    widget.study.add.native.click()
+    widget.viewer.layers["one phases"].data_setitem((np.array([20]), np.array([2])), 2)
+    with pytest.raises(InputError, match="painted on"):
+        widget.study.save_study(tmp_path / "study")
+
+
+def test_widgets_are_read_in_the_window_s_thread(collected, qtbot, tmp_path) -> None:
+    collected.study.save_study(tmp_path / "study")
+    collected.results.laboratory.value = "another"
+    wait(collected, qtbot)
+    assert read_study_folder(tmp_path / "study").head.laboratory == "L"
+
+
+def test_names_with_control_characters_are_written(widget, qtbot, tmp_path) -> None:
+    widget.viewer.layers["one phases"].name = "one\x07 phases"
+    widget.phase_layer.value = widget.viewer.layers["one\x07 phases"]
+    widget.controls.run_button.native.click()
+    wait(widget, qtbot)
+    widget.results.write_xlsx(tmp_path / "a.xlsx")
+    wait(widget, qtbot)
+    assert "wrote a.xlsx" in widget.controls.status.value
+    assert {"fields", "sizes", "statistics"} <= set(pd.ExcelFile(tmp_path / "a.xlsx").sheet_names)
+
+
+def test_a_suffix_is_appended_to_a_name_with_dots() -> None:
+    assert with_ending(Path("steel 0.5h"), ".csv") == Path("steel 0.5h.csv")
+    assert with_ending(Path("a.CSV"), ".csv") == Path("a.CSV")
 
 
 def test_a_correction_changes_the_study(collected) -> None:

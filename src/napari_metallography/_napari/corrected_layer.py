@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,11 +15,24 @@ from ..classes import indices_to_layer
 from ..errors import InputError
 from ..io.labels import LabelImage
 from ..quantification.correctable import Ids
-from ..quantification.corrections import Change, Correction, audit_rows, change_of, plane_at
-from .measured import Measured
+from ..quantification.corrections import (
+    Change,
+    Correction,
+    audit_rows,
+    change_of,
+    plane_at,
+    require_inside,
+)
+from ..quantification.parameters import QuantifyParameters
+from .measured import Measured, corrected_labels
 
 CORRECTIONS = "corrections"
 """Key of a layer's metadata: the trail of corrections, as `Correction.to_dict` writes them."""
+
+Trail = Sequence[Mapping[str, Any]]
+
+_NUMBERING = ("split", "split_depth")
+"""Rules by which particles are numbered, beside the classes and the smallest area."""
 
 
 class CorrectedLayer:
@@ -38,6 +51,15 @@ class CorrectedLayer:
         The result, kept up to date by whoever measures again.
     on_change
         Called after a correction was made, taken back or made again.
+    on_paint
+        Called when `painted` has changed.
+    earlier
+        Corrections made before the labels were numbered; their particles had other numbers.
+
+    Attributes
+    ----------
+    painted
+        Name of the layer that was painted on since it was measured; empty when none was.
     """
 
     def __init__(
@@ -47,6 +69,8 @@ class CorrectedLayer:
         image: Image | None,
         measured: Measured,
         on_change: Callable[[CorrectedLayer], None],
+        on_paint: Callable[[CorrectedLayer], None],
+        earlier: Trail = (),
     ) -> None:
         self.particles, self.phases, self.image = particles, phases, image
         self.measured = measured
@@ -54,14 +78,15 @@ class CorrectedLayer:
         self._undone: list[Change] = []
         created = [n for change in self.changes for n in change.correction.created]
         self._highest = max([int(measured.ids.max(initial=0)), *created])
-        self._on_change = on_change
-        # Those made before the labels were measured anew: their particles had other numbers.
-        self._earlier = list(phases.metadata.get(CORRECTIONS, ()))
+        self._on_change, self._on_paint = on_change, on_paint
+        self.earlier = list(earlier)
+        self.painted = ""
+        self._may_be_painted = False
         self._indices = measured.labels.indices.copy()
         self._correcting = False
-        # A refresh is what an undo ends with.
-        for event in (particles.events.set_data, particles.events.labels_update):
-            event.connect(self._follow)
+        for event, called in self._listened():
+            event.connect(called)
+        self._state_trail()
 
     @property
     def trail(self) -> list[Correction]:
@@ -77,9 +102,12 @@ class CorrectedLayer:
             When it cannot be made, or the phases are not in memory.
         """
         self._require_writable()
+        if self.painted:
+            raise InputError(f"{self.painted} was painted on; press Quantify, then correct")
         stamped = Correction(**{**vars(correction), "made": _now()})
         planes = self._planes(stamped.plane)
         change = change_of(stamped, *planes, self._highest)
+        require_inside(change, self.measured.labels.measured.mask())
         self._highest = max([self._highest, *change.correction.created])
         self.changes.append(change)
         self._undone.clear()
@@ -110,12 +138,70 @@ class CorrectedLayer:
 
     def close(self) -> None:
         """Follow the layer no longer."""
-        for event in (self.particles.events.set_data, self.particles.events.labels_update):
-            event.disconnect(self._follow)
+        for event, called in self._listened():
+            event.disconnect(called)
 
-    def _follow(self, _: object = None) -> None:
+    def look_for_paint(self) -> None:
+        """Find out whether one of the layers holds other than what was measured and corrected."""
+        painted = self._painted()
+        if painted != self.painted:
+            self.painted = painted
+            self._on_paint(self)
+
+    def is_measured(self) -> bool:
+        """Whether the result is that of the present corrections."""
+        return list(self.measured.changes) == self.changes
+
+    def keeps_numbers(self, labels: LabelImage, parameters: QuantifyParameters) -> bool:
+        """Whether particles measured by other rules may keep their numbers, and corrections."""
+        was, n = self.measured.parameters, len(labels.classes)
+        same = parameters.particle_classes(n) == was.particle_classes(n) and all(
+            getattr(parameters, rule) == getattr(was, rule) for rule in _NUMBERING
+        )
+        wider = labels.measured.mask() & ~self.measured.labels.measured.mask()
+        smaller = parameters.smallest_area_px < was.smallest_area_px
+        return (
+            same
+            and not smaller
+            and np.array_equal(labels.indices, self._indices)
+            and not bool(wider.any())
+        )
+
+    def _listened(self) -> list[tuple[Any, Callable[..., None]]]:
+        """Events and what hears them; a refresh is what an undo ends with."""
+        ours, theirs = self.particles.events, self.phases.events
+        return [
+            *((event, self._follow) for event in (ours.set_data, ours.labels_update)),
+            *((event, self._look) for event in (theirs.set_data, theirs.labels_update)),
+            *((event, self._touch) for event in (ours.paint, theirs.paint, ours.data, theirs.data)),
+        ]
+
+    def _touch(self, _: object = None) -> None:
+        if not self._correcting:
+            self._may_be_painted = True
+            self.look_for_paint()
+
+    def _look(self, event: Any = None) -> None:
+        # In the middle of a stroke it is known already.
+        known = self.painted and getattr(event, "type", "") == "labels_update"
+        if self._may_be_painted and not known:
+            self.look_for_paint()
+
+    def _painted(self) -> str:
+        if not _holds(self.phases, indices_to_layer(self._indices)):
+            return self.phases.name
+        # While it is measured again, `ids` are those before the last correction.
+        if self.is_measured() and not _holds(self.particles, self.measured.ids):
+            return self.particles.name
+        return ""
+
+    def _follow(self, event: object = None) -> None:
         if self._correcting:
             return
+        self._follow_history()
+        self._look(event)
+
+    def _follow_history(self) -> None:
         moved = False
         while self.changes and self._is(self.changes[-1].is_taken_back, self.changes[-1]):
             change = self.changes.pop()
@@ -134,10 +220,13 @@ class CorrectedLayer:
         return holds(plane_at(self.ids(), change.correction.plane))
 
     def _changed(self) -> None:
+        self._state_trail()
+        self._on_change(self)
+
+    def _state_trail(self) -> None:
         stored = [correction.to_dict() for correction in self.trail]
         self.particles.metadata = {**self.particles.metadata, CORRECTIONS: stored}
-        self.phases.metadata = {**self.phases.metadata, CORRECTIONS: [*self._earlier, *stored]}
-        self._on_change(self)
+        self.phases.metadata = {**self.phases.metadata, CORRECTIONS: [*self.earlier, *stored]}
 
     def _planes(self, number: int) -> tuple[NDArray[np.uint8], Ids]:
         return plane_at(self._indices, number), plane_at(self.ids(), number)
@@ -169,13 +258,66 @@ class CorrectedLayer:
                 )
 
 
-def earlier_corrections(phases: Labels, labels: LabelImage) -> LabelImage:
-    """Labels whose provenance tells the corrections that a layer of phases went through."""
-    trail = [Correction.from_dict(one) for one in phases.metadata.get(CORRECTIONS, ())]
+@dataclass(frozen=True)
+class Beginning:
+    """What measuring a layer of phases begins with.
+
+    Attributes
+    ----------
+    ids
+        Particles as numbered and corrected before; None: they are numbered anew.
+    changes
+        The corrections that led to `ids`.
+    earlier
+        Corrections made before, of particles that had other numbers.
+    lost
+        One line when corrections no longer count; else empty.
+    """
+
+    ids: Ids | None
+    changes: tuple[Change, ...]
+    earlier: Trail
+    lost: str = ""
+
+
+def beginning(
+    phases: Labels,
+    former: CorrectedLayer | None,
+    labels: LabelImage,
+    parameters: QuantifyParameters,
+) -> Beginning:
+    """Particles as corrected where the rules let them be; else what is left of the corrections."""
+    if former is None or not former.changes:
+        return Beginning(None, (), list(phases.metadata.get(CORRECTIONS, ())))
+    if former.keeps_numbers(labels, parameters):
+        _, ids = corrected_labels(former.measured, former.changes)
+        return Beginning(ids, tuple(former.changes), former.earlier)
+    # What changed no phase, such as a split, is in the particles' numbers alone.
+    kept = [one for one in former.changes if (one.classes_before != one.classes_after).any()]
+    lost = [one.correction for one in former.changes if not any(one is other for other in kept)]
+    earlier = [*former.earlier, *(one.correction.to_dict() for one in kept)]
+    return Beginning(None, (), earlier, _lost(lost))
+
+
+def with_corrections(labels: LabelImage, trail: Trail) -> LabelImage:
+    """Labels whose provenance tells corrections, after those it tells already."""
     if not trail:
         return labels
-    told = {CORRECTIONS: audit_rows(trail, labels.classes)}
+    rows = audit_rows([Correction.from_dict(one) for one in trail], labels.classes)
+    told = {CORRECTIONS: [*labels.provenance.get(CORRECTIONS, ()), *rows]}
     return replace(labels, provenance={**labels.provenance, **told})
+
+
+def _lost(trail: Sequence[Correction]) -> str:
+    if not trail:
+        return ""
+    told = ", ".join(f"{one.action} {'+'.join(map(str, one.particles))}" for one in trail)
+    return f"numbered anew, so no longer in force: {told}; correct again"
+
+
+def _holds(layer: Labels, expected: NDArray[Any]) -> bool:
+    data = np.asarray(layer.data[0] if layer.multiscale else layer.data)
+    return data.size == expected.size and np.array_equal(data.reshape(expected.shape), expected)
 
 
 def _now() -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from napari.layers import Layer
 from numpy.typing import NDArray
 
 from ..events import Events
@@ -19,7 +20,11 @@ from ..quantification.files import MeasuredImage, overlay_picture
 from ..quantification.measure import Quantification
 from ..quantification.parameters import QuantifyParameters
 from ..quantification.report import ReportField, ReportHead, write_report
-from ..quantification.study import combine
+from ..quantification.study_files import study_of
+from ..quantification.study_folder import StudyImage, digest
+
+FILE = "file_in_study"
+"""Key of a layer's metadata: path and digest of the image's file, as a study states them."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,8 @@ class Measured:
         Grey values shaped like the labels; None without an image.
     changes
         The corrections made since the labels were measured first.
+    file
+        The image's file with its digest when it was measured; None without one.
     """
 
     labels: LabelImage
@@ -49,6 +56,7 @@ class Measured:
     rgb: bool
     grey: NDArray[np.number[Any]] | None
     changes: tuple[Change, ...] = ()
+    file: StudyImage | None = None
 
     def as_image(self, specimen: str = "", *, picture: bool = False) -> MeasuredImage:
         """For the files of a study."""
@@ -62,22 +70,40 @@ def measured_events(
     parameters: QuantifyParameters,
     pixels: ArrayLike | None,
     rgb: bool,
+    file: StudyImage | None = None,
+    ids: Ids | None = None,
+    changes: tuple[Change, ...] = (),
 ) -> Events[Measured]:
-    """Measure labels, with the grey values of an image; colours are turned into grey."""
+    """Measure labels, with the grey values of an image; colours are turned into grey.
+
+    Given `ids` are kept, with the changes that led to them; else particles are numbered anew.
+    """
     grey = None if pixels is None else _grey(pixels, rgb, source.indices.shape, name)
+    if file is not None and file.path is not None and not file.sha256:
+        file = replace(file, sha256=digest(file.path))
+    if ids is not None:
+        empty: Any = None
+        given = Measured(source, name, empty, ids, parameters, pixels, rgb, grey, (), file)
+        return (yield from given_events(given, changes))
     found = yield from measure_anew(source, parameters, grey, name)
-    return Measured(source, name, found.result, found.ids, parameters, pixels, rgb, grey)
+    return Measured(source, name, found.result, found.ids, parameters, pixels, rgb, grey, (), file)
 
 
 def measured_again(measured: Measured, changes: Sequence[Change]) -> Events[Measured]:
     """Measure with other corrections than before."""
+    labels, ids = corrected_labels(measured, changes)
+    return (yield from given_events(replace(measured, labels=labels, ids=ids), tuple(changes)))
+
+
+def corrected_labels(measured: Measured, changes: Sequence[Change]) -> tuple[LabelImage, Ids]:
+    """Labels and particle numbers with other corrections than before, as copies."""
     labels = replace(measured.labels, indices=measured.labels.indices.copy())
     ids = measured.ids.copy()
     for change in reversed(measured.changes):
         change.revert(*_plane(labels, ids, change))
     for change in changes:
         change.apply(*_plane(labels, ids, change))
-    return (yield from given_events(replace(measured, labels=labels, ids=ids), tuple(changes)))
+    return labels, ids
 
 
 def given_events(measured: Measured, changes: tuple[Change, ...]) -> Events[Measured]:
@@ -103,7 +129,17 @@ def report(path: Path, head: ReportHead, measured: Measured) -> None:
     """Write the report of one image."""
     labels = measured.labels
     field = ReportField(measured.name, overlay_of(measured), labels.calibration, labels.provenance)
-    write_report(path, head, [field], combine([(measured.name, measured.result)]))
+    write_report(path, head, [field], study_of([measured.as_image()]))
+
+
+def file_of(layer: Layer) -> StudyImage | None:
+    """The file of an image's layer, without a digest where none is stated; None where unknown."""
+    stated = layer.metadata.get(FILE)
+    if stated:
+        return StudyImage(Path(stated["path"]), stated["sha256"])
+    source = layer.source.path
+    path = Path(source) if isinstance(source, str) else None
+    return StudyImage(path) if path is not None and path.is_file() else None
 
 
 def overlay_of(measured: Measured) -> NDArray[np.uint8] | None:

@@ -23,6 +23,8 @@ _COLOURMAP = "viridis"
 _COLOURS = 49  # as many as napari's own
 _STEPS = 256
 _LARGEST = 1e9
+_DIGITS = 4
+_MOST_DECIMALS = 15
 _LEGEND_PX = (220, 14)
 _NOT_COUNTED = np.array([0.5, 0.5, 0.5, 0.35])
 
@@ -44,8 +46,6 @@ class ParticleColours(Container[Widget]):
             FloatSpinBox(label=text, min=-_LARGEST, max=_LARGEST, step=0.1, visible=False)
             for text in ("Darkest at", "Brightest at")
         )
-        for limit in (self.low, self.high):
-            limit.native.setDecimals(4)
         self.legend = Label(label="", visible=False)
         self.legend.native.setPixmap(_gradient())
         super().__init__(widgets=[self.column, self.legend, self.low, self.high])
@@ -88,7 +88,10 @@ class ParticleColours(Container[Widget]):
         if name and name in self._particles:
             low, high = limits(self._particles[name].to_numpy(float))
             with self.low.changed.blocked(), self.high.changed.blocked():
-                self.low.value, self.high.value = low, high
+                for limit, value in ((self.low, low), (self.high, high)):
+                    limit.native.setDecimals(decimals(low, high))
+                    limit.native.setSingleStep(10.0 ** -max(decimals(low, high) - 2, 0))
+                    limit.value = value
         self._on_change()
 
     def _limits_changed(self, _: object = None) -> None:
@@ -103,6 +106,12 @@ def limits(values: NDArray[np.float64]) -> tuple[float, float]:
         return 0.0, 1.0
     low, high = np.quantile(known, [0.01, 0.99])
     return float(low), float(high)
+
+
+def decimals(low: float, high: float) -> int:
+    """How many decimals tell values between the limits apart."""
+    span = high - low or abs(high) or 1.0
+    return int(np.clip(_DIGITS - np.floor(np.log10(span)), 0, _MOST_DECIMALS))
 
 
 def value_colours(values: NDArray[np.float64], low: float, high: float) -> NDArray[np.float64]:

@@ -19,7 +19,14 @@ from ..io.labels import write_labels
 from ..quantification.corrections import originals
 from ..quantification.parameters import QuantifyParameters
 from ..regions import Field
-from .corrected_layer import CORRECTIONS, CorrectedLayer, earlier_corrections
+from .corrected_layer import (
+    CORRECTIONS,
+    Beginning,
+    CorrectedLayer,
+    Trail,
+    beginning,
+    with_corrections,
+)
 from .corrections_panel import CUT, CorrectionsPanel
 from .form import Form, chosen, layer_choice, micrograph_choice, parameter_fields, read
 from .layers import (
@@ -32,7 +39,7 @@ from .layers import (
     plane_placement,
     snapshot,
 )
-from .measured import Measured, measured_again, measured_events
+from .measured import Measured, file_of, measured_again, measured_events
 from .particle_colours import ParticleColours
 from .particle_link import ParticleLink
 from .particle_table import features_of
@@ -44,7 +51,14 @@ from .training_curve import as_low_as_possible
 from .worker import Run, nothing, one_step
 from .writer import as_tiff, proposed_path
 
-_RULES = ("smallest_area_px", "edge_rule", "split", "split_depth", "rolling_direction")
+_RULES = (
+    "smallest_area_px",
+    "edge_rule",
+    "split",
+    "split_depth",
+    "rolling_direction",
+    "planes_are_fields",
+)
 
 
 class QuantifyWidget(Form):
@@ -132,19 +146,32 @@ class QuantifyWidget(Form):
         self.results.mark_earlier()
         labels = self._chosen_labels()
         self._calibrate(labels)
-        source = earlier_corrections(labels, label_image(labels))
+        source = label_image(labels)
         source = replace(source, measured=self._field(labels, source.measured))
         parameters = read(QuantifyParameters, self.parameters, classes=self._chosen_classes())
-        pixels, rgb = snapshot(self.image.value) if self.image.value is not None else (None, False)
+        image = self.image.value
+        pixels, rgb = snapshot(image) if image is not None else (None, False)
+        begun = beginning(labels, self._former(labels), source, parameters)
         self.controls.start(
-            measured_events(source, labels.name, parameters, pixels, rgb),
+            measured_events(
+                with_corrections(source, begun.earlier),
+                labels.name,
+                parameters,
+                pixels,
+                rgb,
+                # Without its image, a field of a study goes on naming the file.
+                file_of(labels if image is None else image),
+                begun.ids,
+                begun.changes,
+            ),
             f"Quantify {labels.name}",
-            partial(self._show, labels, self.image.value),
+            partial(self._show, labels, image, begun),
         )
 
     def save_labels(self, path: Path) -> None:
         """Write the chosen layer as phase labels, which the command line and other forms read."""
-        labels, whole = label_image(self._chosen_labels()), as_tiff(path)
+        layer, whole = self._chosen_labels(), as_tiff(path)
+        labels = with_corrections(label_image(layer), layer.metadata.get(CORRECTIONS, ()))
         self.controls.start(
             one_step(partial(write_labels, whole, labels), whole.name),
             f"write {whole.name}",
@@ -167,16 +194,36 @@ class QuantifyWidget(Form):
 
     # --- results ---------------------------------------------------------------------------
 
-    def _show(self, labels: Labels, image: Image | None, measured: Measured) -> None:
+    def _show(
+        self, labels: Labels, image: Image | None, begun: Beginning, measured: Measured
+    ) -> None:
         remove_untouched(self.viewer, f"{labels.name} particles")
-        corrected = self._add_particles(labels, image, measured)
+        former = self._former(labels)
+        if former is not None and begun.ids is not None and not former.painted:
+            self._remove_layer(former.particles)
+        corrected = self._add_particles(labels, image, measured, begun.earlier)
         self._present(corrected)
         self._keep_own_results()
+        # It may have been painted on while it was measured.
+        corrected.look_for_paint()
         n = len(measured.result.particles)
-        self.controls.say(f"{corrected.particles.name}: {n:,} particles")
+        lost = f"; {begun.lost}" if begun.lost else ""
+        self.controls.say(f"{corrected.particles.name}: {n:,} particles{lost}")
+
+    def _former(self, labels: Labels) -> CorrectedLayer | None:
+        """What the layer was measured as last."""
+        return next((one for one in self._measured_layers if one.phases is labels), None)
+
+    def _remove_layer(self, layer: Labels) -> None:
+        if layer in self.viewer.layers:
+            self.viewer.layers.remove(layer)
 
     def _add_particles(
-        self, labels: Labels, image: Image | None, measured: Measured
+        self,
+        labels: Labels,
+        image: Image | None,
+        measured: Measured,
+        earlier: Trail = (),
     ) -> CorrectedLayer:
         """The layer of particles; corrections of an opened study are in its undo history."""
         _, ids = originals(measured.labels.indices, measured.ids, measured.changes)
@@ -194,25 +241,38 @@ class QuantifyWidget(Form):
             **plane_placement(labels, labels.ndim),
         )
         mark_computed(layer)
-        corrected = CorrectedLayer(layer, labels, image, measured, self._corrected)
-        for change in measured.changes:
-            corrected.put(change)
-        self.viewer.add_layer(layer)
         former = [one for one in self._measured_layers if one.phases is labels]
         for one in former:
             one.close()
             self._measured_layers.remove(one)
+        corrected = CorrectedLayer(
+            layer, labels, image, measured, self._corrected, self._paint_changed, earlier
+        )
+        for change in measured.changes:
+            corrected.put(change)
+        self.viewer.add_layer(layer)
         self._measured_layers.append(corrected)
         return corrected
 
     def _present(self, corrected: CorrectedLayer) -> None:
         self._current = corrected
         self.link.follow(corrected)
-        self.results.present(corrected)
+        self._present_results(corrected)
         self.corrections.follow(corrected)
         self.colours.offer(corrected.measured.result.particles)
         self._show_tools(True)
         self._draw_plots()
+
+    def _present_results(self, corrected: CorrectedLayer) -> None:
+        self.results.present(corrected)
+        if corrected.painted:
+            self.results.mark_painted(corrected.painted, corrected.phases.name)
+        elif not corrected.is_measured():
+            self.results.mark_stale()
+
+    def _paint_changed(self, corrected: CorrectedLayer) -> None:
+        if corrected is self._current and not self.controls.is_running:
+            self._present_results(corrected)
 
     def _keep_own_results(self, *_: object) -> None:
         """Clear what belongs to layers other than the chosen ones; show what they have."""
@@ -285,8 +345,9 @@ class QuantifyWidget(Form):
         layer = corrected.particles
         layer.features = features_of(measured.result.particles)
         layer.metadata = {**layer.metadata, "statistics": measured.result.statistics}
+        corrected.look_for_paint()
         if corrected is self._current:
-            self.results.present(corrected)
+            self._present_results(corrected)
             self.colours.offer(measured.result.particles)
             self._colour()
             self._draw_plots()

@@ -22,9 +22,9 @@ from qtpy.QtCore import QLocale, Qt
 from qtpy.QtWidgets import QFileDialog
 
 from ..errors import InputError
-from ..io.tables import write_csv, write_xlsx
-from ..quantification.files import provenance_table
+from ..io.tables import write_csv, write_or_rename, write_xlsx
 from ..quantification.report import ReportHead
+from ..quantification.study_files import study_of, study_sheets
 from .corrected_layer import CorrectedLayer
 from .form import Form, align_labels, as_result, button_row, fill, wrap
 from .measured import Measured, report
@@ -33,6 +33,10 @@ from .particle_table import phase_table, summary_text
 from .worker import one_step
 
 _EARLIER = "An earlier result, not of the last run; quantify again to have one that counts."
+_PAINTED = (
+    "{painted} was painted on since. Press Quantify to measure {phases} as it is now; paint on a "
+    "layer of particles does not count."
+)
 _STALE = "Corrected; measuring again …"
 
 
@@ -123,6 +127,10 @@ class Results(Container[Widget]):
         """Show that the result is older than the last correction."""
         self._mark(_STALE)
 
+    def mark_painted(self, painted: str, phases: str) -> None:
+        """Show that the result is older than what was painted on a layer."""
+        self._mark(_PAINTED.format(painted=painted, phases=phases))
+
     def present(self, corrected: CorrectedLayer) -> None:
         """Show the result of a layer of particles."""
         measured = corrected.measured
@@ -147,25 +155,35 @@ class Results(Container[Widget]):
         marks = (",", ";") if self.decimal_comma.value else (".", ",")
         beside = path.with_name(f"{path.stem}_phases.csv")
 
-        def write() -> None:
-            write_csv(path, measured.result.particles, *marks)
-            write_csv(beside, measured.result.phases, *marks)
+        def write() -> list[Path]:
+            study = study_of([measured.as_image()])
+            return [
+                write_or_rename(path, lambda p: write_csv(p, study.particles, *marks)),
+                write_or_rename(beside, lambda p: write_csv(p, study.phases, *marks)),
+            ]
 
         self._write(write, f"{path.name} and {beside.name}")
 
     def write_xlsx(self, path: Path) -> None:
-        """Write phases, particles and provenance as sheets."""
+        """Write the workbook of a study of this one image."""
         measured = self._require_result()
-        sheets = {
-            "phases": measured.result.phases,
-            "particles": measured.result.particles,
-            "provenance": provenance_table([measured.as_image()]),
-        }
-        self._write(partial(write_xlsx, path, sheets), path.name)
+
+        def write() -> list[Path]:
+            images = [measured.as_image()]
+            sheets = study_sheets(study_of(images), images)
+            return [write_or_rename(path, lambda p: write_xlsx(p, sheets))]
+
+        self._write(write, path.name)
 
     def write_report(self, path: Path) -> None:
         """Write the HTML report."""
-        self._write(partial(report, path, self.head, self._require_result()), path.name)
+        write = partial(report, path, self.head, self._require_result())
+
+        def written() -> list[Path]:
+            write()
+            return [path]
+
+        self._write(written, path.name)
 
     def _mark(self, why: str) -> None:
         if self._measured is not None:
@@ -178,11 +196,14 @@ class Results(Container[Widget]):
         corrected = f"\n{n} correction{'s' * (n != 1)} by hand." if n else ""
         return f"{measured.name}: {summary_text(measured.result)}{corrected}"
 
-    def _write(self, write: Callable[[], None], what: str) -> None:
+    def _write(self, write: Callable[[], list[Path]], what: str) -> None:
+        """Write in the background and say under which names."""
         controls = self._form.controls
-        controls.start(
-            one_step(write, what), f"write {what}", lambda _: controls.say(f"wrote {what}")
-        )
+
+        def wrote(paths: list[Path]) -> None:
+            controls.say(f"wrote {' and '.join(path.name for path in paths)}")
+
+        controls.start(one_step(write, what), f"write {what}", wrote)
 
     def _ask_and_write(self, kind: str, write: Callable[[Path], None]) -> None:
         suffix = kind[kind.index("*") + 1 : -1]
@@ -190,7 +211,7 @@ class Results(Container[Widget]):
             proposed = f"{self._require_result().name}_particles{suffix}"
             path, _ = QFileDialog.getSaveFileName(self.native, "Write", proposed, kind)
             if path:
-                write(Path(path).with_suffix(suffix))
+                write(with_ending(Path(path), suffix))
         except InputError as error:
             self._form.refuse(error)
 
@@ -205,6 +226,11 @@ class Results(Container[Widget]):
         if self._measured is None:
             raise InputError("quantify first")
         return self._measured
+
+
+def with_ending(path: Path, suffix: str) -> Path:
+    """The path with a suffix; what stands after another dot, as in "steel 0.5h", stays."""
+    return path if path.suffix.lower() == suffix else path.with_name(f"{path.name}{suffix}")
 
 
 def _follow_rows(features_table: Any, on_rows: Callable[[list[int]], None]) -> None:

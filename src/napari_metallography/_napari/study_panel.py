@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,14 +31,11 @@ from ..quantification.study_folder import (
 from .corrected_layer import CorrectedLayer
 from .form import Form, as_result, button_row, fill, wrap
 from .layers import plane_placement
-from .measured import Measured, given_events, with_image
+from .measured import FILE, Measured, given_events, with_image
 from .particle_table import interval_texts, texts
 from .quantify_results import Results
 from .reader import image_layer, labels_layer
 from .worker import one_step
-
-FILE = "file_in_study"
-"""Key of an image's metadata: path and digest of its file, as a study states them."""
 
 
 @dataclass(frozen=True)
@@ -131,9 +128,9 @@ class StudyPanel(Container[Widget]):
         return self._study(self._fields)
 
     def add_field(self) -> None:
-        """Take the current result as a field; one of the same name is replaced."""
+        """Take the current result as a field; the same layer's former result is replaced."""
         corrected = self._current()
-        name = corrected.measured.name
+        name = self._name_for(corrected)
         fields = {**self._fields, name: (corrected, self._results.specimen.value)}
         self._study(fields)
         self._fields = fields
@@ -154,17 +151,20 @@ class StudyPanel(Container[Widget]):
 
     def save_study(self, folder: Path) -> None:
         """Write the study."""
-        fields = [self._field(*field) for field in self._fields.values()]
+        fields = [self._field(name, *field) for name, field in self._fields.items()]
         if not fields:
             raise InputError("add a field first, then save the study")
+
+        # Widgets are read here: the writing is another thread's.
+        head, copy_images = self._results.head, bool(self.copy_images.value)
 
         def write() -> None:
             write_study_folder(
                 folder,
                 [make() for make in fields],
                 self._identity,
-                head=self._results.head,
-                copy_images=bool(self.copy_images.value),
+                head=head,
+                copy_images=copy_images,
             )
 
         controls = self._form.controls
@@ -183,11 +183,9 @@ class StudyPanel(Container[Widget]):
     def take(self, study: StoredStudy, fields: Sequence[CorrectedLayer]) -> None:
         """Go on with an opened study, in place of the present one."""
         self._identity = study.identity
-        specimens = [one.specimen for one in study.fields]
-        self._fields = {
-            one.measured.name: (one, specimen)
-            for one, specimen in zip(fields, specimens, strict=True)
-        }
+        self._fields = {}
+        for one, stored in zip(fields, study.fields, strict=True):
+            self._fields[_unique(stored.name, self._fields)] = one, stored.specimen
         self.show_fields()
 
     def _opened(self, folder: Path, opened: OpenedStudy) -> None:
@@ -196,11 +194,22 @@ class StudyPanel(Container[Widget]):
         said = f"opened {folder.name}: {len(opened.fields)} field(s)"
         self._form.controls.say(problems[0] if problems else said)
 
-    def _field(self, corrected: CorrectedLayer, specimen: str) -> Callable[[], StudyField]:
-        measured = corrected.measured
-        if list(measured.changes) != corrected.changes:
-            raise InputError(f"{measured.name}: is being measured again; save when that is done")
-        image = _study_image(corrected.image, measured)
+    def _name_for(self, corrected: CorrectedLayer) -> str:
+        """The name of the layer's field, or one that no other field has."""
+        for name, (one, _) in self._fields.items():
+            if one.phases is corrected.phases:
+                return name
+        return _unique(corrected.measured.name, self._fields)
+
+    def _field(
+        self, name: str, corrected: CorrectedLayer, specimen: str
+    ) -> Callable[[], StudyField]:
+        measured = replace(corrected.measured, name=name)
+        if not corrected.is_measured():
+            raise InputError(f"{name}: is being measured again; save when that is done")
+        if corrected.painted:
+            raise InputError(f"{name}: was painted on; quantify it and add it to the study again")
+        image = _study_image(measured)
         return lambda: StudyField(
             measured.as_image(specimen, picture=True),
             measured.ids,
@@ -246,11 +255,19 @@ def opened_events(folder: Path) -> Events[OpenedStudy]:
         micrograph = None
         if one.problem:
             yield Notice(one.problem)
-        if one.image is not None and one.image.path is not None:
+        elif one.image is not None and one.image.path is not None:
             micrograph = read_micrograph(one.image.path)
         empty: Any = None
         measured = Measured(
-            one.labels, one.name, empty, one.ids, stored.parameters, None, False, None
+            one.labels,
+            one.name,
+            empty,
+            one.ids,
+            stored.parameters,
+            None,
+            False,
+            None,
+            file=one.image,
         )
         if micrograph is not None:
             measured = with_image(measured, micrograph.pixels, micrograph.rgb)
@@ -264,11 +281,13 @@ def field_layers(opened: OpenedField) -> tuple[Image | None, Labels, Shapes | No
     labels, name = opened.measured.labels, opened.stored.name
     values, keywords, _ = labels_layer(labels, name)
     phases = Labels(values, **keywords)
+    stored = opened.stored.image
+    file = {FILE: {"path": str(stored.path), "sha256": stored.sha256}} if stored else {}
+    phases.metadata = {**phases.metadata, **file}
     image = None
-    if opened.micrograph is not None and opened.stored.image is not None:
+    if opened.micrograph is not None:
         pixels, about, _ = image_layer(opened.micrograph)
-        file = {"path": str(opened.stored.image.path), "sha256": opened.stored.image.sha256}
-        about["metadata"] = {**about["metadata"], FILE: file}
+        about["metadata"] = {**about["metadata"], **file}
         if labels.calibration is not None:
             about["metadata"]["calibration"] = labels.calibration.to_dict()
         image = Image(np.asarray(pixels), **{**about, **plane_placement(phases, phases.ndim)})
@@ -304,15 +323,19 @@ def field_rows(study: Study) -> pd.DataFrame:
     )
 
 
-def _study_image(layer: Image | None, measured: Measured) -> StudyImage | None:
-    if layer is None or measured.pixels is None:
+def _study_image(measured: Measured) -> StudyImage | None:
+    file = measured.file
+    if file is None and measured.pixels is None:
         return None
-    file = layer.metadata.get(FILE)
-    if file:
-        return StudyImage(Path(file["path"]), file["sha256"], measured.pixels, measured.rgb)
-    path = Path(layer.source.path) if isinstance(layer.source.path, str) else None
-    known = path if path is not None and path.is_file() else None
-    return StudyImage(known, "", measured.pixels, measured.rgb)
+    return replace(file or StudyImage(None), pixels=measured.pixels, rgb=measured.rgb)
+
+
+def _unique(name: str, taken: Collection[str]) -> str:
+    number, unique = 1, name
+    while unique in taken:
+        number += 1
+        unique = f"{name} ({number})"
+    return unique
 
 
 _HOW = "Several fields give confidence intervals; a saved study is gone on with later."

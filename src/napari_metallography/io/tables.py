@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from openpyxl import Workbook
 from openpyxl.cell import WriteOnlyCell
+from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
 from openpyxl.styles import Font
 from openpyxl.utils import get_column_letter
 from openpyxl.worksheet.worksheet import Worksheet
@@ -191,6 +192,8 @@ def _bold(sheet: Worksheet, text: str) -> Any:
 
 
 def _cell(sheet: Worksheet, value: Any) -> Any:
+    # Control characters, as a layer's name may hold, are none that a workbook can.
+    value = ILLEGAL_CHARACTERS_RE.sub("", value) if isinstance(value, str) else value
     if isinstance(value, str) and value.startswith("="):
         cell = WriteOnlyCell(sheet, value=value)
         cell.data_type = "s"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -76,7 +77,7 @@ def write_study(
 ) -> list[str]:
     """Write phases.csv, particles.csv, statistics.json, study.xlsx, report.html and overlays.
 
-    The overlays, `<stem>_overlay.png`, are as large as the images, with a scale bar where the
+    The overlays, `<name>_overlay.png`, are as large as the images, with a scale bar where the
     pixel size is known and a legend; only images have one that are at hand.
 
     Parameters
@@ -96,7 +97,7 @@ def write_study(
     parameters = parameters or StudyParameters()
     study = study_of(images, parameters)
     comparisons = comparisons or {}
-    sheets = _sheets(study, images)
+    sheets = study_sheets(study, images)
     writers = _table_writers(study, sheets, parameters, comparisons)
     renamed = [
         f"{folder / name} is open in another program; written as {written.name}"
@@ -106,12 +107,17 @@ def write_study(
     write_json(folder / "statistics.json", study.statistics)
     for image in images:
         if image.picture is not None:
-            path = folder / f"{Path(image.name).stem}_overlay.png"
+            path = folder / f"{_file_name(image.name)}_overlay.png"
             write_png(path, image.picture, image.labels.calibration)
     head = head or ReportHead("Phases and particles")
     fields = [_report_field(image) for image in images]
     write_report(folder / "report.html", head, fields, study, comparisons)
     return renamed
+
+
+def _file_name(name: str) -> str:
+    """An image's name as a part of a file's name; whole, since "0.5 h" has no suffix."""
+    return re.sub(r'[/\\:*?"<>|]', "_", name)
 
 
 def threshold_comparisons(images: Sequence[MeasuredImage]) -> dict[str, ThresholdComparison]:
@@ -144,7 +150,8 @@ def _for_a_sheet(particles: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"note": [f"{len(particles)} particles: they are in particles.csv"]})
 
 
-def _sheets(study: Study, images: Sequence[MeasuredImage]) -> dict[str, pd.DataFrame]:
+def study_sheets(study: Study, images: Sequence[MeasuredImage]) -> dict[str, pd.DataFrame]:
+    """The sheets of a study's workbook."""
     return {
         "particles": _for_a_sheet(study.particles),
         "phases": study.phases,
@@ -186,8 +193,8 @@ def _points(images: Sequence[MeasuredImage], grid: PointGrid) -> pd.DataFrame:
     tables: list[pd.DataFrame] = []
     for image in images:
         mask = image.labels.measured.mask()
-        for plane in image.labels.planes:
-            counted = count_points(plane, mask, image.labels.classes, grid, len(tables))
+        for number, plane in enumerate(image.labels.planes):
+            counted = count_points(plane, mask, image.labels.classes, grid, image.name, number)
             tables.append(counted)
     return pd.concat(tables, ignore_index=True)
 
