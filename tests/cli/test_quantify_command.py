@@ -169,7 +169,7 @@ def test_the_workbook_holds_every_table_sheet_by_sheet(run, barred) -> None:
         "best single threshold",
     }
     assert pd.read_csv(out / "thresholds.csv")["count_error_percent"][0] == 0
-    overlay = cv2.imdecode(np.fromfile(out / "sem_overlay.png", np.uint8), cv2.IMREAD_COLOR)
+    overlay = cv2.imdecode(np.fromfile(out / "sem.tif_overlay.png", np.uint8), cv2.IMREAD_COLOR)
     assert overlay.shape[1] == 300
     assert overlay.shape[0] > 200
 

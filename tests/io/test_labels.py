@@ -301,6 +301,16 @@ def test_few_colours_are_classes_that_are_named_by_them(tmp_path: Path) -> None:
     assert read.assumed == "colours taken as classes: #000000 = 0, #00ff00 = 1, #ff0000 = 2"
 
 
+def test_labels_that_do_not_fit_eight_bits_are_refused(tmp_path: Path) -> None:
+    write_labels(tmp_path / "a.tif", _labels((9, 9)))
+    with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
+        description = tiff.pages.first.description
+    beyond = np.full((9, 9), 256, np.uint16)
+    tifffile.imwrite(tmp_path / "b.tif", beyond, description=description, metadata=None)
+    with pytest.raises(InputError, match=r"b\.tif: holds classes beyond 0 to 255"):
+        read_labels(tmp_path / "b.tif")
+
+
 @given(st.sets(st.integers(0, 2**24 - 1), min_size=2, max_size=32), st.data())
 def test_each_colour_is_a_class_of_its_own(tmp_path_factory, numbers, data) -> None:
     colours = [f"#{number:06x}" for number in sorted(numbers)]

@@ -9,7 +9,12 @@ from hypothesis.extra.numpy import arrays
 
 from napari_metallography.calibration import Calibration
 from napari_metallography.errors import InputError
-from napari_metallography.quantification.edges import exclusion_edges, free_places, select
+from napari_metallography.quantification.edges import (
+    edge_notes,
+    exclusion_edges,
+    free_places,
+    select,
+)
 from napari_metallography.quantification.particles import label_particles, measure_particles
 
 PIXELS = Calibration.square(1.0, "test")
@@ -33,8 +38,8 @@ FOUR = particles_at((30, 40), (0, 10, 3, 14), (10, 0, 13, 3), (27, 20, 30, 24), 
 
 
 def places_one_by_one(known, height, width):
-    """Places of a box one pixel longer both ways, tried one after the other."""
-    views = np.lib.stride_tricks.sliding_window_view(known, (height + 1, width + 1))
+    """Places of a box with a pixel more on each side, tried one after the other."""
+    views = np.lib.stride_tricks.sliding_window_view(known, (height + 2, width + 2))
     return int(views.all(axis=(2, 3)).sum())
 
 
@@ -53,7 +58,7 @@ def test_exclude_border_leaves_out_what_is_cut():
 def test_miles_lantuejoul_weights_by_the_box():
     chosen = selection("miles-lantuejoul", FOUR)
     assert chosen.kept.sum() == 1
-    assert chosen.weights == pytest.approx([40 * 30 / ((40 - 6) * (30 - 4))])
+    assert chosen.weights == pytest.approx([40 * 30 / ((40 - 6 - 1) * (30 - 4 - 1))])
 
 
 def test_the_guard_frame_has_two_sides_that_count_and_two_that_do_not():
@@ -86,8 +91,8 @@ def test_free_places_are_counted_in_any_field(known, sizes):
 
 
 def test_free_places_in_a_rectangle_are_exact():
-    places = free_places(np.ones((30, 40), bool), np.array([4, 30, 31]), np.array([6, 1, 1]))
-    assert places.tolist() == [34 * 26, 0, 0]
+    places = free_places(np.ones((30, 40), bool), np.array([4, 28, 29]), np.array([6, 1, 1]))
+    assert places.tolist() == [33 * 25, 38, 0]
 
 
 def test_exclusion_edges_are_the_last_row_and_column():
@@ -131,6 +136,16 @@ def test_counts_are_unbiased_over_all_places_of_a_box(height, width):
             all_counted += 1
     assert framed == selection("guard-frame", np.zeros(shape, bool)).counted_px
     assert all_counted > 20 * 25 or height * width == 1
-    # Boxes flush with the edge count as cut, which takes one place of W − w off.
-    flush = (1 - 1 / (20 - height)) * (1 - 1 / (25 - width))
-    assert weighted == pytest.approx(20 * 25 * flush)
+    assert weighted == pytest.approx(20 * 25)
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [("all", "numbers per area come out too large"), ("guard-frame", "are of what shows")],
+)
+def test_what_a_rule_makes_of_cut_particles_is_said(rule, said):
+    cut = pd.DataFrame({"touches_border": [True, False]})
+    (note,) = edge_notes(rule, cut)
+    assert note.startswith("1 of 2 particles counted touch the border")
+    assert said in note
+    assert edge_notes(rule, cut[1:]) == edge_notes("miles-lantuejoul", cut) == []

@@ -78,7 +78,8 @@ def test_the_edge_rule_leaves_areas_of_phases_alone():
 def test_each_plane_is_a_field_and_numbers_run_through():
     stack = np.stack([micrograph(), np.zeros((20, 30), np.uint8), micrograph()])
     events: list[object] = []
-    result = run(stack, on_event=events.append)
+    fields = QuantifyParameters(planes_are_fields=True)
+    result = run(stack, on_event=events.append, parameters=fields)
     assert [e.done for e in events if isinstance(e, Progress)] == [1, 2, 3]
     assert result.particles["particle"].tolist() == [1, 2, 3, 4, 5, 6]
     assert result.particles["plane"].tolist() == [0, 0, 0, 2, 2, 2]
@@ -90,6 +91,19 @@ def test_each_plane_is_a_field_and_numbers_run_through():
     assert fraction["ci95"][0] < 0.02 < fraction["ci95"][1]
     radius = result.statistics["phases"]["carbide"]["mean_radius_um"]
     assert radius["n_fields"] == 2
+
+
+def test_planes_are_not_independent_unless_they_are_said_to_be():
+    stack = np.stack([micrograph(), np.zeros((20, 30), np.uint8)])
+    result = run(stack)
+    fraction = result.statistics["phases"]["carbide"]["area_fraction"]
+    assert (fraction["n_fields"], fraction["mean"]) == (2, pytest.approx(0.015))
+    assert (fraction["ci95"], fraction["fields_needed"]) == (None, None)
+    assert fraction["s"] > 0
+    assert fraction["reason"] == "planes of one image are not independent fields"
+    notes = result.statistics["provenance"]["notes"]
+    assert "2 planes, each measured as a flat field" in notes
+    assert any("no confidence interval" in note for note in notes)
 
 
 def test_a_plane_without_labels_is_no_field():
@@ -105,14 +119,14 @@ def test_particles_too_small_to_resolve_are_noted_with_the_result():
     events: list[object] = []
     result = run(micrograph(), on_event=events.append, name="a")
     notes = result.statistics["provenance"]["notes"]
-    assert [note[: note.index(";")] for note in notes] == [
+    assert [note[: note.index(";")] for note in notes[:1]] == [
         "network: 1 of 1 particles are below 12 px (a disc 4 px wide)"
     ]
-    assert [e.message for e in events if isinstance(e, Notice)] == [f"a: {notes[0]}"]
+    assert [e.message for e in events if isinstance(e, Notice)] == [f"a: {note}" for note in notes]
 
 
 def test_what_the_smallest_area_leaves_out_is_not_noted():
-    parameters = QuantifyParameters(smallest_area_px=12)
+    parameters = QuantifyParameters(smallest_area_px=12, edge_rule="exclude-border")
     assert run(micrograph(), parameters=parameters).statistics["provenance"]["notes"] == []
 
 

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import inspect
+
 import pytest
 from pydantic import ValidationError
 
+from napari_metallography.cli.quantify import quantify
 from napari_metallography.errors import InputError
 from napari_metallography.quantification.parameters import QuantifyParameters
 
@@ -25,6 +28,13 @@ def test_a_class_that_does_not_exist_is_refused():
 def test_impossible_parameters_are_refused(wrong):
     with pytest.raises(ValidationError):
         QuantifyParameters(**wrong)
+
+
+def test_the_command_line_has_the_same_defaults():
+    options = inspect.signature(quantify).parameters
+    fields = QuantifyParameters.model_fields
+    shared = {name: options[name.removesuffix("_px")].default for name in fields}
+    assert shared == {name: known.default for name, known in fields.items()}
 
 
 def test_parameters_survive_json():

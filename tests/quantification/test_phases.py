@@ -52,6 +52,16 @@ def test_particle_values_of_measured_phases_only():
     assert math.isnan(network["mean_radius_um"])
 
 
+def test_the_mean_area_is_of_the_particles_counted():
+    indices, mask = field()
+    counted = particles((1, 3.0), (1, 5.0)).assign(weight=[1.0, 3.0])
+    table = measure_phases(indices, CLASSES, mask, PIXEL, counted, (1, 2))
+    expected = np.pi * (9 + 3 * 25) / 4
+    assert table["mean_area_um2"].tolist() == pytest.approx(
+        [math.nan, expected, math.nan], nan_ok=True
+    )
+
+
 def test_a_field_without_labels_has_no_fractions():
     indices = np.full((4, 4), UNLABELLED, np.uint8)
     table = measure_phases(indices, CLASSES, np.ones((4, 4), bool), PIXEL, particles(), (1, 2))

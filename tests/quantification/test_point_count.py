@@ -19,7 +19,7 @@ CLASSES = named_classes(["matrix", "carbide"])
 
 def fraction(indices, grid, number=0, mask=None):
     mask = np.ones(indices.shape, bool) if mask is None else mask
-    return count_points(indices, mask, CLASSES, grid, number).set_index("phase")
+    return count_points(indices, mask, CLASSES, grid, "image", number).set_index("phase")
 
 
 def test_points_on_a_boundary_count_a_half():
@@ -73,6 +73,20 @@ def test_statistics_count_fields_and_not_points():
     assert low <= 1 / 3 <= high
     one = point_statistics(counts.iloc[:2], PointGrid())
     assert one["phases"]["carbide"]["ci95"] is None
+
+
+def test_a_field_is_counted_alike_whatever_its_name_order_and_other_names_differ():
+    random = np.random.default_rng(0).integers(0, 2, (60, 60)).astype(np.uint8)
+    mask, grid = np.ones((60, 60), bool), PointGrid()
+    first, again, other = (
+        count_points(random, mask, CLASSES, grid, name)["points"].tolist() for name in "aab"
+    )
+    assert first == again != other
+
+
+def test_a_grid_has_no_more_points_than_pixels():
+    counted = fraction(np.zeros((4, 6), np.uint8), PointGrid(10**6, 10**6))
+    assert counted["points_counted"].tolist() == [20, 20]
 
 
 @pytest.mark.parametrize("text", ["10", "axb", "0x4", "4x-1", ""])

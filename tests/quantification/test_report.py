@@ -106,6 +106,21 @@ def test_the_report_says_how_it_was_measured(tmp_path):
     assert len(page.sources) == 1
 
 
+@pytest.mark.parametrize(
+    ("split", "said"),
+    [
+        ("none", "none: touching particles of a phase count as one"),
+        ("distance", "distance: cut apart at necks narrower by a share of 0.3 or more than the "),
+    ],
+)
+def test_the_report_says_what_was_split_and_measured(tmp_path, split, said):
+    parameters = QuantifyParameters(split=split, split_depth=0.3, rolling_direction="vertical")
+    texts = report(tmp_path / "r.html", result_of(parameters=parameters)).texts
+    assert texts[texts.index("Touching particles") + 1].startswith(said)
+    assert texts[texts.index("Measured as particles") + 1] == "carbide"
+    assert texts[texts.index("Rolling direction") + 1].startswith("vertical, along the columns")
+
+
 def test_one_field_has_a_reason_in_place_of_an_interval(tmp_path):
     text = "\n".join(report(tmp_path / "r.html", result_of()).texts)
     assert "none: one field alone gives no confidence interval" in text
@@ -113,7 +128,8 @@ def test_one_field_has_a_reason_in_place_of_an_interval(tmp_path):
 
 
 def test_several_fields_have_an_interval(tmp_path):
-    result = result_of(planes=3)
+    fields = QuantifyParameters(planes_are_fields=True)
+    result = result_of(planes=3, parameters=fields)
     text = "\n".join(report(tmp_path / "r.html", result).texts)
     low, high = result.statistics["phases"]["carbide"]["area_fraction"]["ci95"]
     assert f"{low:.4g} to {high:.4g}" in text

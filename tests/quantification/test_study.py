@@ -59,6 +59,27 @@ def test_tables_are_tidy():
     assert study.particles["touches_border"].dtype == bool
 
 
+def test_planes_of_images_have_no_interval_unless_they_are_fields():
+    for are_fields in (False, True):
+        parameters = QuantifyParameters(planes_are_fields=are_fields)
+        images = [(name, result_of([4, 6], parameters=parameters)) for name in "ab"]
+        fraction = combine(images).statistics["phases"]["carbide"]["area_fraction"]
+        assert fraction["n_fields"] == 4
+        assert (fraction["ci95"] is not None) == are_fields
+    images = [(name, result_of([side])) for name, side in (("a", 4), ("b", 6))]
+    assert combine(images).statistics["phases"]["carbide"]["area_fraction"]["ci95"]
+
+
+@pytest.mark.parametrize("specimens", [{"a": "S"}, {"a": "S", "b": "T"}])
+def test_fields_of_unnamed_specimens_have_no_interval(specimens):
+    images = [(name, result_of([side])) for name, side in (("a", 4), ("b", 5), ("c", 6))]
+    statistics = combine(images, specimens).statistics
+    fraction = statistics["phases"]["carbide"]["area_fraction"]
+    assert fraction["ci95"] is None
+    unnamed = 3 - len(specimens)
+    assert fraction["reason"] == f"the specimen of {unnamed} of 3 fields is not named"
+
+
 def test_one_field_gives_no_interval_however_many_particles():
     carbide = combine([("a", result_of([4]))]).statistics["phases"]["carbide"]
     assert carbide["n_particles"] == 2

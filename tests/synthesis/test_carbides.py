@@ -113,8 +113,7 @@ def test_edge_rules_over_many_fields():
     mean = {rule: np.mean(values) for rule, values in density.items()}
     error = {rule: np.std(values) / math.sqrt(len(fields)) for rule, values in density.items()}
     for unbiased in ("miles-lantuejoul", "guard-frame"):
-        # The weights leave out one pixel of 300 in each direction.
-        assert abs(mean[unbiased] - 1) < 3 * error[unbiased] + 0.01
+        assert abs(mean[unbiased] - 1) < 3 * error[unbiased]
     assert mean["all"] > 1 + 3 * error["all"]
     assert mean["exclude-border"] < 1 - 3 * error["exclude-border"]
     ratio = np.sum(radii) / np.sum(weights)

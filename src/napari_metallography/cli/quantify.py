@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import InputError, validated
+from ..quantification.parameters import QuantifyParameters
 from . import terminal
 from .options import (
     Device,
@@ -52,6 +53,12 @@ class Direction(StrEnum):
     vertical = "vertical"
 
 
+_RULES = QuantifyParameters()
+_EDGE_RULE = EdgeRule(_RULES.edge_rule)
+_SPLIT = Split(_RULES.split)
+_DIRECTION = Direction(_RULES.rolling_direction)
+
+
 def quantify(
     labels: Annotated[list[Path], typer.Argument(help="Label images or folders of them.")],
     output: Output,
@@ -59,17 +66,26 @@ def quantify(
         str | None,
         typer.Option(help="Names or indices to measure as particles; default: all but 0."),
     ] = None,
-    edge_rule: Annotated[EdgeRule, typer.Option(help="Particles cut by the edge.")] = EdgeRule.all,
-    smallest_area: Annotated[int, typer.Option(help="Smallest particle in pixels.")] = 1,
+    edge_rule: Annotated[EdgeRule, typer.Option(help="Particles cut by the edge.")] = _EDGE_RULE,
+    smallest_area: Annotated[
+        int, typer.Option(help="Smallest particle in pixels.")
+    ] = _RULES.smallest_area_px,
     split: Annotated[
         Split, typer.Option(help="Cut touching particles apart at necks or where less bright.")
-    ] = Split.none,
+    ] = _SPLIT,
     split_depth: Annotated[
         float, typer.Option(help="Least depth of a neck that is cut, 0.01 to 0.99.")
-    ] = 0.2,
+    ] = _RULES.split_depth,
     rolling_direction: Annotated[
         Direction, typer.Option(help="Along which bands lie.")
-    ] = Direction.horizontal,
+    ] = _DIRECTION,
+    planes_are_fields: Annotated[
+        bool,
+        typer.Option(
+            "--planes-are-fields",
+            help="Each plane of a stack is a field of its own, not a section of one place.",
+        ),
+    ] = _RULES.planes_are_fields,
     images: Annotated[
         Path | None,
         typer.Option(
@@ -110,7 +126,6 @@ def quantify(
     from ..inputs import label_files
     from ..io.tables import require_parquet
     from ..quantification.files import quantify_file, unnamed_classes
-    from ..quantification.parameters import QuantifyParameters
     from ..quantification.point_count import PointGrid
     from ..quantification.report import ReportHead
     from ..quantification.study_files import (
@@ -125,6 +140,7 @@ def quantify(
         "split": split.value,
         "split_depth": split_depth,
         "rolling_direction": rolling_direction.value,
+        "planes_are_fields": planes_are_fields,
     }
     if smallest_area < 1:
         raise InputError(f"--smallest-area {smallest_area}: a particle has one pixel at least")

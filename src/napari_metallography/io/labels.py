@@ -172,11 +172,13 @@ def _are_few(values: NDArray[Any]) -> bool:
 
 
 def _own(path: Path, indices: NDArray[Any], description: dict[str, Any]) -> LabelImage:
+    if indices.size and not 0 <= indices.min() <= indices.max() <= UNLABELLED:
+        raise InputError(f"{path}: holds classes beyond 0 to {UNLABELLED}; segment the image again")
     try:
         classes = tuple(PhaseClass.model_validate(c) for c in description["classes"])
         stored = description["calibration"]
         labels = LabelImage(
-            indices=indices.astype(np.uint8),
+            indices=indices.astype(np.uint8, copy=False),
             classes=classes,
             calibration=Calibration.from_dict(stored) if stored else None,
             measured=Field.from_dict(plane_shape(indices), description["field"]),

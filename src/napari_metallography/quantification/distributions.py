@@ -72,10 +72,10 @@ class LognormalFit:
 
     Attributes
     ----------
-    n
+    n_particles
         Number of particles.
     ln_mean, ln_s
-        Mean and standard deviation of the natural logarithm of the radius; None when n < 2.
+        Mean and standard deviation of the natural logarithm of the radius; None for fewer than two.
     median
         exp(ln_mean), in the unit of the radii.
     test
@@ -87,7 +87,7 @@ class LognormalFit:
         Why there is no fit or no test.
     """
 
-    n: int
+    n_particles: int
     ln_mean: float | None
     ln_s: float | None
     median: float | None
@@ -111,7 +111,8 @@ class LognormalFit:
         p = f"= {self.p_value:.3g}" if self.p_value >= _SMALLEST_P else f"< {_SMALLEST_P}"
         return (
             f"{fitted}. {self.test}: A*² = {self.statistic:.4g}, p {p}, "
-            f"n = {self.n}: a log-normal distribution is {verdict} at the 5 % level."
+            f"{self.n_particles} particles: a "
+            f"log-normal distribution is {verdict} at the 5 % level."
         )
 
 
@@ -141,12 +142,14 @@ def fit_lognormal(radii: Floats, weights: Floats | None = None) -> LognormalFit:
     fit = LognormalFit(len(radii), mean, s, math.exp(mean))
     if len(radii) < FEWEST_FOR_TEST:
         few = f"{len(radii)} particles are too few, it takes {FEWEST_FOR_TEST}"
-        return LognormalFit(fit.n, mean, s, fit.median, reason=few)
+        return LognormalFit(fit.n_particles, mean, s, fit.median, reason=few)
     if s < 1e-9:
-        return LognormalFit(fit.n, mean, s, fit.median, reason="all particles are of one size")
+        return LognormalFit(
+            fit.n_particles, mean, s, fit.median, reason="all particles are of one size"
+        )
     statistic = _anderson_darling((logs - mean) / s, weights)
     p_value = _p_value(statistic)
-    return LognormalFit(fit.n, mean, s, fit.median, statistic=statistic, p_value=p_value)
+    return LognormalFit(fit.n_particles, mean, s, fit.median, statistic=statistic, p_value=p_value)
 
 
 def size_statistics(particles: pd.DataFrame) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import cv2
 import numpy as np
@@ -12,8 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..errors import InputError
-
-EdgeRule = Literal["all", "exclude-border", "miles-lantuejoul", "guard-frame"]
+from .parameters import EdgeRule
 
 Mask = NDArray[np.bool_]
 
@@ -44,10 +42,11 @@ def select(
 
     "all" keeps every particle. "exclude-border" leaves out those that touch the border.
     "miles-lantuejoul" does too, and weights each of the others by the field's area over the area
-    of the places where a particle of its height and width touches no border: W·H / ((W−w)(H−h))
-    in a rectangle. "guard-frame" leaves out those that touch the lower or right border, and takes
-    the pixels along these out of the counted area: in any one direction just one of the two ends
-    of the field counts what it cuts.
+    of the places where a particle of its height and width touches no border:
+    W·H / ((W−w−1)(H−h−1)) in a rectangle of pixels, as what is flush with the edge touches it.
+    "guard-frame" leaves out those that touch the lower or right border, and takes the pixels along
+    these out of the counted area: in any one direction just one of the two ends of the field
+    counts what it cuts.
 
     Parameters
     ----------
@@ -67,6 +66,20 @@ def select(
     Source: Miles (1974); Lantuéjoul (1980); Gundersen, Journal of Microscopy 111 (1977) 219-223.
     """
     return _RULES[rule](particles, ids, known)
+
+
+def edge_notes(rule: EdgeRule, particles: pd.DataFrame) -> list[str]:
+    """What a rule makes of numbers and sizes, where particles that are cut show it.
+
+    Parameters
+    ----------
+    particles
+        Those that count, with the column `touches_border`.
+    """
+    cut = int(particles["touches_border"].sum())
+    if not cut or rule not in _CUT_COUNT:
+        return []
+    return [f"{cut} of {len(particles)} particles counted touch the border: {_CUT_COUNT[rule]}"]
 
 
 def touching(ids: NDArray[np.int32], n_particles: int, where: Mask) -> Mask:
@@ -99,15 +112,15 @@ def free_places(
 ) -> NDArray[np.int64]:
     """Number of places, in pixels, where boxes of a height and width touch no border.
 
-    A box one pixel longer both ways must fit: (W−w)(H−h) places in a rectangle.
+    A box with a pixel more on each side must fit: (W−w−1)(H−h−1) places in a rectangle.
     """
     rows, columns = np.flatnonzero(known.any(axis=1)), np.flatnonzero(known.any(axis=0))
     if not len(rows):
         return np.zeros(len(heights), np.int64)
     box = known[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     if box.all():
-        across = np.maximum(0, box.shape[1] - widths)
-        return np.asarray(across * np.maximum(0, box.shape[0] - heights), np.int64)
+        across = np.maximum(0, box.shape[1] - widths - 1)
+        return np.asarray(across * np.maximum(0, box.shape[0] - heights - 1), np.int64)
     return _free_places_of_any(np.pad(box, 1).view(np.uint8), heights, widths)
 
 
@@ -118,13 +131,13 @@ def _free_places_of_any(
     reached = 1
     for height in np.unique(heights):
         # A column of all the box's pixels, then the stretches along rows that its width fits in.
-        column = np.ones((int(height) + 2 - reached, 1), np.uint8)
+        column = np.ones((int(height) + 3 - reached, 1), np.uint8)
         eroded = np.asarray(
             cv2.erode(eroded, column, borderType=cv2.BORDER_CONSTANT, borderValue=0), np.uint8
         )
-        reached = int(height) + 1
+        reached = int(height) + 2
         alike = heights == height
-        places[alike] = _fits(_stretches(eroded), widths[alike])
+        places[alike] = _fits(_stretches(eroded), widths[alike] + 2)
     return places
 
 
@@ -134,12 +147,12 @@ def _stretches(mask: NDArray[np.uint8]) -> NDArray[np.int64]:
     return changes[1::2] - changes[::2]
 
 
-def _fits(lengths: NDArray[np.int64], widths: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Places for `widths` + 1 pixels in all the stretches."""
+def _fits(lengths: NDArray[np.int64], pixels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Places for numbers of pixels in all the stretches."""
     ordered = np.sort(lengths)
     beyond = np.append(np.cumsum(ordered[::-1])[::-1], 0)
-    first = np.searchsorted(ordered, widths, "right")
-    return np.asarray(beyond[first] - (len(ordered) - first) * widths, np.int64)
+    first = np.searchsorted(ordered, pixels)
+    return np.asarray(beyond[first] - (len(ordered) - first) * (pixels - 1), np.int64)
 
 
 def _everything(particles: pd.DataFrame, ids: NDArray[np.int32], known: Mask) -> Selection:
@@ -175,6 +188,12 @@ def _framed(particles: pd.DataFrame, ids: NDArray[np.int32], known: Mask) -> Sel
     return Selection(kept, np.ones(kept.sum()), counted)
 
 
+_CUT_COUNT: dict[EdgeRule, str] = {
+    "all": "numbers per area come out too large, and the sizes of those that are cut are of what "
+    "shows; the edge rule miles-lantuejoul corrects both",
+    "guard-frame": "the sizes of those that are cut are of what shows; numbers per area are "
+    "unbiased",
+}
 _RULES: dict[EdgeRule, Callable[[pd.DataFrame, NDArray[np.int32], Mask], Selection]] = {
     "all": _everything,
     "exclude-border": _uncut,

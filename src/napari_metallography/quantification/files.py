@@ -98,8 +98,6 @@ def quantify_file(
     labels = replace(stored, calibration=calibration, measured=measured)
     if calibration is None:
         yield Notice(f"{path.name}: {NO_PIXEL_SIZE}")
-    if len(labels.planes) > 1:
-        yield Notice(f"{path.name}: {len(labels.planes)} planes, each measured as a flat field")
     grey = grey_planes(micrograph, labels) if micrograph is not None else None
     result = yield from quantify(
         labels.indices,
@@ -111,7 +109,9 @@ def quantify_file(
         name=path.name,
         labels_provenance=labels.provenance,
     )
-    picture = overlay_picture(micrograph.planes[0], labels) if micrograph is not None else None
+    picture = None
+    if micrograph is not None:
+        picture = overlay_picture(micrograph.planes[0], labels, result.ids)
     specimen = micrograph.metadata.get("specimen") if micrograph is not None else None
     return MeasuredImage(
         _image_name(path, labels, micrograph),
@@ -167,13 +167,35 @@ def grey_planes(micrograph: Micrograph, labels: LabelImage) -> NDArray[np.float3
     return grey.reshape(labels.indices.shape)
 
 
-def overlay_picture(pixels: NDArray[Any], labels: LabelImage) -> NDArray[np.uint8]:
-    """The first plane with its phases in colour, a scale bar when calibrated, and a legend."""
+def overlay_picture(
+    pixels: NDArray[Any], labels: LabelImage, ids: NDArray[np.int32] | None = None
+) -> NDArray[np.uint8]:
+    """The first plane with its phases in colour, a scale bar when calibrated, and a legend.
+
+    Parameters
+    ----------
+    ids
+        Shaped like the labels: numbers of particles, whose contours are drawn where they were cut
+        apart.
+    """
     plane = as_plane(pixels, measured=labels.measured)
     picture = overlay(plane.rgb8(slice(None), slice(None)), labels.planes[0], labels.classes)
+    if ids is not None:
+        cuts = _cuts(labels.planes[0], ids.reshape(labels.planes.shape)[0])
+        picture[cuts] = np.array([phase.rgb for phase in labels.classes], np.uint8)[
+            labels.planes[0][cuts]
+        ]
     if labels.calibration is not None:
         picture = with_scale_bar(picture, labels.calibration)
     return with_legend(picture, labels.classes)
+
+
+def _cuts(indices: NDArray[np.uint8], ids: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Pixels of a particle beside another of the same class, to the right or below."""
+    cuts = np.zeros(ids.shape, bool)
+    cuts[:-1] = (ids[1:] != ids[:-1]) & (indices[1:] == indices[:-1])
+    cuts[:, :-1] |= (ids[:, 1:] != ids[:, :-1]) & (indices[:, 1:] == indices[:, :-1])
+    return cuts
 
 
 def _calibration(

@@ -19,19 +19,19 @@ from ..errors import InputError
 from ..events import Events, Notice, Progress
 from ..plane import ArrayLike
 from .boundaries import count_crossings
-from .edges import Selection, select
+from .edges import Selection, edge_notes, select
 from .numbering import given_particles
 from .parameters import QuantifyParameters
 from .particles import CONNECTIVITY, measure_particles, number_particles
 from .phases import boundary_columns, measure_phases
 from .resolution import resolution_notes
 from .runs import renumber
-from .statistics import number_of_fields, phase_statistics
+from .statistics import number_of_fields, planes_depend, statistics_over_fields
 
 
 @dataclass(frozen=True)
 class Quantification:
-    """Phases and particles of an image or a stack of planes; each plane is a field.
+    """Phases and particles of an image or a stack of planes.
 
     Attributes
     ----------
@@ -239,12 +239,14 @@ class _Plan:
             "n_fields": number_of_fields(phases, ["plane"]),
             "n_particles": len(particles),
             "n_excluded": {str(phase): int(n) for phase, n in excluded.items()},
-            "phases": phase_statistics(phases, particles),
+            "phases": statistics_over_fields(
+                phases, particles, planes_are_fields=self.parameters.planes_are_fields
+            ),
             "edge_rule": self.parameters.edge_rule,
             "smallest_area_px": self.parameters.smallest_area_px,
             "connectivity": CONNECTIVITY,
             "parameters": self.parameters.model_dump(mode="json"),
-            "provenance": self._provenance(labels) | {"notes": resolution_notes(particles)},
+            "provenance": self._provenance(labels) | {"notes": self._notes(phases, particles)},
         }
         return Quantification(phases, particles, ids, statistics)
 
@@ -262,6 +264,18 @@ class _Plan:
         given = np.asarray(self.given if len(self.given.shape) == 2 else self.given[number])
         smallest = self.parameters.smallest_area_px
         return given_particles(given, coded, self.particle_classes, known, smallest)
+
+    def _notes(self, phases: pd.DataFrame, particles: pd.DataFrame) -> list[str]:
+        """What the reader of the results should know."""
+        planes = phases["plane"].nunique()
+        stacked = [f"{planes} planes, each measured as a flat field"] if planes > 1 else []
+        if planes_depend(phases) and not self.parameters.planes_are_fields:
+            stacked.append(
+                "planes are taken for sections of one place, which are not independent: there is "
+                "no confidence interval; state so if each plane is a field of its own"
+            )
+        cut = edge_notes(self.parameters.edge_rule, particles)
+        return [*resolution_notes(particles), *cut, *stacked]
 
     @property
     def _splits(self) -> bool:

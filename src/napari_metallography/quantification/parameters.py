@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..errors import InputError
-from .edges import EdgeRule
-from .splitting import Split
 
+EdgeRule = Literal["all", "exclude-border", "miles-lantuejoul", "guard-frame"]
+Split = Literal["none", "distance", "intensity"]
 RollingDirection = Literal["horizontal", "vertical"]
 
 
@@ -24,7 +24,8 @@ class QuantifyParameters(BaseModel):
         Particles of fewer pixels, after splitting, are left out of the particles; a phase's area
         keeps them.
     edge_rule
-        "all": every particle counts as it shows. "exclude-border": particles that touch the
+        "all": every particle counts as it shows: those that are cut too, so that number densities
+        come out too large, and sizes are of what shows. "exclude-border": particles that touch the
         border of the field, or unlabelled pixels in it, are left out; large ones touch it more
         often, so mean sizes and number densities (of the whole field) come out too small.
         "miles-lantuejoul": they are left out and the others weighted for it, which makes numbers,
@@ -40,6 +41,10 @@ class QuantifyParameters(BaseModel):
         parts, or the contrast to the other phases fall between them, to be cut.
     rolling_direction
         The direction of deformation, along which bands lie.
+    planes_are_fields
+        Each plane of an image is a field of its own, such as in a stack of places of a specimen.
+        Otherwise planes are taken for sections of one place, which are not independent: their mean
+        has no confidence interval.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,6 +55,7 @@ class QuantifyParameters(BaseModel):
     split: Split = "none"
     split_depth: float = Field(default=0.15, ge=0.01, le=0.99)
     rolling_direction: RollingDirection = "horizontal"
+    planes_are_fields: bool = False
 
     def particle_classes(self, n_classes: int) -> tuple[int, ...]:
         """Indices, in ascending order, of the classes measured as particles.

@@ -50,9 +50,9 @@ def measure_phases(
     Columns `phase`, `class_index`, `area_um2`, `area_fraction` (of the labelled part of the
     field; NaN when nothing is labelled), `field_area_um2`, `labelled_area_um2`, `n_particles`,
     `mean_radius_um` and `std_radius_um` (of the equivalent radius, over particles by weight),
-    `number_density_per_mm2` (sum of weights over the counted area), `mean_area_um2` (area fraction
-    over number density, Ā = A_A/N_A). Areas count every pixel of the phase, whatever particles are
-    left out.
+    `number_density_per_mm2` (sum of weights over the counted area), `mean_area_um2` (Ā, the mean
+    area of those same particles by weight). The phases' areas and fractions count every pixel of
+    the phase, whatever particles are left out.
 
     Source: ASTM E1245 (Ā).
     """
@@ -76,9 +76,7 @@ def measure_phases(
     table["mean_radius_um"] = radii["mean"]
     table["std_radius_um"] = radii["std"]
     table["number_density_per_mm2"] = density
-    table["mean_area_um2"] = _quotient(
-        table["area_fraction"].to_numpy(float) * _UM2_PER_MM2, density
-    )
+    table["mean_area_um2"] = radii["area"]
     return table
 
 
@@ -149,15 +147,17 @@ def _quotient(values: Floats, by: Floats) -> Floats:
 
 
 def _radii(particles: pd.DataFrame, classes: Sequence[int], n_classes: int) -> pd.DataFrame:
-    """Columns count, stands_for, mean, std by class index; missing for unmeasured classes."""
+    """Columns count, stands_for, mean, std, area by class index; missing for unmeasured ones."""
     table = pd.DataFrame(
-        np.nan, index=range(n_classes), columns=["count", "stands_for", "mean", "std"]
+        np.nan, index=range(n_classes), columns=["count", "stands_for", "mean", "std", "area"]
     )
     for index in classes:
         chosen = particles[particles["class_index"] == index]
         weights = chosen["weight"].to_numpy(float)
-        mean, std = _weighted(chosen["equivalent_radius_um"].to_numpy(float), weights)
-        table.loc[index] = [len(chosen), weights.sum(), mean, std]
+        radii = chosen["equivalent_radius_um"].to_numpy(float)
+        mean, std = _weighted(radii, weights)
+        area, _ = _weighted(np.pi * radii**2, weights)
+        table.loc[index] = [len(chosen), weights.sum(), mean, std, area]
     return table
 
 

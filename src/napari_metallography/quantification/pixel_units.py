@@ -7,7 +7,7 @@ from dataclasses import replace
 from ..calibration import HOW_TO_CALIBRATE, Calibration
 from .columns import in_pixels
 from .measure import Quantification
-from .statistics import phase_statistics
+from .statistics import statistics_over_fields
 
 NO_PIXEL_SIZE = f"no pixel size is known, so all tables are in pixels; {HOW_TO_CALIBRATE}"
 
@@ -29,7 +29,11 @@ def in_pixel_units(result: Quantification) -> Quantification:
     }
     statistics = {
         **result.statistics,
-        "phases": phase_statistics(phases, particles),
+        "phases": statistics_over_fields(
+            phases,
+            particles,
+            planes_are_fields=result.statistics["parameters"]["planes_are_fields"],
+        ),
         "provenance": {**provenance, **told},
     }
     return replace(result, phases=phases, particles=particles, statistics=statistics)

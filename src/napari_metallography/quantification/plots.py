@@ -58,7 +58,7 @@ def _shares(
 
 def _mean_line(axes: Axes, sizes: Sizes, shares: NDArray[np.float64]) -> None:
     mean = float((sizes.radii * shares).sum())
-    label = f"mean {mean:.4g} {UNITS[sizes.unit]} (n = {len(sizes.radii)})"
+    label = f"mean {mean:.4g} {UNITS[sizes.unit]} ({len(sizes.radii)} particles)"
     axes.axvline(mean, color="#444444", ls="--", lw=1, label=label)
 
 

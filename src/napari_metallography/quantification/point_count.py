@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import pandas as pd
@@ -55,7 +56,8 @@ def count_points(
     mask: NDArray[np.bool_],
     classes: Sequence[PhaseClass],
     grid: PointGrid,
-    number: int = 0,
+    image: str = "",
+    plane: int = 0,
 ) -> pd.DataFrame:
     """Count the points of a grid that hit each phase of a field.
 
@@ -69,8 +71,9 @@ def count_points(
         Shape (Y, X): class indices, 255 = unlabelled.
     mask
         Shape (Y, X): True inside the field.
-    number
-        Of the field: each has a start of the grid of its own.
+    image, plane
+        Name of the image and number of its plane: each field has a start of the grid of its own,
+        whatever other fields there are. A grid finer than the pixels has a point a pixel.
 
     Returns
     -------
@@ -79,7 +82,9 @@ def count_points(
 
     Source: ASTM E562, systematic manual point count.
     """
-    left, right = _pixels_beside(mask & (indices != UNLABELLED), indices, grid, number)
+    left, right = _pixels_beside(
+        mask & (indices != UNLABELLED), indices, grid, [crc32(image.encode()), plane]
+    )
     hits = np.bincount(np.concatenate([left, right]), minlength=len(classes)) / 2
     total = len(left)
     return pd.DataFrame(
@@ -120,13 +125,13 @@ def point_statistics(
 
 
 def _pixels_beside(
-    known: NDArray[np.bool_], indices: NDArray[np.integer], grid: PointGrid, number: int
+    known: NDArray[np.bool_], indices: NDArray[np.integer], grid: PointGrid, key: list[int]
 ) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
     """Classes left and right of each point that lies on known pixels; shape (points,) each."""
     rows, columns = np.flatnonzero(known.any(1)), np.flatnonzero(known.any(0))
     if not len(rows) or len(columns) < 2:
         return indices[:0, 0], indices[:0, 0]
-    start = np.random.default_rng([grid.seed, number]).random(2)
+    start = np.random.default_rng([grid.seed, *key]).random(2)
     down = _places(rows[0], rows[-1] + 1, grid.rows, start[0])
     across = _places(columns[0], columns[-1], grid.columns, start[1])
     row, column = (places.ravel() for places in np.meshgrid(down, across, indexing="ij"))
@@ -135,5 +140,9 @@ def _pixels_beside(
 
 
 def _places(first: int, end: int, count: int, start: float) -> NDArray[np.intp]:
-    """`count` places of equal distances in [first, end), the first `start` of a distance in."""
+    """`count` places, one a pixel at most, of equal distances in [first, end).
+
+    The first is `start` of a distance in.
+    """
+    count = min(count, int(end - first))
     return np.asarray(first + (np.arange(count) + start) * (end - first) / count, np.intp)

@@ -33,13 +33,25 @@ _MOST_COLUMNS = 7
 _SAME_PIXEL_SIZE = 1.001
 _PHASE_KEYS = ("image", "specimen", "plane", "phase")
 _EDGE_RULES = {
-    "all": "every particle counts, also those that touch the border of the field",
+    "all": "every particle counts, also those that touch the border of the field, so that numbers "
+    "per area come out too large; sizes of cut ones are of what shows",
     "exclude-border": "particles that touch the border of the field are left out; large ones touch "
-    "it more often, so mean sizes come out too small",
+    "it more often, so mean sizes and numbers come out too small",
     "miles-lantuejoul": "particles that touch the border of the field are left out, and each other "
     "one is weighted by the inverse of its chance of not touching it",
-    "guard-frame": "particles that touch two exclusion edges of the field are left out, so that "
-    "each is counted in one field only",
+    "guard-frame": "particles that touch either of two exclusion edges of the field are left "
+    "out, so that each is counted in one field only; sizes of cut ones are of what shows",
+}
+_SPLITS = {
+    "none": "touching particles of a phase count as one",
+    "distance": "cut apart at necks narrower by a share of {depth} or more than the largest circle "
+    "in the smaller part",
+    "intensity": "cut apart where the contrast to the other phases falls by a share of {depth} or "
+    "more between them",
+}
+_ROLLING = {
+    "horizontal": "horizontal, along the rows: bands are taken to lie along it",
+    "vertical": "vertical, along the columns: bands are taken to lie along it",
 }
 
 _STYLE = """
@@ -370,14 +382,28 @@ def _rules(statistics: Mapping[str, Any]) -> str:
     lines = {
         "Edge rule": f"{rule}: {_EDGE_RULES[rule]}" if rule in _EDGE_RULES else rule,
         "Smallest particle": f"{statistics['smallest_area_px']} px",
+        "Measured as particles": _measured_classes(statistics),
+        "Touching particles": _splitting(statistics["parameters"]),
+        "Rolling direction": _ROLLING[statistics["parameters"]["rolling_direction"]],
         "Left out by the edge rule": _counted(statistics.get("n_excluded", {})),
         "Particles": f"{statistics['connectivity']}-connected regions of a phase",
         "Radius": "equivalent-circle radius √(area/π)",
         "Area fraction": "of the labelled part of the field, every pixel of the phase counted",
         "95 % confidence interval": "mean ± t·s/√n over n fields, cut at what is possible",
-        "Fields needed": "least n with t·s/√n within the wanted share of the mean (ASTM E562)",
+        "Fields needed": "least n with t·s/√n within the wanted share of the mean, t that of n "
+        "fields (ASTM E562 takes the t of the fields measured)",
     }
     return entries({name: text for name, text in lines.items() if text})
+
+
+def _measured_classes(statistics: Mapping[str, Any]) -> str:
+    measured = [n for n, one in statistics["phases"].items() if one["n_particles"] is not None]
+    return ", ".join(measured) or "no phase"
+
+
+def _splitting(parameters: Mapping[str, Any]) -> str:
+    method = parameters["split"]
+    return f"{method}: {_SPLITS[method]}".format(depth=number(parameters["split_depth"]))
 
 
 def _counted(by_phase: Mapping[str, int]) -> str:
@@ -385,11 +411,11 @@ def _counted(by_phase: Mapping[str, int]) -> str:
 
 
 def _cautions(fields: Sequence[ReportField], provenance: Sequence[Mapping[str, Any]]) -> str:
-    notes = [
-        f"{image.name}: {note}"
-        for image, made in zip(fields, provenance, strict=True)
-        for note in made["notes"]
-    ]
+    images: dict[str, list[str]] = {}
+    for image, made in zip(fields, provenance, strict=True):
+        for note in made["notes"]:
+            images.setdefault(note, []).append(image.name)
+    notes = [f"{', '.join(names)}: {note}" for note, names in images.items()]
     sizes = [image.calibration.mean_um for image in fields if image.calibration]
     if sizes and max(sizes) > _SAME_PIXEL_SIZE * min(sizes):
         notes.append(

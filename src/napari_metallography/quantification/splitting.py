@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
-from typing import Literal
 
 import cv2
 import numpy as np
@@ -17,8 +16,6 @@ from skimage.segmentation import watershed
 
 from ..calibration import Calibration
 from .runs import row_blocks, runs_of
-
-Split = Literal["none", "distance", "intensity"]
 
 GRID_TOLERANCE_PX = 0.75
 """A neck must be narrower than this beside what it joins: less is the roughness of pixels."""

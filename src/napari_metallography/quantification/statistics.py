@@ -17,10 +17,13 @@ Counted = Literal["field", "specimen"]
 
 ONE_FIELD = "one field alone gives no confidence interval"
 NO_FIELD = "no field holds a value"
+PLANES = "planes of one image are not independent fields"
 WANTED_ACCURACY_PERCENT = 10.0
 """The relative accuracy that ASTM E562 and E1245 hold to be good enough for most purposes."""
 
 _CONFIDENCE = 0.975
+_SMALLEST_T = 1.9599
+"""Just below t of any number of fields."""
 _FEWEST = 2
 _MOST_NEEDED = 1_000_000
 _RANGES = {"area_fraction": (0.0, 1.0), "contiguity": (0.0, 1.0), "omega12": (-1.0, 1.0)}
@@ -96,9 +99,9 @@ def fields_needed(mean: float, s: float, wanted_accuracy_percent: float) -> int 
     after few fields). None when the mean is 0 or more than a million fields would do.
     """
     half = wanted_accuracy_percent / 100 * abs(mean)
-    if half <= 0 or (1.96 * s / half) ** 2 > _MOST_NEEDED:
+    if half <= 0 or (_SMALLEST_T * s / half) ** 2 > _MOST_NEEDED:
         return None
-    n = max(_FEWEST, math.ceil((1.96 * s / half) ** 2))
+    n = max(_FEWEST, math.ceil((_SMALLEST_T * s / half) ** 2))
     while _t(n) * s > half * math.sqrt(n):
         n += 1
     return n
@@ -128,10 +131,32 @@ def phase_statistics(
     }
 
 
+def statistics_over_fields(
+    phases: pd.DataFrame,
+    particles: pd.DataFrame,
+    wanted_accuracy_percent: float = WANTED_ACCURACY_PERCENT,
+    *,
+    planes_are_fields: bool,
+) -> dict[str, Any]:
+    """`phase_statistics`, without intervals where fields are planes of one image that depend."""
+    found = phase_statistics(phases, particles, wanted_accuracy_percent)
+    depend = not planes_are_fields and planes_depend(phases)
+    return without_intervals(found, PLANES) if depend else found
+
+
+def planes_depend(phases: pd.DataFrame) -> bool:
+    """Whether any image has several labelled planes."""
+    images: list[Hashable] = ["image"] if "image" in phases else []
+    n_images = number_of_fields(phases, images) if images else 1
+    return number_of_fields(phases, [*images, "plane"]) > n_images
+
+
 def specimen_statistics(
     phases: pd.DataFrame,
     particles: pd.DataFrame,
     wanted_accuracy_percent: float = WANTED_ACCURACY_PERCENT,
+    *,
+    planes_are_fields: bool,
 ) -> dict[str, Any]:
     """Statistics of each specimen over its fields, and over the specimens' means.
 
@@ -139,6 +164,9 @@ def specimen_statistics(
     ----------
     phases, particles
         With a column `specimen`, empty where it is unknown; such fields are left out.
+    planes_are_fields
+        Whether planes of one image are independent fields; otherwise specimens with such images
+        have no interval of their own.
 
     Returns
     -------
@@ -149,8 +177,11 @@ def specimen_statistics(
     specimens: dict[str, dict[str, Any]] = {
         str(name): {
             "n_fields": number_of_fields(rows, ["image", "plane"]),
-            "phases": phase_statistics(
-                rows, particles[particles["specimen"] == name], wanted_accuracy_percent
+            "phases": statistics_over_fields(
+                rows,
+                particles[particles["specimen"] == name],
+                wanted_accuracy_percent,
+                planes_are_fields=planes_are_fields,
             ),
         }
         for name, rows in phases[phases["specimen"] != ""].groupby("specimen", sort=True)

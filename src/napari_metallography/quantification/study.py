@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,20 +16,23 @@ from .columns import is_calibrated
 from .distributions import size_statistics
 from .measure import Quantification
 from .statistics import (
+    PLANES,
     WANTED_ACCURACY_PERCENT,
     number_of_fields,
     phase_statistics,
+    planes_depend,
     specimen_statistics,
     without_intervals,
 )
 
 _RULES = ("edge_rule", "smallest_area_px", "connectivity", "parameters")
+_FIELD: list[Hashable] = ["image", "plane"]
 _FIELD_COLUMNS = ("image", "specimen", "plane")
 
 
 @dataclass(frozen=True)
 class Study:
-    """Results of several images; each plane of each image is a field.
+    """Results of several images.
 
     Attributes
     ----------
@@ -40,8 +43,9 @@ class Study:
         JSON form: as of `Quantification`, over all fields; `sizes` as
         `distributions.size_statistics`; `wanted_accuracy_percent`; `provenance` is a list, one an
         image. Where there are several specimens, `specimens` and `over_specimens` as
-        `statistics.specimen_statistics`; when one of them has several fields, these are not
-        independent: then `pooled` says so and the `phases` have no interval.
+        `statistics.specimen_statistics`. When fields are not independent, or are not known to be,
+        `pooled` says why and the `phases` have no interval: several fields of one of several
+        specimens, fields of unnamed specimens beside named ones, planes of one image.
     """
 
     phases: pd.DataFrame
@@ -76,13 +80,19 @@ def combine(
     phases = _stacked([(name, result.phases) for name, result in results], specimens)
     particles = _stacked([(name, result.particles) for name, result in results], specimens)
     first = results[0][1].statistics
+    planes_are_fields = bool(first["parameters"]["planes_are_fields"])
+    found = phase_statistics(phases, particles, wanted_accuracy_percent)
+    pooled = _pooled(phases, planes_are_fields=planes_are_fields)
     statistics = {
         "n_images": len(results),
-        "n_fields": number_of_fields(phases, ["image", "plane"]),
+        "n_fields": number_of_fields(phases, _FIELD),
         "n_particles": len(particles),
         "wanted_accuracy_percent": wanted_accuracy_percent,
-        "phases": phase_statistics(phases, particles, wanted_accuracy_percent),
-        **_by_specimen(phases, particles, wanted_accuracy_percent),
+        "phases": without_intervals(found, pooled["pooled"]) if pooled else found,
+        **pooled,
+        **_by_specimen(
+            phases, particles, wanted_accuracy_percent, planes_are_fields=planes_are_fields
+        ),
         "sizes": size_statistics(particles),
         **{rule: first[rule] for rule in _RULES},
         **_excluded([result for _, result in results]),
@@ -162,19 +172,38 @@ def interval_row(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _by_specimen(
-    phases: pd.DataFrame, particles: pd.DataFrame, wanted_accuracy_percent: float
+    phases: pd.DataFrame,
+    particles: pd.DataFrame,
+    wanted_accuracy_percent: float,
+    *,
+    planes_are_fields: bool,
 ) -> dict[str, Any]:
     """What several specimens add to the statistics; nothing when it is one at most."""
-    if "specimen" not in phases or phases["specimen"].replace("", pd.NA).nunique() < 2:
+    if _specimens(phases) < 2:
         return {}
-    grouped = specimen_statistics(phases, particles, wanted_accuracy_percent)
-    n_fields = number_of_fields(phases, ["image", "plane"])
-    n = grouped["over_specimens"]["n_specimens"]
-    if n_fields == n:
-        return grouped
-    reason = f"fields of {n} specimens are not independent"
-    pooled = phase_statistics(phases, particles, wanted_accuracy_percent)
-    return {"phases": without_intervals(pooled, reason), "pooled": reason, **grouped}
+    return specimen_statistics(
+        phases, particles, wanted_accuracy_percent, planes_are_fields=planes_are_fields
+    )
+
+
+def _pooled(phases: pd.DataFrame, *, planes_are_fields: bool) -> dict[str, str]:
+    """Why all fields together have no interval, when they are not independent."""
+    n_fields, n = number_of_fields(phases, _FIELD), _specimens(phases)
+    named = n_fields if not n else number_of_fields(phases[phases["specimen"] != ""], _FIELD)
+    if named < n_fields:
+        reason = f"the specimen of {n_fields - named} of {n_fields} fields is not named"
+    elif n > 1 and n_fields > n:
+        reason = f"fields of {n} specimens are not independent"
+    elif not planes_are_fields and planes_depend(phases):
+        reason = PLANES
+    else:
+        return {}
+    return {"pooled": reason}
+
+
+def _specimens(phases: pd.DataFrame) -> int:
+    """How many specimens are named."""
+    return int(phases["specimen"].replace("", pd.NA).nunique()) if "specimen" in phases else 0
 
 
 def _excluded(results: Sequence[Quantification]) -> dict[str, Any]:
