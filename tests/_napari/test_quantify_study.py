@@ -112,6 +112,7 @@ def test_a_field_of_the_same_name_does_not_replace_another(widget, qtbot) -> Non
     kept = layers["one phases"]
     kept.name = "former"
     layers["two phases"].name = "one phases"
+    widget.reset_choices()
     widget.phase_layer.value, widget.image.value = layers["one phases"], layers["two"]
     widget.controls.run_button.native.click()
     wait(widget, qtbot)
@@ -171,7 +172,8 @@ def test_names_with_control_characters_are_written(widget, qtbot, tmp_path) -> N
     widget.results.write_xlsx(tmp_path / "a.xlsx")
     wait(widget, qtbot)
     assert "wrote a.xlsx" in widget.controls.status.value
-    assert {"fields", "sizes", "statistics"} <= set(pd.ExcelFile(tmp_path / "a.xlsx").sheet_names)
+    with pd.ExcelFile(tmp_path / "a.xlsx") as book:
+        assert {"fields", "sizes", "statistics"} <= set(book.sheet_names)
 
 
 def test_a_suffix_is_appended_to_a_name_with_dots() -> None:

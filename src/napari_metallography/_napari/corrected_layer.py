@@ -189,10 +189,10 @@ class CorrectedLayer:
 
     def _painted(self) -> str:
         if not _holds(self.phases, indices_to_layer(self._indices)):
-            return self.phases.name
+            return str(self.phases.name)
         # While it is measured again, `ids` are those before the last correction.
         if self.is_measured() and not _holds(self.particles, self.measured.ids):
-            return self.particles.name
+            return str(self.particles.name)
         return ""
 
     def _follow(self, event: object = None) -> None:
