@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -96,6 +97,23 @@ def test_hiding_leaves_the_viewer_as_it_was() -> None:
     assert (one.left.visible, one.right.visible) == (False, True)
     beside.hide()
     assert list(viewer.layers) == layers
+
+
+def test_a_cover_is_hidden_meanwhile_and_the_brush_stays_in_hand() -> None:
+    viewer = ViewerModel()
+    one = opened(viewer)
+    cover = viewer.add_image(np.zeros(SHAPE), name="cover")
+    viewer.layers.selection.active = one.left
+    beside = SideBySide(viewer)
+    beside.show([replace(one, cover=cover)])
+    assert not cover.visible
+    assert viewer.layers.selection.active is one.left
+    beside.hide()
+    assert cover.visible
+    cover.visible = False
+    beside.show([replace(one, cover=cover)])
+    beside.hide()
+    assert not cover.visible
 
 
 def test_new_layers_go_to_the_left_half() -> None:

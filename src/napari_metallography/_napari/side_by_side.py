@@ -19,15 +19,19 @@ _LINKED_LABELS = ("colormap", "opacity", "contour")
 
 @dataclass(frozen=True, eq=False)
 class Beside:
-    """An image, and two segmentations of it: the one on the left, and the one on the right."""
+    """An image, and two segmentations of it: the one on the left, and the one on the right.
+
+    `cover` is a map over the image that is hidden meanwhile, as one half alone would show it.
+    """
 
     image: Image
     left: Labels
     right: Labels
+    cover: Layer | None = None
 
     @property
     def layers(self) -> tuple[Layer, ...]:
-        """All three."""
+        """The image and the two segmentations."""
         return self.image, self.left, self.right
 
 
@@ -43,6 +47,7 @@ class SideBySide:
         self._shown: Sequence[Beside] = ()
         self._copies: list[Layer] = []
         self._grid_before: dict[str, Any] = {}
+        self._covers: list[Layer] = []
         for event in (viewer.layers.events.inserted, viewer.layers.events.removed):
             event.connect(self._fit)
         viewer.layers.events.reordered.connect(self._fit)
@@ -57,10 +62,12 @@ class SideBySide:
         self.hide()
         shown = [one for one in shown if all(x in self._viewer.layers for x in one.layers)]
         copies = [copy for one in shown for copy in _copies(one)]
+        self._covers = [one.cover for one in shown if one.cover is not None and one.cover.visible]
+        for cover in self._covers:
+            cover.visible = False
         for one in shown:
             one.left.visible, one.right.visible = True, False
-        for copy in copies:
-            self._viewer.layers.append(copy)
+        add_on_top(self._viewer, copies)
         if copies:
             self._shown, self._copies = shown, copies
             grid = _grid(self._viewer)
@@ -76,6 +83,9 @@ class SideBySide:
                 self._viewer.layers.remove(copy)
         for one in shown:
             one.left.visible, one.right.visible = False, True
+        covers, self._covers = self._covers, []
+        for cover in covers:
+            cover.visible = True
         if copies:
             _grid(self._viewer).update(self._grid_before)
 
@@ -94,6 +104,15 @@ class SideBySide:
                 for copy in self._copies:
                     layers.move(layers.index(copy), len(layers))
         _grid(self._viewer).update({"stride": first, "shape": (1, 2), "enabled": True})
+
+
+def add_on_top(viewer: ViewerModel, layers: Sequence[Layer]) -> None:
+    """Add layers at the top of the list; the brush stays in the user's hand."""
+    active = viewer.layers.selection.active
+    for layer in layers:
+        viewer.layers.append(layer)
+    if active is not None:
+        viewer.layers.selection.active = active
 
 
 def _copies(one: Beside) -> tuple[Layer, Layer]:

@@ -150,7 +150,7 @@ def show_phases(
     return layer
 
 
-def show_unsure(viewer: ViewerModel, image: Image, found: Mapping[Index, Segmentation]) -> None:
+def show_unsure(viewer: ViewerModel, image: Image, found: Mapping[Index, Segmentation]) -> Image:
     """Show where the network is unsure of an image's planes."""
     maps = {i: r.uncertainty for i, r in found.items() if r.uncertainty is not None}
     whole = _whole(image, maps, 0).astype(np.float32) / 255
@@ -159,6 +159,7 @@ def show_unsure(viewer: ViewerModel, image: Image, found: Mapping[Index, Segment
     layer = Image(whole, name=name, **unsure_keywords(), **plane_placement(image, whole.ndim))
     mark_computed(layer)
     add_above(viewer, image, layer)
+    return layer
 
 
 def unsure_keywords() -> dict[str, Any]:

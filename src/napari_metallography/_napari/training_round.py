@@ -143,11 +143,11 @@ class BeforeAndAfter:
         old = one.of_image(image, tuned.before)
         new = one.of_image(image, tuned.after)
         before = show_phases(self._viewer, image, old, BEFORE) if old else None
-        show_unsure(self._viewer, image, new)
+        unsure = show_unsure(self._viewer, image, new)
         after = show_phases(self._viewer, image, new, AFTER)
         if before is not None:
             before.visible = False
-            self._pairs.append(Beside(image, before, after))
+            self._pairs.append(Beside(image, before, after, unsure))
         return after
 
 
