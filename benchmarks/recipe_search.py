@@ -183,8 +183,9 @@ def summary(finals: dict[str, list[dict[str, Any]]], found: Search) -> dict[str,
 def best(material: Material, iterations: int, work: Path, device: torch.device) -> dict[str, Any]:
     """The project's recipe and network on all training images, three seeds."""
     description = Description(named_classes(material.classes), material.name)
-    recipe = BEST_RECIPE.model_copy(update={"iterations": iterations, "validate_every": iterations})
-    given = job(material, "unet", recipe.model_copy(update={"keep": "last"}), device)
+    changes = {"iterations": iterations, "validate_every": iterations, "keep": "last"}
+    recipe = BEST_RECIPE.model_copy(update=changes)
+    given = job(material, "unet", recipe, device)
     folder = work / f"{material.name}-best"
     runs = [
         scored(

@@ -39,6 +39,7 @@ def test_other_convolutions_stay() -> None:
         nn.Conv2d(4, 4, 3, padding=2, dilation=2),
         nn.Conv2d(4, 4, 3, padding=2, dilation=2, stride=2, groups=4),
         nn.Conv2d(4, 4, 3, padding=1, dilation=2, groups=4),
+        nn.Conv2d(4, 4, 3, padding="same", dilation=2, groups=4),
     )
     assert not any(isinstance(module, PhasewiseConv2d) for module in phasewise(network))
 

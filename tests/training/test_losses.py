@@ -169,7 +169,11 @@ def test_disagreement_is_that_of_all_pairs(seed: int) -> None:
     logits, labels = _drawn(seed, (1, 3, 6, 7), unlabelled=0.5)
     grey = np.random.default_rng(seed).random((6, 7))
     images = torch.from_numpy(grey).expand(1, 3, 6, 7)
-    smooth = cv2.boxFilter(grey, -1, (3, 3), borderType=cv2.BORDER_CONSTANT)
+    sums = [
+        cv2.boxFilter(one, -1, (3, 3), normalize=False, borderType=cv2.BORDER_CONSTANT)
+        for one in (grey, np.ones_like(grey))
+    ]
+    smooth = sums[0] / sums[1]
     expected = _pairwise_disagreement(logits, smooth, labels)
     assert float(disagreement(logits, images, labels)) == pytest.approx(expected)
 

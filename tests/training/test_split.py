@@ -99,3 +99,18 @@ def test_every_label_lies_on_one_side(labels: np.ndarray, seed: int) -> None:
     assert not (known[0] & known[1]).any()
     np.testing.assert_array_equal(known[0] | known[1], labels != UNLABELLED)
     np.testing.assert_array_equal(np.minimum(*sides), labels)
+
+
+def test_no_score_rests_on_some_of_the_classes_only() -> None:
+    # An all-matrix network would be perfect where only matrix is held out.
+    labels = _strokes(4)
+    labels[labels == 1] = UNLABELLED
+    labels[66:71, 194:244] = 1
+    assert split([_image("a", labels)]).held_out == "nothing"
+
+
+def test_a_class_too_small_to_share_means_that_nothing_is_held_out() -> None:
+    labels = _strokes(4)
+    labels[labels == 1] = UNLABELLED
+    labels[200, 200] = 1
+    assert split([_image("a", labels)]).held_out == "nothing"

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from ..training.start import Start
 
 
+_PARTLY = 0.5
+"""Images with a larger share of unlabelled pixels are partly labelled."""
+
+
 class Architecture(StrEnum):
     """Networks."""
 
@@ -158,6 +162,12 @@ def train_segmentation(
         precision=_precision(precision, where),
     )
     description = Description(phases, data_name or images.name, licence, attribution, half)
+    _require_fit(training, phases, several=devices * num_nodes > 1)
+    if not (validation or search):
+        terminal.notice(
+            "nothing is held out: no score tells how good the model is, and its weights are the "
+            "last; name images for validation with --val-images and --val-labels, or --val-split"
+        )
     if search:
         _search(job, output, description)
     else:
@@ -204,6 +214,27 @@ def _read(
         second_of=f"the labels to validate on in {validation.labels}",
     )
     return images, held_out, classes or others
+
+
+def _require_fit(
+    images: Sequence[LabelledImage], classes: Sequence[PhaseClass], *, several: bool
+) -> None:
+    """Refuse labels that do not do for a training; say so when pixel sizes differ much."""
+    from ..classes import UNLABELLED
+    from ..labelled import check_labels
+    from ..training.fine_tuning import pixel_sizes_differ, require_two_classes
+
+    check_labels(images, len(classes))
+    require_two_classes(images, classes)
+    if several and any((i.labels == UNLABELLED).mean() > _PARTLY for i in images):
+        raise InputError(
+            "partly labelled images are trained on one device: labels would count more in the "
+            "process that has fewer of them; leave out --devices and --num-nodes"
+        )
+    if pixel_sizes_differ([image.pixel_size_um for image in images]):
+        terminal.notice(
+            "the images' pixel sizes differ more than 1.5 times; train on images of one size"
+        )
 
 
 def _precision(name: PrecisionName, device: torch.device) -> Precision:

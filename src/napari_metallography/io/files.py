@@ -33,11 +33,15 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def together(*paths: Path) -> Iterator[None]:
-    """Files that appear all or none: those the block wrote are removed when it fails."""
+    """Files that appear all or none: those the block wrote are removed when it fails.
+
+    Files that were there before stay.
+    """
+    new = [path for path in paths if not path.exists()]
     try:
         yield
     except BaseException:
-        for path in paths:
+        for path in new:
             with suppress(OSError):
                 path.unlink(missing_ok=True)
         raise

@@ -44,6 +44,7 @@ def _replaceable(convolution: nn.Conv2d) -> bool:
         and convolution.stride == (1, 1)
         and convolution.padding_mode == "zeros"
         and dilation[0] == dilation[1] > 1
+        and not isinstance(convolution.padding, str)
         and all(margin % dilation[0] == 0 for margin in _margins(convolution))
     )
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..calibration import Calibration
 from ..classes import UNLABELLED, PhaseClass
 from ..devices import Precision
 from ..errors import InputError
@@ -248,7 +249,7 @@ def fine_tune(plan: Plan, session: Session, *, resume: bool = False) -> Events[T
     session.kept = job.checkpoint
     before: dict[str, Segmentation] = {}
     if origin.model is not None:
-        before = yield from look(origin.model, plan.painted, job.device)
+        before = yield from look(origin.model, plan.painted, job.device, resample=plan.resample)
     trained = yield from train(job, resume=resume)
     description = description_of(plan, images)
     after = yield from look_after(plan, job, trained, description)
@@ -264,7 +265,10 @@ def read_painted(plan: Plan) -> Events[list[LabelledImage]]:
     images = [labelled(one) for one in plan.painted]
     require_two_classes(images, plan.classes)
     if plan.resample:
-        return at_median_size(images)
+        images = at_median_size(images)
+        # A dot of paint may be lost between the pixels of a coarser image.
+        require_two_classes(images, plan.classes)
+        return images
     if pixel_sizes_differ([image.pixel_size_um for image in images]):
         yield Notice(
             "the images' pixel sizes differ more than "
@@ -283,7 +287,7 @@ def look_after(
 ) -> Events[dict[str, Segmentation]]:
     """The plan's images by the new network."""
     model = SegmentationModel(model_card("fine-tuned", job, description), trained.network, "")
-    return (yield from look(model, plan.painted, job.device))
+    return (yield from look(model, plan.painted, job.device, resample=plan.resample))
 
 
 def origin_words(tuned: Tuned) -> str:
@@ -342,18 +346,31 @@ def stopped_origin(
 
 
 def look(
-    model: SegmentationModel, painted: Sequence[Painted], device: torch.device
+    model: SegmentationModel,
+    painted: Sequence[Painted],
+    device: torch.device,
+    *,
+    resample: bool = False,
 ) -> Events[dict[str, Segmentation]]:
-    """Phases and uncertainty of each image by a model, quickly."""
+    """Phases and uncertainty of each image by a model, quickly.
+
+    Parameters
+    ----------
+    resample
+        Show the model the images at the pixel size it was trained at, where both are known.
+    """
     parameters = SegmentParameters(
-        device="cuda" if device.type == "cuda" else "cpu", uncertainty=True, prediction=QUICK
+        device="cuda" if device.type == "cuda" else "cpu",
+        uncertainty=True,
+        resample=resample,
+        prediction=QUICK,
     )
     found: dict[str, Segmentation] = {}
     for one in painted:
         events = segment(
             one.array,
             rgb=len(one.array.shape) == 3,
-            calibration=None,
+            calibration=_calibration(one) if resample else None,
             measured=one.measured,
             parameters=parameters,
             name=one.name,
@@ -439,6 +456,11 @@ def _going_on(job: TrainingJob, model: SegmentationModel, names: Sequence[str]) 
         encoder_weights=job.start.encoder_weights,
     )
     return Origin(start, model)
+
+
+def _calibration(painted: Painted) -> Calibration | None:
+    size = painted.pixel_size_um
+    return None if size is None else Calibration.square(size, "the image's layer")
 
 
 def _only_progress(event: Event) -> Event | None:

@@ -50,6 +50,7 @@ class TrainingJob:
             "classes": self.classes,
             "normalisation": self.start.normalisation.model_dump(),
             "encoder_weights": self.start.encoder_weights,
+            "weights": self.start.digest,
             "device": self.device.type,
             "precision": self.precision,
             "recipe": self.recipe.model_dump(),

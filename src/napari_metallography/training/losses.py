@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +16,13 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 _REACH_PX = 3
 _ALIKE = 0.1
-_SMOOTHING_PX = 3
+# What lies outside a crop is not black.
+_SMOOTHING: dict[str, Any] = {
+    "kernel_size": 3,
+    "stride": 1,
+    "padding": 1,
+    "count_include_pad": False,
+}
 
 
 def focal(logits: Tensor, labels: Tensor, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
@@ -49,9 +56,9 @@ def cross_entropy_and_dice(logits: Tensor, labels: Tensor) -> Tensor:
 def disagreement(logits: Tensor, images: Tensor, labels: Tensor) -> Tensor:
     """How often near and similar pixels are taken for different phases where labels are missing.
 
-    The mean over pairs of pixels up to 3 px apart, one of them at least unlabelled, of their
-    likeness, which falls with distance and difference in grey, times the probability that their
-    classes differ. The gated CRF loss of Obukhov et al., arXiv 1906.04651 (2019): it lets a few
+    The mean over pairs of pixels up to 3 px apart of their likeness, which falls with distance
+    and difference in grey, times the probability that their classes differ; 0 for pairs of which
+    both are labelled. The gated CRF loss of Obukhov et al., arXiv 1906.04651 (2019): it lets a few
     strokes tell about the pixels around them.
 
     Parameters
@@ -63,7 +70,7 @@ def disagreement(logits: Tensor, images: Tensor, labels: Tensor) -> Tensor:
     labels
         (B, H, W) int64, 255 = unlabelled.
     """
-    grey = avg_pool2d(images.mean(1, keepdim=True), _SMOOTHING_PX, 1, _SMOOTHING_PX // 2)[:, 0]
+    grey = avg_pool2d(images.mean(1, keepdim=True), **_SMOOTHING)[:, 0]
     probabilities = logits.softmax(1)
     unknown = labels == UNLABELLED
     total = logits.new_zeros(())

@@ -59,8 +59,12 @@ def require_free(model: Path, *, resume: bool) -> None:
     _require_new(model)
     checkpoint = checkpoint_path(model)
     if checkpoint.exists() and not resume:
-        raise InputError(f"{checkpoint}: a stopped training; go on with --resume or delete it")
-    if not checkpoint.exists() and any(path.exists() for path in _files_beside(model)):
+        raise InputError(f"{checkpoint}: a stopped training; go on with it (--resume) or delete it")
+    own = {model, checkpoint}
+    others = any(path not in own for path in model.parent.glob("*.safetensors"))
+    # A training that was killed as it wrote its results may find its own history.
+    is_foreign = others or not checkpoint.exists()
+    if is_foreign and any(path.exists() for path in _files_beside(model)):
         raise InputError(
             f"{model.parent}: holds the history of another training; choose another folder"
         )

@@ -143,8 +143,10 @@ def _run(state: TrainingState, step: Step, job: TrainingJob, settings: str) -> E
             return
         state.history.append(row)
         yield from _validated(state, job)
-        if _checkpoint_is_due(state.iteration, recipe):
+        is_due = _checkpoint_is_due(state.iteration, recipe)
+        if is_due or good is None:
             good = state.iteration, _weights(state)
+        if is_due:
             _keep(job.checkpoint, state, settings)
         yield TrainingStep(row["iteration"], row["loss"], row["learning_rate"], metrics_of(row))
         yield from _preview(_core(state), job, state.iteration)

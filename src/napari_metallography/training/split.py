@@ -16,6 +16,7 @@ from ..labelled import LabelledImage
 HeldOut = Literal["specimens", "images", "strokes", "blocks", "nothing"]
 
 _BLOCK_SIDE = 64
+_TRIES = 10
 _FEWEST_STROKES = 3
 # Above this labelled share an image is a truth, not strokes: its classes are held out together.
 _DENSE = 0.2
@@ -42,7 +43,7 @@ def split(images: Sequence[LabelledImage], share: float = 0.25, seed: int = 0) -
 
     Whole specimens where two or more are named, else whole images; where one side would lack a
     class, or there is one image, whole strokes of each class that has three or more, else what
-    is painted in blocks of 64×64 pixels.
+    is painted in blocks of 64×64 pixels; nothing, where one side would lack a class even so.
 
     Parameters
     ----------
@@ -87,12 +88,15 @@ def _classes(images: Sequence[LabelledImage]) -> set[int]:
 def _within_images(
     images: Sequence[LabelledImage], share: float, random: np.random.Generator
 ) -> Split:
-    held_out = [_held_out(image.labels, share, random) for image in images]
-    training = _labelled_where(images, [~mask for mask, _ in held_out])
-    validation = _labelled_where(images, [mask for mask, _ in held_out])
-    if not validation or _classes(training) != _classes(images):
-        return Split(tuple(images), (), "nothing")
-    return Split(training, validation, "strokes" if any(s for _, s in held_out) else "blocks")
+    for _ in range(_TRIES):
+        held_out = [_held_out(image.labels, share, random) for image in images]
+        training = _labelled_where(images, [~mask for mask, _ in held_out])
+        validation = _labelled_where(images, [mask for mask, _ in held_out])
+        # As with whole images: every class must be learnt, and the score rest on all of them.
+        if _classes(training) == _classes(validation) == _classes(images):
+            is_by_stroke = any(strokes for _, strokes in held_out)
+            return Split(training, validation, "strokes" if is_by_stroke else "blocks")
+    return Split(tuple(images), (), "nothing")
 
 
 def _held_out(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from torch import Tensor
@@ -40,6 +42,16 @@ class Start:
     state: dict[str, Tensor] | None = None
     rows: tuple[int | None, ...] = ()
     parent: str | None = None
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over the tensors it starts from."""
+        whole = hashlib.sha256()
+        for state in (self.encoder_state, self.state):
+            for name, tensor in sorted((state or {}).items()):
+                whole.update(name.encode())
+                whole.update(tensor.detach().cpu().contiguous().view(-1).numpy().tobytes())
+        return whole.hexdigest()
 
     def apply(self, network: SegmentationNetwork) -> None:
         """Put the weights into a network of this kind."""
