@@ -152,7 +152,7 @@ def test_equal_weights_weigh_nothing():
 
 
 def test_a_specimen_counts_once_however_many_fields_it_has():
-    found = specimen_statistics(*tables("um", specimens=["S", "S", "T"]))
+    found = specimen_statistics(*tables("um", specimens=["S", "S", "T"]), planes_are_fields=True)
     assert found["specimens"]["S"]["n_fields"] == 2
     assert found["specimens"]["T"]["phases"]["carbide"]["area_fraction"]["ci95"] is None
     over = found["over_specimens"]
@@ -163,6 +163,8 @@ def test_a_specimen_counts_once_however_many_fields_it_has():
 
 
 def test_one_named_specimen_alone_has_no_interval_over_specimens():
-    over = specimen_statistics(*tables("um", specimens=["S", "S", ""]))["over_specimens"]
+    over = specimen_statistics(*tables("um", specimens=["S", "S", ""]), planes_are_fields=True)[
+        "over_specimens"
+    ]
     fraction = over["phases"]["carbide"]["area_fraction"]
     assert fraction["reason"] == "one specimen alone gives no confidence interval"
