@@ -139,11 +139,15 @@ def test_fields_of_one_specimen_have_their_interval(run, tmp_path) -> None:
 def test_the_workbook_holds_every_table_sheet_by_sheet(run, barred) -> None:
     out = barred / "out"
     options = ("--images", barred / "images", "--pixel-size", 0.5, "--compare-thresholds")
-    done = run("quantify", barred / "labels", "-o", out, *options, "--parquet")
+    told = ("--edge-rule", "guard-frame", "--operator", "Müller")
+    done = run("quantify", barred / "labels", "-o", out, *options, *told, "--parquet")
     assert done.code == 0, done.err
     book = openpyxl.load_workbook(out / "study.xlsx")
     assert book.sheetnames[:4] == ["particles", "phases", "fields", "statistics"]
-    assert book.sheetnames[4:] == ["sizes", "provenance", "thresholds"]
+    assert book.sheetnames[4:] == ["sizes", "method", "provenance", "thresholds"]
+    method = dict(book["method"].iter_rows(min_row=2, values_only=True))
+    assert method["Operator"] == "Müller"
+    assert method["Edge rule"].startswith("guard-frame: ")
     for name in ("particles", "phases"):
         table = pd.read_csv(out / f"{name}.csv")
         rows = list(book[name].iter_rows(values_only=True))

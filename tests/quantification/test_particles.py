@@ -292,7 +292,17 @@ def test_one_pixel_is_measured():
     assert (one["area_px"], one["solidity"], one["feret_max_um"]) == (1, 1, 0.5)
     assert (one["major_axis_um"], one["minor_axis_um"]) == (0, 0)
     assert np.isnan(one[["orientation_deg", "nearest_neighbour_um"]].astype(float)).all()
-    assert np.isfinite(one[["perimeter_um", "aspect_ratio", "circularity"]].astype(float)).all()
+    assert np.isfinite(one[["perimeter_um", "aspect_ratio"]].astype(float)).all()
+
+
+def test_circularity_is_of_particles_large_enough_for_it():
+    indices = np.zeros((40, 40), np.uint8)
+    indices[2:5, 2:5] = 1
+    y, x = np.mgrid[:40, :40] - 24
+    indices[x**2 + y**2 <= 144] = 1
+    small, disc = measured(indices)["circularity"]
+    assert np.isnan(small)
+    assert disc == pytest.approx(1, abs=0.04)
 
 
 def test_the_nearest_neighbour_is_of_the_same_class():

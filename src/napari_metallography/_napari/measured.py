@@ -148,7 +148,7 @@ def overlay_of(measured: Measured) -> NDArray[np.uint8] | None:
         return None
     leading = leading_shape(measured.pixels, rgb=measured.rgb)
     first = np.asarray(measured.pixels[(0,) * len(leading)])
-    return overlay_picture(first, measured.labels)
+    return overlay_picture(first, measured.labels, measured.ids)
 
 
 def _plane(labels: LabelImage, ids: Ids, change: Change) -> tuple[NDArray[Any], NDArray[Any]]:

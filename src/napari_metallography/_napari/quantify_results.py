@@ -166,11 +166,11 @@ class Results(Container[Widget]):
 
     def write_xlsx(self, path: Path) -> None:
         """Write the workbook of a study of this one image."""
-        measured = self._require_result()
+        measured, head = self._require_result(), self.head
 
         def write() -> list[Path]:
             images = [measured.as_image()]
-            sheets = study_sheets(study_of(images), images)
+            sheets = study_sheets(study_of(images), images, head)
             return [write_or_rename(path, lambda p: write_xlsx(p, sheets))]
 
         self._write(write, path.name)

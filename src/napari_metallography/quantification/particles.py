@@ -19,6 +19,7 @@ from .ellipses import ellipses_of
 from .feret import feret_diameters_um
 from .outlines import hull_areas_px, hulls_of, pixel_corners
 from .parameters import QuantifyParameters
+from .resolution import RESOLVABLE_AREA_PX
 from .runs import renumber, row_blocks, runs_of
 from .splitting import split_by_distance, split_by_intensity
 
@@ -125,8 +126,8 @@ def measure_particles(
     over the smaller;
     `major_axis_um`, `minor_axis_um`, `orientation_deg` (of the ellipse of the same second moments,
     see `ellipses.Ellipses`);
-    `perimeter_um` (see `crofton.perimeters_um`), `circularity` (4π·area/perimeter², over 1 for
-    particles of few pixels), `solidity` (area over that of the convex hull of its pixels);
+    `perimeter_um` (see `crofton.perimeters_um`), `circularity` (4π·area/perimeter²; NaN for
+    particles too small for it), `solidity` (area over that of the convex hull of its pixels);
     `centroid_x_um`, `centroid_y_um` (from the centre of the image's first pixel),
     `centroid_row_px`, `centroid_column_px`;
     `top_px`, `left_px`, `bottom_px`, `right_px` (the bounding box, lower and right end excluded);
@@ -156,7 +157,9 @@ def measure_particles(
         "minor_axis_um": ellipses.minor_um,
         "orientation_deg": ellipses.orientation_deg,
         "perimeter_um": perimeter,
-        "circularity": 4 * np.pi * area_um2 / perimeter**2,
+        "circularity": np.where(
+            runs.areas < RESOLVABLE_AREA_PX, np.nan, 4 * np.pi * area_um2 / perimeter**2
+        ),
         "solidity": runs.areas / hull_areas_px(hulls),
         "centroid_x_um": centroids[:, 1],
         "centroid_y_um": centroids[:, 0],

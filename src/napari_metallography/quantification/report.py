@@ -24,6 +24,7 @@ from ..io.files import write_text
 from ..io.headings import heading
 from .distributions import Sizes, fit_lognormal, sizes_by_phase
 from .plots import size_figure
+from .resolution import RESOLVABLE_AREA_PX
 from .study import Study, interval_row, statistics_rows
 from .threshold_sweep import ThresholdComparison
 from .threshold_sweep import figure as threshold_figure
@@ -167,7 +168,7 @@ def write_report(
         Section("Phases", tables(_phases(study), _PHASE_KEYS)),
         Section("Particle sizes", _sizes(study)),
         Section("Against thresholding", _thresholds(comparisons or {})),
-        Section("How it was measured", _rules(study.statistics)),
+        Section("How it was measured", entries(rule_lines(study.statistics))),
         Section("Corrections", _corrections(fields, provenance)),
         Section("Images", "".join(images)),
     ]
@@ -180,7 +181,7 @@ def page(head: ReportHead, sections: Iterable[Section]) -> str:
     chapters = "".join(f"<section><h2>{escape(s.title)}</h2>{s.body}</section>" for s in sections)
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-        f"<style>{_STYLE}</style></head>\n<body><h1>{title}</h1>{_head(head)}{chapters}"
+        f"<style>{_STYLE}</style></head>\n<body><h1>{title}</h1>{entries(head_lines(head))}{chapters}"
         "</body></html>\n"
     )
 
@@ -255,7 +256,8 @@ def titled(pairs: Mapping[str, Any], above: str = "") -> Iterable[tuple[str, Any
             yield f"{above}{heading(name)}", value
 
 
-def _head(head: ReportHead) -> str:
+def head_lines(head: ReportHead) -> dict[str, str]:
+    """What stands above the results, by its title; empty entries left out."""
     lines = {
         "Specimen": head.specimen,
         "Laboratory": head.laboratory,
@@ -264,7 +266,7 @@ def _head(head: ReportHead) -> str:
         "Date": (head.day or date.today()).isoformat(),
         "Software": f"napari-metallography {__version__}",
     }
-    return entries({name: text for name, text in lines.items() if text})
+    return {name: text for name, text in lines.items() if text}
 
 
 def _statistics(statistics: Mapping[str, Any]) -> str:
@@ -377,7 +379,8 @@ def _noted(text: str) -> str:
     return f'<p class="note">{escape(text)}</p>'
 
 
-def _rules(statistics: Mapping[str, Any]) -> str:
+def rule_lines(statistics: Mapping[str, Any]) -> dict[str, str]:
+    """How a study was measured, by title, in words; what does not apply left out."""
     rule = statistics["edge_rule"]
     lines = {
         "Edge rule": f"{rule}: {_EDGE_RULES[rule]}" if rule in _EDGE_RULES else rule,
@@ -392,8 +395,11 @@ def _rules(statistics: Mapping[str, Any]) -> str:
         "95 % confidence interval": "mean ± t·s/√n over n fields, cut at what is possible",
         "Fields needed": "least n with t·s/√n within the wanted share of the mean, t that of n "
         "fields (ASTM E562 takes the t of the fields measured)",
+        "Perimeter": "Crofton, sixteen directions; each right angle takes about half a pixel off",
+        "Circularity": f"4π·area/perimeter², of particles from {RESOLVABLE_AREA_PX} px on",
+        "Solidity": "area over that of the convex hull of the particle's pixels",
     }
-    return entries({name: text for name, text in lines.items() if text})
+    return {name: text for name, text in lines.items() if text}
 
 
 def _measured_classes(statistics: Mapping[str, Any]) -> str:

@@ -20,7 +20,7 @@ from ..segmentation.thresholding import ThresholdParameters
 from .distributions import size_table
 from .files import MeasuredImage, provenance_table
 from .point_count import PointGrid, count_points, point_statistics
-from .report import ReportField, ReportHead, write_report
+from .report import ReportField, ReportHead, head_lines, rule_lines, write_report
 from .statistics import WANTED_ACCURACY_PERCENT, without_intervals
 from .study import Study, combine, field_table, statistics_table
 from .threshold_sweep import GreyField, ThresholdComparison, compare, count_masks
@@ -97,7 +97,8 @@ def write_study(
     parameters = parameters or StudyParameters()
     study = study_of(images, parameters)
     comparisons = comparisons or {}
-    sheets = study_sheets(study, images)
+    head = head or ReportHead("Phases and particles")
+    sheets = study_sheets(study, images, head)
     writers = _table_writers(study, sheets, parameters, comparisons)
     renamed = [
         f"{folder / name} is open in another program; written as {written.name}"
@@ -109,7 +110,6 @@ def write_study(
         if image.picture is not None:
             path = folder / f"{_file_name(image.name)}_overlay.png"
             write_png(path, image.picture, image.labels.calibration)
-    head = head or ReportHead("Phases and particles")
     fields = [_report_field(image) for image in images]
     write_report(folder / "report.html", head, fields, study, comparisons)
     return renamed
@@ -150,7 +150,9 @@ def _for_a_sheet(particles: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"note": [f"{len(particles)} particles: they are in particles.csv"]})
 
 
-def study_sheets(study: Study, images: Sequence[MeasuredImage]) -> dict[str, pd.DataFrame]:
+def study_sheets(
+    study: Study, images: Sequence[MeasuredImage], head: ReportHead
+) -> dict[str, pd.DataFrame]:
     """The sheets of a study's workbook."""
     return {
         "particles": _for_a_sheet(study.particles),
@@ -158,8 +160,15 @@ def study_sheets(study: Study, images: Sequence[MeasuredImage]) -> dict[str, pd.
         "fields": field_table(study),
         "statistics": statistics_table(study),
         "sizes": size_table(study.particles),
+        "method": _method(head, study.statistics),
         "provenance": provenance_table(images),
     }
+
+
+def _method(head: ReportHead, statistics: Mapping[str, Any]) -> pd.DataFrame:
+    """Who measured what, and how, as in the report."""
+    lines = {**head_lines(head), **rule_lines(statistics)}
+    return pd.DataFrame(lines.items(), columns=["what", "value"], dtype=object)
 
 
 def _table_writers(
