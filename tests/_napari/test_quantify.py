@@ -336,6 +336,7 @@ def test_foreign_labels_are_named_by_number(qtbot) -> None:
     widget = QuantifyWidget(viewer)
     qtbot.addWidget(widget.native)
     run(widget, qtbot)
+    assert [name for name, _ in widget._class_choices(None)] == ["matrix", "class 1", "class 2"]
     assert column(widget, "phase") == ["matrix", "class 1", "class 2"]
 
 

@@ -105,6 +105,16 @@ def test_statistics_are_over_fields(widget, qtbot) -> None:
     assert widget.study.names == ["one phases"]
 
 
+def test_images_of_other_specimens_are_not_one_population(widget, qtbot) -> None:
+    for name, specimen in (("one", "40"), ("two", "14")):
+        widget.viewer.layers[name].metadata["microscope"] = {"specimen": specimen}
+        measure(widget, qtbot, name)
+        widget.study.add.native.click()
+    statistics = widget.study.study().statistics
+    assert set(statistics["specimens"]) == {"40", "14"}
+    assert list(widget.study.study().phases["specimen"].unique()) == ["40", "14"]
+
+
 def test_a_field_of_the_same_name_does_not_replace_another(widget, qtbot) -> None:
     layers = widget.viewer.layers
     measure(widget, qtbot, "one")

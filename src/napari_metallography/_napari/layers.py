@@ -314,8 +314,14 @@ def class_names(labels: Labels | None) -> Sequence[str]:
         return ()
     if stated := stated_names(labels):
         return stated
-    highest = int(np.max(labels.data))
-    return [f"class {value}" for value in range(1, highest + 1)][:MOST_FOREIGN_CLASSES]
+    highest = min(int(np.max(labels.data)), MOST_FOREIGN_CLASSES)
+    return [phase.name for phase in numbered_classes(highest)] if highest else ()
+
+
+def specimen_of(image: Image | None) -> str:
+    """The specimen that an index beside the image's file names; empty where none does."""
+    microscope = image.metadata.get("microscope", {}) if image is not None else {}
+    return str(microscope.get("specimen", ""))
 
 
 def _stretch(layer: Layer) -> tuple[float, float]:

@@ -30,7 +30,7 @@ from ..quantification.study_folder import (
 )
 from .corrected_layer import CorrectedLayer
 from .form import Form, as_result, button_row, fill, wrap
-from .layers import plane_placement
+from .layers import plane_placement, specimen_of
 from .measured import FILE, Measured, given_events, with_image
 from .particle_table import interval_texts, texts
 from .quantify_results import Results
@@ -131,7 +131,8 @@ class StudyPanel(Container[Widget]):
         """Take the current result as a field; the same layer's former result is replaced."""
         corrected = self._current()
         name = self._name_for(corrected)
-        fields = {**self._fields, name: (corrected, self._results.specimen.value)}
+        specimen = specimen_of(corrected.image) or self._results.specimen.value
+        fields = {**self._fields, name: (corrected, specimen)}
         self._study(fields)
         self._fields = fields
         self.show_fields()
