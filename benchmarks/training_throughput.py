@@ -116,7 +116,7 @@ def learn(step: Step, source: Iterator[Batch], state: Any) -> None:
 def throughput(images: Sequence[LabelledImage], device: torch.device, runs: int) -> dict[str, Any]:
     task = job(images, device)
     state = initial_state(task)
-    step = Step(state, task, several_devices(device, task.precision))
+    step = Step(state, task, several_devices(task))
     loaded, memory = peer(images, 100_000, device), next(peer(images, 1, device))
     sources: dict[str, Callable[[], Any]] = {
         "samples": lambda: step.batch(state),

@@ -140,6 +140,29 @@ def test_neither_order_nor_names_of_classes_matter(loss, seed: int) -> None:
     assert float(loss(logits.flip(1), renamed)) == pytest.approx(expected)
 
 
+@every_loss
+@given(seed=seeds)
+def test_unequal_parts_of_a_batch_give_the_gradient_of_the_whole(loss, seed: int) -> None:
+    logits, labels = _drawn(seed, (2, 3, 4, 4))
+    labels[0, 1:] = UNLABELLED
+    whole = logits.clone().requires_grad_()
+    expected = loss(whole, labels)
+    expected.backward()
+    sums: list[list[Tensor]] = []
+    for part in range(2):
+        sums.append([])
+        loss(logits[[part]], labels[[part]], lambda total: sums[-1].append(total) or total)
+    means = [torch.stack(pair).mean(0) for pair in zip(*sums, strict=True)]
+    for part in range(2):
+        mean = iter(means)
+        own = logits[[part]].requires_grad_()
+        value = loss(own, labels[[part]], lambda t, mean=mean: t + (next(mean) - t.detach()))
+        assert float(value.detach()) == pytest.approx(float(expected.detach()), abs=1e-9)
+        value.backward()
+        # Several processes take the mean of their gradients.
+        torch.testing.assert_close(own.grad / 2, whole.grad[[part]])
+
+
 def _pairwise_disagreement(logits: Tensor, grey: np.ndarray, labels: Tensor) -> float:
     """The definition, pair by pair."""
     probabilities = logits.softmax(1).numpy()

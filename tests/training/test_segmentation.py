@@ -11,10 +11,15 @@ from napari_metallography.events import Notice, Preview, Progress, TrainingStep,
 from napari_metallography.labelled import LabelledImage
 from napari_metallography.models.card import Network
 from napari_metallography.training import segmentation, step
-from napari_metallography.training.checkpoint import write_checkpoint
+from napari_metallography.training.checkpoint import (
+    fingerprint,
+    restore_checkpoint,
+    write_checkpoint,
+)
 from napari_metallography.training.job import TrainingJob
+from napari_metallography.training.losses import Across
 from napari_metallography.training.recipe import PAPER, SegmentationRecipe
-from napari_metallography.training.segmentation import train
+from napari_metallography.training.segmentation import several_devices, train
 from napari_metallography.training.start import Start
 
 RECIPE = SegmentationRecipe(
@@ -126,10 +131,12 @@ def test_a_damaged_checkpoint_is_refused(job: TrainingJob) -> None:
         drain(train(job, resume=True))
 
 
+def _never_finite(logits: torch.Tensor, labels: torch.Tensor, across: Across) -> torch.Tensor:
+    return logits.sum() * float("nan")
+
+
 def test_a_loss_that_is_not_finite_stops_training(job: TrainingJob, monkeypatch) -> None:
-    monkeypatch.setitem(
-        step.LOSSES, RECIPE.loss, lambda logits, labels: logits.sum() * float("nan")
-    )
+    monkeypatch.setitem(step.LOSSES, RECIPE.loss, _never_finite)
     with pytest.raises(InputError, match="not finite"):
         drain(train(job))
 
@@ -181,15 +188,15 @@ def _disk_full(self: Path, target: Path) -> Path:
 
 @pytest.fixture
 def spoilt(monkeypatch):
-    """Makes the loss, or its gradient alone, not finite from the fourth step on."""
+    """Makes the loss, or its gradient alone, not finite after some steps."""
 
-    def spoil(*, gradient: bool) -> None:
+    def spoil(*, gradient: bool, after: int = 3, every: int = 2) -> None:
         plain = step.LOSSES[RECIPE.loss]
         calls = iter(range(100))
 
-        def loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-            value = plain(logits, labels)
-            if next(calls) < 3:
+        def loss(logits: torch.Tensor, labels: torch.Tensor, across: Across) -> torch.Tensor:
+            value = plain(logits, labels, across)
+            if next(calls) < after:
                 return value
             if not gradient:
                 return value * float("inf")
@@ -197,7 +204,7 @@ def spoilt(monkeypatch):
             return value + (logits - logits.detach()).square().sum().sqrt()
 
         monkeypatch.setitem(step.LOSSES, RECIPE.loss, loss)
-        monkeypatch.setattr(segmentation, "_CHECKPOINT_EVERY", 2)
+        monkeypatch.setattr(segmentation, "_CHECKPOINT_EVERY", every)
 
     return spoil
 
@@ -219,15 +226,65 @@ def test_a_training_that_diverges_ends_with_weights_that_worked(job, spoilt, gra
     assert _weights(trained.network).isfinite().all()
 
 
+@pytest.mark.parametrize(("after", "kept"), [(1, 1), (3, 2)])
+def test_weights_of_an_early_step_outlast_a_training_that_diverges(job, spoilt, after, kept):
+    spoilt(gradient=False, after=after, every=25)
+    notices: list[str] = []
+    trained = drain(train(job), _notices(notices))
+    assert f"weights of iteration {kept};" in notices[0]
+    assert trained.iteration == kept
+
+
+def test_the_notice_of_divergence_names_the_weights_that_are_kept(job, spoilt, monkeypatch):
+    spoilt(gradient=False, after=3)
+    mious = iter([0.9, 0.2])
+
+    def judged(network, job, iteration):
+        yield from ()
+        return {"miou": next(mious)}
+
+    monkeypatch.setattr(segmentation, "validate", judged)
+    recipe = RECIPE.model_copy(update={"keep": "best", "validate_every": 1})
+    monkeypatch.setattr(segmentation, "_is_due", lambda iteration, _: iteration in (1, 3))
+    notices: list[str] = []
+    trained = drain(train(replace(job, recipe=recipe)), _notices(notices))
+    assert trained.iteration == 1
+    assert "weights of iteration 1;" in notices[0]
+
+
+def test_a_batch_size_that_memory_allowed_outlasts_a_stop(job, monkeypatch) -> None:
+    recipe = RECIPE.model_copy(update={"batch_size": 4})
+    job = replace(job, recipe=recipe)
+    state = segmentation.initial_state(job)
+    state.batch_size, state.scale = 2, {"scale": 1024.0}
+    write_checkpoint(job.checkpoint, state, fingerprint(job.settings()))
+    again = segmentation.initial_state(job)
+    assert again.batch_size == 4
+    restore_checkpoint(job.checkpoint, again, fingerprint(job.settings()))
+    assert (again.batch_size, again.scale) == (2, {"scale": 1024.0})
+    assert drain(train(job, resume=True)).batch_size == 2
+
+
+def test_processes_that_find_different_checkpoints_are_refused(job, monkeypatch) -> None:
+    fabric = several_devices(job)
+    monkeypatch.setattr(fabric, "all_gather", lambda found: torch.stack([found, found + 25]))
+    with pytest.raises(InputError, match="folder that all machines share"):
+        drain(train(job, resume=True, fabric=fabric))
+
+
+def test_batches_that_cannot_be_shared_evenly_are_refused(job) -> None:
+    odd = replace(job, recipe=RECIPE.model_copy(update={"batch_size": 4}))
+    with pytest.raises(InputError, match="3 processes cannot share batches of 4 evenly"):
+        several_devices(odd, 3)
+
+
 def test_a_training_that_diverges_again_after_a_stop_still_ends(job, spoilt, monkeypatch) -> None:
     job = replace(job, recipe=RECIPE.model_copy(update={"keep": "last"}))
     events = train(job)
     while not (isinstance(event := next(events), TrainingStep) and event.iteration == 3):
         pass
     events.close()
-    monkeypatch.setitem(
-        step.LOSSES, RECIPE.loss, lambda logits, labels: logits.sum() * float("nan")
-    )
+    monkeypatch.setitem(step.LOSSES, RECIPE.loss, _never_finite)
     trained = drain(train(job, resume=True))
     assert trained.iteration == 3
     assert _weights(trained.network).isfinite().all()

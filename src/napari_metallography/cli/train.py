@@ -344,7 +344,7 @@ def _train(
     from ..training.results import checkpoint_path, finished, write_results
     from ..training.segmentation import several_devices, train
 
-    fabric = several_devices(job.device, job.precision, *processes)
+    fabric = several_devices(job, *processes)
     if not fabric.is_global_zero:
         drain(train(job, resume=resume, fabric=fabric))
         return

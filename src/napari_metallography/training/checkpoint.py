@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,9 @@ class TrainingState:
     """All that a training carries from one step to the next.
 
     `global_random` is the state of torch's global generator, which dropout draws from;
-    `device_random` that of the CUDA device's, None on the CPU.
+    `device_random` that of the CUDA device's, None on the CPU. `batch_size` is the recipe's, or
+    less after memory ran out. `scale` is the state of what scales gradients in 16 bits, empty in
+    other arithmetic.
     """
 
     network: nn.Module
@@ -33,6 +35,8 @@ class TrainingState:
     global_random: Tensor
     device_random: Tensor | None
     history: list[dict[str, Any]]
+    batch_size: int
+    scale: dict[str, Any] = field(default_factory=dict)
     iteration: int = 0
     best: dict[str, Tensor] | None = None
     best_miou: float = -1.0
@@ -56,6 +60,8 @@ def write_checkpoint(path: Path, state: TrainingState, settings: str) -> None:
         _KEY: json.dumps(
             {
                 "iteration": state.iteration,
+                "batch_size": state.batch_size,
+                "scale": state.scale,
                 "history": state.history,
                 "settings": settings,
                 "best_miou": state.best_miou,
@@ -88,6 +94,8 @@ def restore_checkpoint(path: Path, state: TrainingState, settings: str) -> None:
     state.device_random = tensors.get("device_random")
     state.history = saved["history"]
     state.iteration = saved["iteration"]
+    state.batch_size = saved["batch_size"]
+    state.scale = saved["scale"]
     state.best = _with_prefix(tensors, "best.") or None
     state.best_miou = saved["best_miou"]
 

@@ -12,8 +12,18 @@ from torch.nn.functional import avg_pool2d, cross_entropy, one_hot
 
 from ..classes import UNLABELLED
 
-Loss = Callable[[Tensor, Tensor], Tensor]
+Across = Callable[[Tensor], Tensor]
+"""The mean of a sum over the processes that share a batch, each with the gradient of its own."""
 
+
+def alone(total: Tensor) -> Tensor:
+    """As one process takes it."""
+    return total
+
+
+Loss = Callable[[Tensor, Tensor, Across], Tensor]
+
+_NONE = 1e-6
 _REACH_PX = 3
 _ALIKE = 0.1
 # What lies outside a crop is not black.
@@ -25,7 +35,13 @@ _SMOOTHING: dict[str, Any] = {
 }
 
 
-def focal(logits: Tensor, labels: Tensor, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
+def focal(
+    logits: Tensor,
+    labels: Tensor,
+    across: Across = alone,
+    alpha: float = 0.25,
+    gamma: float = 2.0,
+) -> Tensor:
     """Mean of α (1 − p)^γ (−log p) over labelled pixels.
 
     Lin et al., ICCV 2017, in its softmax form, with the constants of Ma and Yu.
@@ -36,21 +52,25 @@ def focal(logits: Tensor, labels: Tensor, alpha: float = 0.25, gamma: float = 2.
         (B, C, H, W).
     labels
         (B, H, W) int64, 255 = unlabelled.
+    across
+        Makes the sums those of the whole batch, of which this process has a part.
     """
     surprise = cross_entropy(logits, labels, ignore_index=UNLABELLED, reduction="none")
     weighted = alpha * (1 - torch.exp(-surprise)) ** gamma * surprise
-    return weighted.sum() / (labels != UNLABELLED).sum().clamp(min=1)
+    known = labels != UNLABELLED
+    return across(weighted.sum()) / across(known.sum().to(logits.dtype)).clamp(min=_NONE)
 
 
-def cross_entropy_and_dice(logits: Tensor, labels: Tensor) -> Tensor:
+def cross_entropy_and_dice(logits: Tensor, labels: Tensor, across: Across = alone) -> Tensor:
     """Cross-entropy plus one minus the mean soft Dice of the classes among the labels.
 
-    Shapes as in `focal`. Dice counters the imbalance between matrix and fine particles. Zero
+    Parameters as of `focal`. Dice counters the imbalance between matrix and fine particles. Zero
     where nothing is labelled, as `focal` is.
     """
     known = labels != UNLABELLED
     total = cross_entropy(logits, labels, ignore_index=UNLABELLED, reduction="none").sum()
-    return total / known.sum().clamp(min=1) + _dice_loss(logits, labels, known)
+    count = across(known.sum().to(logits.dtype)).clamp(min=_NONE)
+    return across(total) / count + _dice_loss(logits, labels, known, across)
 
 
 def disagreement(logits: Tensor, images: Tensor, labels: Tensor) -> Tensor:
@@ -109,13 +129,14 @@ def _of_classes(window: Window) -> tuple[slice, slice, slice, slice]:
     return images, slice(None), rows, columns
 
 
-def _dice_loss(logits: Tensor, labels: Tensor, known: Tensor) -> Tensor:
+def _dice_loss(logits: Tensor, labels: Tensor, known: Tensor, across: Across) -> Tensor:
     classes = logits.shape[1]
     probabilities = logits.softmax(1) * known[:, None]
     truth = one_hot(torch.where(known, labels, 0), classes).movedim(-1, 1) * known[:, None]
     axes = (0, 2, 3)
-    sizes = truth.sum(axes)
-    dice = 2 * (probabilities * truth).sum(axes) / (probabilities.sum(axes) + sizes).clamp(min=1)
+    sizes = across(truth.sum(axes).to(logits.dtype))
+    overlap, found = across((probabilities * truth).sum(axes)), across(probabilities.sum(axes))
+    dice = 2 * overlap / (found + sizes).clamp(min=_NONE)
     present = sizes > 0
     return ((1 - dice) * present).sum() / present.sum().clamp(min=1)
 

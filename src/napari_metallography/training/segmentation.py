@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from ..devices import Precision, device_errors
+from ..devices import device_errors
 from ..errors import InputError
 from ..evaluation.scores import confusion_matrix, intersection_over_union, mean_iou
 from ..events import Events, Notice, Preview, Progress, TrainingStep, relayed
@@ -65,8 +65,8 @@ def train(
     Parameters
     ----------
     fabric
-        Launched already, where several processes share each batch; the first of them keeps the
-        checkpoints and validates.
+        Of `several_devices`, where several processes share each batch; the first of them keeps
+        the checkpoints and validates.
 
     Yields
     ------
@@ -81,19 +81,20 @@ def train(
     Raises
     ------
     InputError
-        When labels do not fit, or the loss is not finite from the start.
+        When labels do not fit, the loss is not finite from the start, or the processes do not
+        find the same checkpoint.
     DeviceError
         When the device fails.
     """
     check_labels(job.images, job.classes)
     if job.validation:
         check_labels(job.validation, job.classes)
-    fabric = fabric or several_devices(job.device, job.precision)
+    fabric = fabric or several_devices(job)
     settings = fingerprint(job.settings())
     with device_errors():
         state = initial_state(job)
-        if resume and job.checkpoint is not None and job.checkpoint.exists():
-            restore_checkpoint(job.checkpoint, state, settings)
+        if resume:
+            _resume(state, job.checkpoint, settings, fabric)
         step = Step(state, job, fabric)
     if not fabric.is_global_zero:
         job = replace(job, checkpoint=None, validation=(), watch=None)
@@ -102,29 +103,65 @@ def train(
     except GeneratorExit:
         _keep(job.checkpoint, state, settings)
         raise
-    return _result(state, job.recipe, step.batch_size)
+    return _result(state, job.recipe)
 
 
-def _result(state: TrainingState, recipe: SegmentationRecipe, batch_size: int) -> TrainedNetwork:
-    network, row = _core(state), state.history[state.iteration - 1]
-    if recipe.keep == "best" and state.best is not None:
+def _resume(state: TrainingState, checkpoint: Path | None, settings: str, fabric: Fabric) -> None:
+    """Put the checkpoint, if there is one, into the state, in every process or in none."""
+    refusal: InputError | None = None
+    try:
+        if checkpoint is not None and checkpoint.exists():
+            restore_checkpoint(checkpoint, state, settings)
+    except InputError as error:
+        # The others would wait for this process for ever.
+        refusal = error
+    reached = -1 if refusal else state.iteration
+    found = cast(Tensor, fabric.all_gather(torch.tensor(reached, device=fabric.device)))
+    if refusal:
+        raise refusal
+    if len(set(found.flatten().tolist())) > 1:
+        raise InputError(
+            "the processes do not find the same checkpoint to go on from; write the model to a "
+            "folder that all machines share"
+        )
+
+
+def _result(state: TrainingState, recipe: SegmentationRecipe) -> TrainedNetwork:
+    network, row = _core(state), _result_row(state, recipe)
+    if row["iteration"] != state.iteration and state.best is not None:
         network.load_state_dict(state.best)
-        row = next(r for r in state.history if r.get("miou") == state.best_miou)
-    return TrainedNetwork(network, state.history, row["iteration"], metrics_of(row), batch_size)
+    iteration, metrics = row["iteration"], metrics_of(row)
+    return TrainedNetwork(network, state.history, iteration, metrics, state.batch_size)
 
 
-def several_devices(
-    device: torch.device, precision: Precision, devices: int = 1, nodes: int = 1
-) -> Fabric:
-    """Processes that share each batch; starts the others by running the program again."""
+def _result_row(state: TrainingState, recipe: SegmentationRecipe) -> dict[str, Any]:
+    """The step whose weights are the result."""
+    if recipe.keep == "best" and state.best is not None:
+        return next(row for row in state.history if row.get("miou") == state.best_miou)
+    return state.history[state.iteration - 1]
+
+
+def several_devices(job: TrainingJob, devices: int = 1, nodes: int = 1) -> Fabric:
+    """Processes that share each batch; starts the others by running the program again.
+
+    Raises
+    ------
+    InputError
+        When the processes would get unequal parts of a batch.
+    """
     if devices * nodes == 1:
-        return Fabric(accelerator=device.type, devices=1, precision=precision)
+        return Fabric(accelerator=job.device.type, devices=1, precision=job.precision)
+    if job.recipe.batch_size % (devices * nodes):
+        raise InputError(
+            f"{devices * nodes} processes cannot share batches of {job.recipe.batch_size} evenly; "
+            f"choose a batch size that is a multiple of {devices * nodes}"
+        )
     fabric = Fabric(
-        accelerator=device.type,
+        accelerator=job.device.type,
         strategy="ddp",
         devices=devices,
         num_nodes=nodes,
-        precision=precision,
+        precision=job.precision,
     )
     fabric.launch()
     return fabric
@@ -139,14 +176,14 @@ def _run(state: TrainingState, step: Step, job: TrainingJob, settings: str) -> E
     while state.iteration < recipe.iterations:
         row = yield from _step(step, state)
         if not math.isfinite(row["loss"]):
-            yield _restored(state, good, row["iteration"])
+            yield _restored(state, good, row["iteration"], recipe)
             return
         state.history.append(row)
         yield from _validated(state, job)
-        is_due = _checkpoint_is_due(state.iteration, recipe)
-        if is_due or good is None:
+        checkpoint_is_due = _checkpoint_is_due(state.iteration, recipe)
+        if checkpoint_is_due or state.iteration == 1 or _is_due(state.iteration, recipe):
             good = state.iteration, _weights(state)
-        if is_due:
+        if checkpoint_is_due:
             _keep(job.checkpoint, state, settings)
         yield TrainingStep(row["iteration"], row["loss"], row["learning_rate"], metrics_of(row))
         yield from _preview(_core(state), job, state.iteration)
@@ -170,22 +207,24 @@ def _step(step: Step, state: TrainingState) -> Events[dict[str, Any]]:
         try:
             return step.run(state)
         except (RuntimeError, MemoryError) as error:
-            if not step.shrink(error):
+            if not step.shrink(error, state):
                 with device_errors():
                     raise
-        yield Notice(f"memory ran out; going on with batches of {step.batch_size}")
+        yield Notice(f"memory ran out; going on with batches of {state.batch_size}")
 
 
-def _restored(state: TrainingState, good: Weights | None, iteration: int) -> Notice:
+def _restored(
+    state: TrainingState, good: Weights | None, iteration: int, recipe: SegmentationRecipe
+) -> Notice:
     """Go back to weights that worked."""
     if good is None:
         raise InputError(
             f"the loss or its gradient is not finite at iteration {iteration}; start anew with a "
             "lower learning rate"
         )
-    kept, tensors = good
+    state.iteration, tensors = good
     state.network.load_state_dict(tensors)
-    state.iteration = kept
+    kept = _result_row(state, recipe)["iteration"]
     return Notice(
         f"the loss or its gradient is not finite after iteration {iteration}: training stopped "
         f"with the weights of iteration {kept}; try a lower learning rate"
@@ -255,6 +294,7 @@ def initial_state(job: TrainingJob) -> TrainingState:
         global_random=global_random,
         device_random=device_random,
         history=[],
+        batch_size=job.recipe.batch_size,
     )
 
 

@@ -29,19 +29,21 @@ class Step:
     Parameters
     ----------
     state
-        Its network and optimiser are set up on the job's device.
+        Its network and optimiser are set up on the job's device; its scale of gradients, where
+        there is one, is taken over.
     fabric
         The processes that share each batch.
     """
 
     def __init__(self, state: TrainingState, job: TrainingJob, fabric: Fabric) -> None:
-        self.batch_size = job.recipe.batch_size
         self._fabric = fabric
         self._recipe = job.recipe
         self._precision = job.precision
         wrapped = fabric.setup(state.network, state.optimiser)
         self._network: nn.Module = wrapped[0]
         self._optimiser: Any = wrapped[1]
+        if state.scale:
+            fabric.strategy.precision.load_state_dict(state.scale)
         self._sampler = CropSampler(job.images, _geometry(job), job.device)
         self._loss = LOSSES[job.recipe.loss]
         self._mean, self._std = (
@@ -67,15 +69,25 @@ class Step:
         self._optimiser.zero_grad()
         with _own_randomness(state):
             logits = self._network(images.contiguous(memory_format=torch.channels_last))
-        loss = self._loss(logits.float(), labels) + self._disagreement(logits, images, labels)
+        loss = self._loss(logits.float(), labels, self._across)
+        loss = loss + self._disagreement(logits, images, labels)
         value = float(cast(Tensor, self._fabric.all_reduce(loss.detach())))
         if math.isfinite(value):
             self._fabric.backward(loss)
             value += self._spoilt_gradient()
         if math.isfinite(value):
             self._optimiser.step()
+            state.scale = self._fabric.strategy.precision.state_dict()
             state.iteration += 1
         return {"iteration": state.iteration, "loss": value, "learning_rate": rate}
+
+    def _across(self, total: Tensor) -> Tensor:
+        """The mean over the processes; its gradient is that of this process's part."""
+        if self._fabric.world_size == 1:
+            return total
+        # In place: of a copy.
+        mean = self._fabric.all_reduce(total.detach().clone(), reduce_op="mean")
+        return total + (cast(Tensor, mean) - total.detach())
 
     def _disagreement(self, logits: Tensor, images: Tensor, labels: Tensor) -> Tensor | float:
         weight = self._recipe.agreement
@@ -93,13 +105,13 @@ class Step:
         norm = float(torch.nn.utils.get_total_norm(gradients))
         return 0.0 if math.isfinite(norm) else math.nan
 
-    def shrink(self, error: BaseException) -> bool:
+    def shrink(self, error: BaseException, state: TrainingState) -> bool:
         """Halve the batch after memory ran out; False when that is not what happened or helps."""
-        too_small = self.batch_size // 2 < _SMALLEST_BATCH
+        too_small = state.batch_size // 2 < _SMALLEST_BATCH
         # Several processes would have to agree on it.
         if not is_out_of_memory(error) or too_small or self._fabric.world_size > 1:
             return False
-        self.batch_size //= 2
+        state.batch_size //= 2
         self._optimiser.zero_grad(set_to_none=True)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -108,8 +120,9 @@ class Step:
     def batch(self, state: TrainingState) -> tuple[Tensor, Tensor]:
         """Normalised images (B, 3, S, S) and labels (B, S, S): this process's part."""
         rank, ranks = self._fabric.global_rank, self._fabric.world_size
-        part = slice(rank * self.batch_size // ranks, (rank + 1) * self.batch_size // ranks)
-        images, labels = self._sampler.batch(self.batch_size, state.random, part)
+        size = state.batch_size
+        part = slice(rank * size // ranks, (rank + 1) * size // ranks)
+        images, labels = self._sampler.batch(size, state.random, part)
         if self._recipe.augmentation == "strong":
             images, labels = augmentation.turned(images, labels, state.random)
         if self._recipe.augmentation != "weak":
