@@ -52,6 +52,8 @@ class LabelledImage:
         Images of one specimen belong on one side of a split; empty when unknown.
     measured
         The image less its data bar; None means all of it.
+    group
+        Planes of one stack belong on one side of a split; empty for an image by itself.
     """
 
     name: str
@@ -60,6 +62,7 @@ class LabelledImage:
     pixel_size_um: float | None = None
     specimen: str = ""
     measured: Field | None = None
+    group: str = ""
 
     @property
     def field(self) -> Field:

@@ -38,6 +38,15 @@ def test_files_appear_together_or_not_at_all(tmp_path) -> None:
     assert sorted(tmp_path.iterdir()) == [first, second]
 
 
+def test_what_was_there_before_a_failure_stays(tmp_path) -> None:
+    first, second = tmp_path / "a", tmp_path / "b"
+    first.write_bytes(b"of another")
+    second.mkdir()
+    with pytest.raises(InputError, match="cannot be written"):
+        _write_both(first, second)
+    assert sorted(tmp_path.iterdir()) == [first, second]
+
+
 def _write_both(first: Path, second: Path) -> None:
     with together(first, second):
         write_bytes(first, b"1")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -76,6 +78,20 @@ def test_a_dot_of_paint_is_not_held_out() -> None:
     assert not parts.validation
 
 
+def _classes(side: tuple[LabelledImage, ...]) -> set[int]:
+    return {int(c) for image in side for c in np.unique(image.labels)} - {UNLABELLED}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_planes_of_one_stack_stay_on_one_side(seed: int) -> None:
+    images = [replace(_half(str(n)), group=f"stack {n // 4}") for n in range(8)]
+    parts = split([*images, _half("alone")], seed=seed)
+    assert parts.held_out == "images"
+    sides = [{image.group for image in side} for side in (parts.training, parts.validation)]
+    assert not sides[0] & sides[1]
+    assert split(images[:4]).held_out == "blocks"
+
+
 @pytest.mark.parametrize("seed", [0, 1])
 def test_the_seed_decides(seed: int) -> None:
     image = _image("a", _strokes(8))
@@ -89,7 +105,9 @@ def test_the_seed_decides(seed: int) -> None:
     arrays.arrays(np.uint8, (70, 70), elements=st.sampled_from([0, 1, UNLABELLED])),
     st.integers(0, 5),
 )
-def test_every_label_lies_on_one_side(labels: np.ndarray, seed: int) -> None:
+def test_every_label_lies_on_one_side_and_every_class_on_both(
+    labels: np.ndarray, seed: int
+) -> None:
     parts = split([_image("a", labels)], seed=seed)
     sides = [
         side[0].labels if side else np.full_like(labels, UNLABELLED)
@@ -99,6 +117,8 @@ def test_every_label_lies_on_one_side(labels: np.ndarray, seed: int) -> None:
     assert not (known[0] & known[1]).any()
     np.testing.assert_array_equal(known[0] | known[1], labels != UNLABELLED)
     np.testing.assert_array_equal(np.minimum(*sides), labels)
+    if parts.validation:
+        assert _classes(parts.training) == _classes(parts.validation)
 
 
 def test_no_score_rests_on_some_of_the_classes_only() -> None:

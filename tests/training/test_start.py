@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -40,6 +42,18 @@ def test_known_classes_keep_what_the_parent_learnt(architecture: str) -> None:
             assert torch.equal(tensor[2:], fresh[name][2:])
         else:
             assert torch.equal(tensor, learnt[name])
+
+
+def test_other_weights_of_the_same_name_are_another_start() -> None:
+    start = from_model(_model("unet"))
+    assert start.digest == from_model(_model("unet")).digest
+    name, tensor = next(iter(start.state.items()))
+    others = [
+        replace(start, state=start.state | {name: tensor + 1}),
+        replace(start, state=None, encoder_state=start.state),
+        replace(start, state=None),
+    ]
+    assert len({start.digest, *(other.digest for other in others)}) == 4
 
 
 def test_the_parents_own_classes_start_from_all_its_tensors() -> None:

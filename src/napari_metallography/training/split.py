@@ -41,9 +41,10 @@ class Split:
 def split(images: Sequence[LabelledImage], share: float = 0.25, seed: int = 0) -> Split:
     """Hold out a share of the labels, as independent of the others as the images allow.
 
-    Whole specimens where two or more are named, else whole images; where one side would lack a
-    class, or there is one image, whole strokes of each class that has three or more, else what
-    is painted in blocks of 64×64 pixels; nothing, where one side would lack a class even so.
+    Whole specimens where two or more are named, else whole images, the planes of a stack being
+    one; where one side would lack a class, or there is one image, whole strokes of each class
+    that has three or more, else what is painted in blocks of 64×64 pixels; nothing, where one
+    side would lack a class even so.
 
     Parameters
     ----------
@@ -62,7 +63,7 @@ def split(images: Sequence[LabelledImage], share: float = 0.25, seed: int = 0) -
 
 _GROUPINGS: dict[HeldOut, Callable[[LabelledImage], str]] = {
     "specimens": lambda image: image.specimen,
-    "images": lambda image: image.name,
+    "images": lambda image: image.group or image.name,
 }
 
 Parts = tuple[tuple[LabelledImage, ...], tuple[LabelledImage, ...]]

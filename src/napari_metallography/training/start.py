@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from ..models.card import Network, Normalisation
@@ -45,12 +46,12 @@ class Start:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over the tensors it starts from."""
+        """SHA-256 over names and tensors of the weights; what is random has none."""
         whole = hashlib.sha256()
-        for state in (self.encoder_state, self.state):
-            for name, tensor in sorted((state or {}).items()):
-                whole.update(name.encode())
-                whole.update(tensor.detach().cpu().contiguous().view(-1).numpy().tobytes())
+        for part, tensors in (("encoder", self.encoder_state), ("network", self.state)):
+            for name, tensor in sorted((tensors or {}).items()):
+                whole.update(f"{part}.{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+                whole.update(_content(tensor))
         return whole.hexdigest()
 
     def apply(self, network: SegmentationNetwork) -> None:
@@ -69,6 +70,12 @@ class Start:
             name: _taken_over(own[name], tensor, self.rows) if name.startswith(HEAD) else tensor
             for name, tensor in state.items()
         }
+
+
+def _content(tensor: Tensor) -> bytes:
+    """The tensor's bytes, of any type of number."""
+    flat = tensor.detach().cpu().contiguous().flatten()
+    return flat.view(torch.uint8).numpy().tobytes()
 
 
 def _taken_over(own: Tensor, parents: Tensor, rows: Sequence[int | None]) -> Tensor:
