@@ -492,7 +492,9 @@ def test_a_search_is_stopped_goes_on_and_its_best_is_saved(
     paint(form)
     form.training.search_button.native.click()
     assert not form.training.search_button.enabled
-    qtbot.waitUntil(lambda: "of 'transfer'" in form.controls.status.value, timeout=60_000)
+    qtbot.waitUntil(
+        lambda: "of 'strong-augmentation'" in form.controls.status.value, timeout=60_000
+    )
     form.controls.cancel_button.native.click()
     wait_for_end(form, qtbot)
     assert form.docks.gains is None
@@ -501,7 +503,7 @@ def test_a_search_is_stopped_goes_on_and_its_best_is_saved(
     wait_for_end(form, qtbot)
     found = form._tuned.search
     shown = form.docks.gains.table
-    assert shown.shape[0] == len(found.trained) >= 4
+    assert shown.shape[0] == len(found.trained) >= 3
     said = f"'{found.best.name}' is best: mean IoU {found.best.miou:.3f}"
     assert said in form.controls.status.value
     assert "efficientnet-lite0, weights: random" in form.controls.status.value

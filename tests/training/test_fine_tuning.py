@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 
 from napari_metallography.classes import UNLABELLED, named_classes
 from napari_metallography.errors import InputError
-from napari_metallography.events import Notice, Preview, TrainingStep, drain
+from napari_metallography.events import Notice, Preview, Progress, TrainingStep, drain
 from napari_metallography.labelled import LabelledImage
 from napari_metallography.models.card import Network
 from napari_metallography.models.file import read_card
 from napari_metallography.regions import Box, Field
+from napari_metallography.segmentation.model import save_model
 from napari_metallography.training.fine_tuning import (
     Painted,
     Plan,
@@ -177,6 +178,59 @@ def test_resampling_keeps_what_is_painted_where(factor: float) -> None:
         assert np.median(grey[one.labels == 1]) == 180
 
 
+def test_a_thin_stroke_outlasts_a_coarser_image() -> None:
+    fine = replace(labelled(painted(size_um=0.1)), labels=np.full(SHAPE, UNLABELLED, np.uint8))
+    fine.labels[4:12, 40:60], fine.labels[33, 4:28] = 1, 0
+    one, _, _ = at_median_size([fine, *[replace(fine, pixel_size_um=0.4)] * 2])
+    assert one.labels.shape == (16, 16)
+    assert (one.labels[8, 1:7] == 0).all()
+    assert set(np.unique(one.labels)) == {0, 1, UNLABELLED}
+
+
+def test_paint_lost_in_a_coarser_image_is_refused(tmp_path: Path) -> None:
+    labels = np.full(SHAPE, UNLABELLED, np.uint8)
+    labels[32, 32], labels[33, 33] = 0, 1
+    images = [replace(painted(size_um=0.1), labels=labels), painted("other", 0.4)]
+    images[1].labels[:] = UNLABELLED
+    asked = plan(tmp_path, painted=[*images, replace(images[1], name="third")], resample=True)
+    with pytest.raises(InputError, match=r"too fine to be seen at 0\.4 µm"):
+        drain(fine_tune(asked, Session()))
+
+
+def test_results_are_made_at_the_scale_of_the_training(tmp_path: Path, untrained) -> None:
+    made = untrained(["matrix", "particles"])
+    path = tmp_path / "parent.safetensors"
+    save_model(path, made.card, made.network)
+    images = [painted("fine", 0.1), painted("coarse", 0.3), painted("unknown")]
+    asked = plan(tmp_path, painted=images, resample=True, origin=partial(origin_of_model, path))
+    session = Session()
+    tuned = drain(fine_tune(asked, session))
+    assert [image.labels.shape for image in session.images] == [(32, 32), (96, 96), SHAPE]
+    for found in (tuned.before, tuned.after):
+        factors = [found[one.name].provenance["resampled_by"] for one in images]
+        assert factors == pytest.approx([0.5, 1.5, 1])
+        assert all(found[one.name].indices.shape == SHAPE for one in images)
+        assert all(found[one.name].uncertainty.shape == SHAPE for one in images)
+
+
+def test_what_an_earlier_run_left_is_not_this_ones(tmp_path: Path) -> None:
+    asked, session = plan(tmp_path), Session()
+    events = fine_tune(asked, session)
+    while not isinstance(next(events), TrainingStep):
+        pass
+    events.close()
+    assert session.kept.exists()
+    anew = fine_tune(asked, Session())
+    while not isinstance(event := next(anew), Progress) or event.message != "iterations":
+        pass
+    assert not session.kept.exists()
+    anew.close()
+
+
+def test_planes_of_a_stack_keep_their_group() -> None:
+    assert labelled(replace(painted(), group="stack")).group == "stack"
+
+
 def test_images_without_a_pixel_size_stay_as_they_are() -> None:
     images = [labelled(painted())]
     assert at_median_size(images) == images
@@ -196,7 +250,8 @@ def test_what_is_held_out_is_said_in_words() -> None:
     assert words == "held out: 2 strokes of the same images (20 pixels)"
     assert held_out_words(Split((image,), (one,), "images")) == "held out: one image (20 pixels)"
     assert "nothing" in held_out_words(Split((image,), (), "nothing"))
-    assert held_out_words(split([labelled(painted())])) == held_out_words(Split((), (), "nothing"))
+    image.labels[32:] = UNLABELLED
+    assert held_out_words(split([image])) == held_out_words(Split((), (), "nothing"))
     blocks = held_out_words(Split((image,), (one,), "blocks"))
     assert blocks == "held out: 2 patches of the same images (20 pixels)"
 

@@ -16,6 +16,7 @@ from napari_metallography.training.recipe import SegmentationRecipe
 from napari_metallography.training.results import (
     Description,
     checkpoint_path,
+    gains_path,
     model_card,
     require_free,
     write_results,
@@ -59,6 +60,29 @@ def test_a_free_name_and_a_resumed_training_pass(tmp_path) -> None:
     require_free(model, resume=True)
     with pytest.raises(InputError, match="--resume"):
         require_free(model, resume=False)
+
+
+def test_a_search_and_its_gains_are_kept(tmp_path) -> None:
+    model = tmp_path / "a.safetensors"
+    gains_path(model).write_text("of another", encoding="utf-8")
+    with pytest.raises(InputError, match=r"a_search\.csv: exists already"):
+        require_free(model, resume=False)
+
+
+@pytest.mark.parametrize("other", ["b.safetensors", "b.checkpoint.safetensors"])
+def test_what_goes_on_leaves_the_history_of_another_model(tmp_path, job, trained, other) -> None:
+    model = tmp_path / "a.safetensors"
+    checkpoint_path(model).write_bytes(b"x")
+    (tmp_path / other).write_bytes(b"x")
+    require_free(model, resume=True)
+    history = tmp_path / "history.csv"
+    history.write_text("of b", encoding="utf-8")
+    with pytest.raises(InputError, match="history of another training"):
+        require_free(model, resume=True)
+    with pytest.raises(InputError, match="history of another training"):
+        _write(model, job, trained)
+    assert history.read_text(encoding="utf-8") == "of b"
+    assert checkpoint_path(model).exists()
 
 
 def test_a_model_has_its_ending(tmp_path) -> None:

@@ -27,10 +27,6 @@ if TYPE_CHECKING:
     from ..training.start import Start
 
 
-_PARTLY = 0.5
-"""Images with a larger share of unlabelled pixels are partly labelled."""
-
-
 class Architecture(StrEnum):
     """Networks."""
 
@@ -130,7 +126,7 @@ def train_segmentation(
     from ..training.job import TrainingJob
     from ..training.results import Description, checkpoint_path, require_free
 
-    require_free(output, resume=resume)
+    require_free(output, resume=resume and not search)
     if search and (start_from or devices * num_nodes > 1):
         raise InputError("--search trains new networks on one device, without --start-from")
     source = _Source(images, labels, split)
@@ -162,7 +158,7 @@ def train_segmentation(
         precision=_precision(precision, where),
     )
     description = Description(phases, data_name or images.name, licence, attribution, half)
-    _require_fit(training, phases, several=devices * num_nodes > 1)
+    _require_fit(training, phases)
     if not (validation or search):
         terminal.notice(
             "nothing is held out: no score tells how good the model is, and its weights are the "
@@ -216,21 +212,13 @@ def _read(
     return images, held_out, classes or others
 
 
-def _require_fit(
-    images: Sequence[LabelledImage], classes: Sequence[PhaseClass], *, several: bool
-) -> None:
+def _require_fit(images: Sequence[LabelledImage], classes: Sequence[PhaseClass]) -> None:
     """Refuse labels that do not do for a training; say so when pixel sizes differ much."""
-    from ..classes import UNLABELLED
     from ..labelled import check_labels
     from ..training.fine_tuning import pixel_sizes_differ, require_two_classes
 
     check_labels(images, len(classes))
     require_two_classes(images, classes)
-    if several and any((i.labels == UNLABELLED).mean() > _PARTLY for i in images):
-        raise InputError(
-            "partly labelled images are trained on one device: labels would count more in the "
-            "process that has fewer of them; leave out --devices and --num-nodes"
-        )
     if pixel_sizes_differ([image.pixel_size_um for image in images]):
         terminal.notice(
             "the images' pixel sizes differ more than 1.5 times; train on images of one size"
@@ -359,21 +347,15 @@ def _train(
 
 def _search(job: TrainingJob, output: Path, description: Description) -> None:
     """Trainings in a folder beside the output, the table of gains, and the best as the output."""
-    from ..training.search import (
-        keep_best,
-        kept_in,
-        paper_baseline,
-        paper_tricks,
-        search,
-        write_gains,
-    )
+    from ..training.fine_tuning import Tuned, save_tuned
+    from ..training.search import kept_in, paper_search, read_kept
 
     folder = output.with_name(f"{output.stem}_search")
-    tricks = paper_tricks(job)
-    events = search(paper_baseline(_held_out(job)), tricks, kept_in(folder, description))
-    found = terminal.follow(events, "searching")
-    write_gains(output, found)
-    keep_best(found, folder, output)
+    events = paper_search(_held_out(job), kept_in(folder, description))
+    found, best = terminal.follow(events, "searching")
+    trained = read_kept(folder, found.best.name)
+    tuned = Tuned(best, trained, description, search=found)
+    terminal.follow(save_tuned(output, tuned), "validating")
     for row in found.table():
         print(f"{row['training']}: mIoU {row['miou_percent']:.2f} % ({row['gain_points']:+.2f})")
     terminal.done(f"the best, '{found.best.name}', written to {output}; trainings in {folder}")

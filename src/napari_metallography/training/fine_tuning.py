@@ -29,8 +29,15 @@ from ..segmentation.segment import Segmentation, SegmentParameters, segment
 from .checkpoint import fingerprint, network_in_checkpoint
 from .job import TrainingJob
 from .recipe import SegmentationRecipe
-from .results import Description, finished, model_card, require_free, write_results
-from .search import Search, gains_path, write_gains
+from .results import (
+    Description,
+    finished,
+    gains_path,
+    model_card,
+    require_free,
+    write_results,
+)
+from .search import Search, write_gains
 from .segmentation import TrainedNetwork, train
 from .split import HeldOut, Split, split
 from .start import Start, from_model, new_network
@@ -51,6 +58,9 @@ class Painted:
         (Y, X) uint8 class indices, 255 = unlabelled.
     measured
         Labels outside of it are ignored.
+    group
+        The same for planes of one stack, which are held out together; empty for an image by
+        itself.
     """
 
     name: str
@@ -58,6 +68,7 @@ class Painted:
     labels: NDArray[np.uint8]
     measured: Field
     pixel_size_um: float | None = None
+    group: str = ""
 
 
 @dataclass(frozen=True)
@@ -179,12 +190,13 @@ def labelled(painted: Painted) -> LabelledImage:
         labels=np.where(known, painted.labels, UNLABELLED).astype(np.uint8),
         pixel_size_um=painted.pixel_size_um,
         measured=painted.measured,
+        group=painted.group,
     )
 
 
 def require_two_classes(images: Sequence[LabelledImage], classes: Sequence[PhaseClass]) -> None:
     """Refuse a training set in which nothing, or one class only, is painted."""
-    present = sorted({int(i) for image in images for i in np.unique(image.labels)} - {UNLABELLED})
+    present = _classes_of(images)
     if not present:
         raise InputError("nothing is painted yet; paint some strokes of every class, matrix too")
     if len(present) == 1:
@@ -200,9 +212,31 @@ def pixel_sizes_differ(sizes: Sequence[float | None]) -> bool:
 
 
 def at_median_size(images: Sequence[LabelledImage]) -> list[LabelledImage]:
-    """The images resampled to the median of their pixel sizes; those without one stay."""
-    sizes = [i.pixel_size_um for i in images if i.pixel_size_um is not None]
-    return [_resampled(image, float(np.median(sizes))) for image in images] if sizes else [*images]
+    """The images resampled to the median of their pixel sizes; those without one stay.
+
+    A class whose strokes fall between the pixels of a coarser image stays where it covers most.
+
+    Raises
+    ------
+    InputError
+        When a class is lost nonetheless.
+    """
+    median = median_size([image.pixel_size_um for image in images])
+    if median is None:
+        return [*images]
+    resampled = [_resampled(image, median) for image in images]
+    if _classes_of(resampled) != _classes_of(images):
+        raise InputError(
+            f"the paint of some class is too fine to be seen at {median:.3g} µm a pixel, the "
+            "median; paint larger strokes, or train without the resampling"
+        )
+    return resampled
+
+
+def median_size(sizes: Sequence[float | None]) -> float | None:
+    """The median of the known pixel sizes in µm; None where none is known."""
+    known = [size for size in sizes if size is not None]
+    return float(np.median(known)) if known else None
 
 
 def held_out_words(parts: Split) -> str:
@@ -246,10 +280,13 @@ def fine_tune(plan: Plan, session: Session, *, resume: bool = False) -> Events[T
     origin = plan.origin([phase.name for phase in plan.classes])
     session.split = split(images)
     session.job = job = job_of(plan, session.split, origin.start, session.watch)
+    if job.checkpoint is not None and not resume:
+        # What an earlier run left is not this one's.
+        job.checkpoint.unlink(missing_ok=True)
     session.kept = job.checkpoint
     before: dict[str, Segmentation] = {}
     if origin.model is not None:
-        before = yield from look(origin.model, plan.painted, job.device, resample=plan.resample)
+        before = yield from look(origin.model, plan.painted, job.device, _seen_at(plan))
     trained = yield from train(job, resume=resume)
     description = description_of(plan, images)
     after = yield from look_after(plan, job, trained, description)
@@ -265,10 +302,7 @@ def read_painted(plan: Plan) -> Events[list[LabelledImage]]:
     images = [labelled(one) for one in plan.painted]
     require_two_classes(images, plan.classes)
     if plan.resample:
-        images = at_median_size(images)
-        # A dot of paint may be lost between the pixels of a coarser image.
-        require_two_classes(images, plan.classes)
-        return images
+        return at_median_size(images)
     if pixel_sizes_differ([image.pixel_size_um for image in images]):
         yield Notice(
             "the images' pixel sizes differ more than "
@@ -287,7 +321,7 @@ def look_after(
 ) -> Events[dict[str, Segmentation]]:
     """The plan's images by the new network."""
     model = SegmentationModel(model_card("fine-tuned", job, description), trained.network, "")
-    return (yield from look(model, plan.painted, job.device, resample=plan.resample))
+    return (yield from look(model, plan.painted, job.device, _seen_at(plan)))
 
 
 def origin_words(tuned: Tuned) -> str:
@@ -349,28 +383,32 @@ def look(
     model: SegmentationModel,
     painted: Sequence[Painted],
     device: torch.device,
-    *,
-    resample: bool = False,
+    size_um: float | None = None,
 ) -> Events[dict[str, Segmentation]]:
     """Phases and uncertainty of each image by a model, quickly.
 
     Parameters
     ----------
-    resample
-        Show the model the images at the pixel size it was trained at, where both are known.
+    size_um
+        Pixel size at which the model sees those images whose own is known; None shows it all
+        images as they are. Results have the image's own size.
     """
     parameters = SegmentParameters(
         device="cuda" if device.type == "cuda" else "cpu",
         uncertainty=True,
-        resample=resample,
         prediction=QUICK,
+        resample=size_um is not None,
     )
+    if size_um is not None:
+        model = replace(
+            model, card=model.card.model_copy(update={"pixel_size_um": (size_um, size_um)})
+        )
     found: dict[str, Segmentation] = {}
     for one in painted:
         events = segment(
             one.array,
             rgb=len(one.array.shape) == 3,
-            calibration=_calibration(one) if resample else None,
+            calibration=_calibration(one),
             measured=one.measured,
             parameters=parameters,
             name=one.name,
@@ -427,6 +465,16 @@ def _pieces(labels: Sequence[NDArray[np.uint8]]) -> int:
     )
 
 
+def _classes_of(images: Sequence[LabelledImage]) -> list[int]:
+    """The classes that are painted, in order."""
+    return sorted({int(i) for image in images for i in np.unique(image.labels)} - {UNLABELLED})
+
+
+def _seen_at(plan: Plan) -> float | None:
+    """The pixel size of the training; None where images are taken as they are."""
+    return median_size([one.pixel_size_um for one in plan.painted]) if plan.resample else None
+
+
 def _resampled(image: LabelledImage, size_um: float) -> LabelledImage:
     if image.pixel_size_um is None or image.pixel_size_um == size_um:
         return image
@@ -437,15 +485,24 @@ def _resampled(image: LabelledImage, size_um: float) -> LabelledImage:
         (columns, rows),
         interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR,
     )
-    labels = cv2.resize(image.labels, (columns, rows), interpolation=cv2.INTER_NEAREST)
+    labels = _labels_resized(image.labels, (columns, rows))
     # What lies outside the field is unlabelled already.
     return replace(
         image,
         pixels=pixels.astype(np.uint8),
-        labels=labels.astype(np.uint8),
+        labels=labels,
         pixel_size_um=size_um,
         measured=None,
     )
+
+
+def _labels_resized(labels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Labels of another size (columns, rows); a class between its pixels is put where it was."""
+    resized = cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST).astype(np.uint8)
+    for index in np.setdiff1d(labels, [*np.unique(resized), UNLABELLED]):
+        share = cv2.resize((labels == index).astype(np.float32), size, interpolation=cv2.INTER_AREA)
+        resized[share > share.max() / 2] = index
+    return resized
 
 
 def _going_on(job: TrainingJob, model: SegmentationModel, names: Sequence[str]) -> Origin:

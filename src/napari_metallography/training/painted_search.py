@@ -18,7 +18,7 @@ from .fine_tuning import (
     read_painted,
 )
 from .job import TrainingJob
-from .search import kept_in, paper_baseline, paper_tricks, read_kept, search, with_tricks
+from .search import kept_in, paper_search, read_kept
 from .split import split
 
 _SUFFIX = ".search"
@@ -40,7 +40,7 @@ def search_painted(plan: Plan, session: Session) -> Events[Tuned]:
     Yields
     ------
     Event
-        Those of `training.search.search`; Notice when the pixel sizes differ much.
+        Those of `training.search.paper_search`; Notice when the pixel sizes differ much.
 
     Raises
     ------
@@ -61,9 +61,8 @@ def search_painted(plan: Plan, session: Session) -> Events[Tuned]:
     job = job_of(plan, parts, start, session.watch)
     session.kept = folder = _folder(plan, job)
     description = description_of(plan, images)
-    baseline, tricks = paper_baseline(job), paper_tricks(job)
-    found = yield from search(baseline, tricks, kept_in(folder, description))
-    session.job = best = with_tricks(baseline, tricks, found.best.tricks)
+    found, best = yield from paper_search(job, kept_in(folder, description))
+    session.job = best
     trained = read_kept(folder, found.best.name)
     after = yield from look_after(plan, best, trained, description)
     session.kept = None

@@ -45,29 +45,33 @@ def checkpoint_path(model: Path) -> Path:
     return model.with_name(f"{model.stem}.checkpoint.safetensors")
 
 
+def gains_path(model: Path) -> Path:
+    """The table of gains beside the model that a search kept."""
+    return model.with_name(f"{model.stem}_search.csv")
+
+
 def require_free(model: Path, *, resume: bool) -> None:
     """Refuse to overwrite a model, a stopped training or the history of another one.
 
     Raises
     ------
     InputError
-        When the model exists, its name does not end in `.safetensors`, a checkpoint lies
-        there and `resume` is False, or the folder holds what another training left.
+        When the model or its table of gains exists, its name does not end in `.safetensors`, a
+        checkpoint lies there and `resume` is False, or the folder holds what another training
+        left.
     """
     if model.suffix != ".safetensors":
         raise InputError(f"{model}: a model's name ends in .safetensors")
     _require_new(model)
+    _require_new(gains_path(model))
     checkpoint = checkpoint_path(model)
     if checkpoint.exists() and not resume:
-        raise InputError(f"{checkpoint}: a stopped training; go on with it (--resume) or delete it")
-    own = {model, checkpoint}
-    others = any(path not in own for path in model.parent.glob("*.safetensors"))
-    # A training that was killed as it wrote its results may find its own history.
-    is_foreign = others or not checkpoint.exists()
-    if is_foreign and any(path.exists() for path in _files_beside(model)):
         raise InputError(
-            f"{model.parent}: holds the history of another training; choose another folder"
+            f"{checkpoint}: a stopped training; go on with it (on the command line: --resume) or "
+            "delete it"
         )
+    if not checkpoint.exists() or _other_models(model):
+        _require_no_history(model)
 
 
 def finished(
@@ -111,10 +115,13 @@ def write_results(
     Raises
     ------
     InputError
-        When the model has come to exist meanwhile, or a file cannot be written.
+        When the model, or another one with its history, has come to exist meanwhile, or a file
+        cannot be written.
     """
     history, report = _files_beside(path)
     _require_new(path)
+    if _other_models(path):
+        _require_no_history(path)
     # The model last: where it lies, nothing is missing.
     with together(history, report):
         write_csv(history, pd.DataFrame(trained.history))
@@ -153,6 +160,18 @@ def model_card(name: str, job: TrainingJob, description: Description) -> ModelCa
 def _require_new(model: Path) -> None:
     if model.exists():
         raise InputError(f"{model}: exists already; choose another name")
+
+
+def _require_no_history(model: Path) -> None:
+    if any(path.exists() for path in _files_beside(model)):
+        raise InputError(
+            f"{model.parent}: holds the history of another training; choose another folder"
+        )
+
+
+def _other_models(model: Path) -> set[Path]:
+    """Models and stopped trainings of other names in the folder."""
+    return {*model.parent.glob("*.safetensors")} - {model, checkpoint_path(model)}
 
 
 def _files_beside(model: Path) -> tuple[Path, Path]:

@@ -19,10 +19,17 @@ from ..errors import InputError
 from ..events import Event, Events, Notice, Progress, relayed
 from ..io.files import read_bytes, reading
 from ..io.tables import write_csv, write_json
-from ..segmentation.model import load_model, save_model
+from ..segmentation.model import load_model
 from .checkpoint import fingerprint
 from .job import TrainingJob
-from .results import Description, Score, checkpoint_path, finished, write_results
+from .results import (
+    Description,
+    Score,
+    checkpoint_path,
+    finished,
+    gains_path,
+    write_results,
+)
 from .segmentation import TrainedNetwork, metrics_of
 from .segmentation import train as train_network
 from .start import Start, new_network
@@ -32,6 +39,7 @@ Train = Callable[[str, TrainingJob], Events[Score]]
 
 BASELINE = "baseline"
 STACK = "stack"
+TRANSFER = "transfer"
 
 
 def transfer(start: Start) -> Trick:
@@ -66,9 +74,13 @@ def paper_baseline(job: TrainingJob) -> TrainingJob:
 
 
 def paper_tricks(job: TrainingJob) -> dict[str, Trick]:
-    """The paper's three, in its order; the pretrained encoder is the one the job starts from."""
+    """The paper's three, in its order; the pretrained encoder is the one the job starts from.
+
+    Without the first where the job's encoder starts from nothing, as the baseline's does.
+    """
+    pretrained = {} if job.start.encoder_state is None else {TRANSFER: transfer(job.start)}
     return {
-        "transfer": transfer(job.start),
+        **pretrained,
         "strong-augmentation": strong_augmentation,
         "enlarged-receptive-field": enlarged_receptive_field,
     }
@@ -147,6 +159,18 @@ def search(baseline: TrainingJob, tricks: Mapping[str, Trick], train: Train) -> 
     return Search(tuple(trained))
 
 
+def paper_search(job: TrainingJob, train: Train) -> Events[tuple[Search, TrainingJob]]:
+    """The search with the paper's tricks, and the job of the best training; see `search`."""
+    baseline, tricks = paper_baseline(job), paper_tricks(job)
+    if TRANSFER not in tricks:
+        yield Notice(
+            f"'{TRANSFER}' is left out: the encoder's weights are random; choose pretrained ones "
+            "to try it"
+        )
+    found = yield from search(baseline, tricks, train)
+    return found, with_tricks(baseline, tricks, found.best.tricks)
+
+
 def with_tricks(
     baseline: TrainingJob, tricks: Mapping[str, Trick], chosen: Sequence[str]
 ) -> TrainingJob:
@@ -182,12 +206,6 @@ def model_in(folder: Path, name: str) -> Path:
     return folder / name / f"{name}.safetensors"
 
 
-def keep_best(result: Search, folder: Path, output: Path) -> None:
-    """Write the best of the models of `kept_in` under a name of its own."""
-    model = load_model(str(model_in(folder, result.best.name)))
-    save_model(output, model.card.model_copy(update={"name": output.stem}), model.network)
-
-
 def read_kept(folder: Path, name: str) -> TrainedNetwork:
     """One of the trainings of `kept_in`, as it was when it ended; errors as of `load_model`."""
     path = model_in(folder, name)
@@ -197,11 +215,6 @@ def read_kept(folder: Path, name: str) -> TrainedNetwork:
     known = [{str(k): v for k, v in row.items() if not math.isnan(v)} for row in rows]
     kept, batch_size = (int(model.card.training[k] or 0) for k in ("kept_iteration", "batch_size"))
     return TrainedNetwork(model.network, known, kept, metrics_of(known[kept - 1]), batch_size)
-
-
-def gains_path(model: Path) -> Path:
-    """The table of gains beside the model that a search kept."""
-    return model.with_name(f"{model.stem}_search.csv")
 
 
 def write_gains(model: Path, found: Search) -> None:
