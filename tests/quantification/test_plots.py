@@ -17,7 +17,7 @@ def test_the_lines_are_the_means_by_number_and_by_area():
     number, area, _ = axes_of([1, 2, 6])
     assert list(number.lines[0].get_xdata()) == [3, 3]
     assert area.lines[0].get_xdata()[0] == pytest.approx((1 + 8 + 216) / (1 + 4 + 36))
-    assert number.get_legend().texts[0].get_text() == "mean 3 µm (n = 3)"
+    assert number.get_legend().texts[0].get_text() == "mean 3 µm (3 particles)"
 
 
 def test_every_particle_is_in_a_bar():
