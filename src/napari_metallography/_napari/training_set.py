@@ -209,6 +209,8 @@ def _planes(pair: Pair, field_of: FieldOf) -> Iterator[Painted]:
             labels=indices[index].copy(),
             measured=measured,
             pixel_size_um=_pixel_size(pair.image),
+            # Planes of one stack are not independent: one side of the split has them all.
+            group=pair.image.name,
         )
 
 
