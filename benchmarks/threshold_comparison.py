@@ -22,9 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hardware import hardware
-from napari_metallography.calibration import Calibration
 from napari_metallography.classes import UNLABELLED
 from napari_metallography.evaluation.scores import ParticleMatch, match_particles
+from napari_metallography.evaluation.segmentation import segment_labelled
 from napari_metallography.events import drain
 from napari_metallography.inputs import PixelSizes
 from napari_metallography.io.tables import plain
@@ -38,7 +38,7 @@ from napari_metallography.quantification.threshold_sweep import (
     count_masks,
 )
 from napari_metallography.segmentation.model import SegmentationModel, load_model
-from napari_metallography.segmentation.segment import SegmentParameters, segment
+from napari_metallography.segmentation.segment import SegmentParameters
 from napari_metallography.segmentation.thresholding import (
     ThresholdParameters,
     otsu,
@@ -53,17 +53,7 @@ ALL = "all carbides together"
 
 def predicted(model: SegmentationModel, image: LabelledImage) -> NDArray[np.uint8]:
     """Class indices of an image by the network."""
-    size = image.pixel_size_um
-    events = segment(
-        image.pixels,
-        rgb=True,
-        calibration=Calibration.square(size, "index") if size else None,
-        measured=image.field,
-        parameters=SegmentParameters(),
-        name=image.name,
-        model=model,
-    )
-    return drain(events).indices
+    return drain(segment_labelled(model, image, SegmentParameters())).indices
 
 
 def grey_field(image: LabelledImage, parameters: ThresholdParameters) -> GreyField:

@@ -15,7 +15,7 @@ from ..errors import InputError
 from ..events import Event, Events, Notice, Progress, relayed
 from ..labelled import LabelledImage, check_labels
 from ..segmentation.model import SegmentationModel
-from ..segmentation.segment import SegmentParameters, segment
+from ..segmentation.segment import Segmentation, SegmentParameters, segment
 from .scores import (
     ParticleMatch,
     accuracy,
@@ -159,11 +159,12 @@ def _radii(areas: Sequence[int], pixel_size_um: float) -> list[float]:
     return radii
 
 
-def _score(
+def segment_labelled(
     model: SegmentationModel, image: LabelledImage, parameters: SegmentParameters
-) -> Events[ImageScore]:
+) -> Events[Segmentation]:
+    """The image by the model, at the pixel size its labels are known at."""
     size = image.pixel_size_um
-    events = segment(
+    return segment(
         image.pixels,
         rgb=True,
         calibration=Calibration.square(size, "index") if size else None,
@@ -172,8 +173,15 @@ def _score(
         name=image.name,
         model=model,
     )
+
+
+def _score(
+    model: SegmentationModel, image: LabelledImage, parameters: SegmentParameters
+) -> Events[ImageScore]:
+    events = segment_labelled(model, image, parameters)
     result = yield from relayed(events, lambda event: _notice_of(image.name, event))
-    return score_image(image.name, image.labels, result.indices, len(model.card.classes), size)
+    classes = len(model.card.classes)
+    return score_image(image.name, image.labels, result.indices, classes, image.pixel_size_um)
 
 
 def _notice_of(name: str, event: Event) -> Event | None:

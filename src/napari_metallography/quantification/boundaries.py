@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ..calibration import Calibration
 from ..classes import UNLABELLED
@@ -46,7 +46,7 @@ class Crossings:
 
     def boundary_per_um(self, calibration: Calibration) -> NDArray[np.float64]:
         """Boundary length per area in 1/µm of each class, from lines in sixteen directions."""
-        per_step = _ratio(self.crossed, self.steps[:, None])
+        per_step = ratio(self.crossed, self.steps[:, None])
         return np.asarray(length_weights_per_um(calibration) @ per_step, float)
 
     def contiguity(self, calibration: Calibration) -> NDArray[np.float64]:
@@ -58,11 +58,11 @@ class Crossings:
         """
         own = 2 * self._per_um(self.within, calibration).sum(axis=0)
         other = 2 * self.intercepts_per_um(calibration).sum(axis=0)
-        return _ratio(own, own + other)
+        return ratio(own, own + other)
 
     def _per_um(self, counts: NDArray[np.int64], calibration: Calibration) -> NDArray[np.float64]:
         lengths = self.steps[[_HORIZONTAL, _VERTICAL]] * [calibration.x_um, calibration.y_um]
-        return _ratio(counts, lengths[:, None])
+        return ratio(counts, lengths[:, None])
 
 
 def count_crossings(
@@ -118,7 +118,9 @@ def _counts(values: NDArray[np.integer]) -> NDArray[np.int64]:
     return np.bincount(values, minlength=UNLABELLED + 1)
 
 
-def _ratio(values: NDArray[np.number], totals: NDArray[np.number]) -> NDArray[np.float64]:
+def ratio(values: NDArray[np.number], totals: ArrayLike) -> NDArray[np.float64]:
+    """Values over totals, broadcast against each other; NaN where a total is zero."""
+    totals = np.asarray(totals)
     shape = np.broadcast(values, totals).shape
     quotient = np.divide(values, totals, out=np.full(shape, np.nan), where=totals != 0)
     return np.asarray(quotient, float)

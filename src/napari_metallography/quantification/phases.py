@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from ..calibration import Calibration
 from ..classes import UNLABELLED, PhaseClass
-from .boundaries import Crossings
+from .boundaries import Crossings, ratio
 from .parameters import RollingDirection
 from .runs import row_blocks
+from .statistics import weighted_mean_and_s
 
 _UM2_PER_MM2 = 1e6
 _UM_PER_MM = 1e3
@@ -65,13 +66,13 @@ def measure_phases(
             "phase": pd.Series([phase.name for phase in classes], dtype=object),
             "class_index": np.arange(len(classes)),
             "area_um2": pixels * calibration.pixel_area_um2,
-            "area_fraction": _over(pixels, labelled),
+            "area_fraction": ratio(pixels, labelled),
             "field_area_um2": np.count_nonzero(field_mask) * calibration.pixel_area_um2,
             "labelled_area_um2": labelled_um2,
         }
     )
     radii = _radii(particles, particle_classes, len(classes))
-    density = _over(radii["stands_for"].to_numpy(float), counted_um2 / _UM2_PER_MM2)
+    density = ratio(radii["stands_for"].to_numpy(float), counted_um2 / _UM2_PER_MM2)
     table["n_particles"] = radii["count"].astype("Int64")
     table["mean_radius_um"] = radii["mean"]
     table["std_radius_um"] = radii["std"]
@@ -117,14 +118,14 @@ def boundary_columns(
     return {
         "intercepts_horizontal_per_mm": horizontal * _UM_PER_MM,
         "intercepts_vertical_per_mm": vertical * _UM_PER_MM,
-        "mean_chord_horizontal_um": _quotient(area_fractions, horizontal),
-        "mean_chord_vertical_um": _quotient(area_fractions, vertical),
-        "mean_free_path_horizontal_um": _quotient(1 - area_fractions, horizontal),
-        "mean_free_path_vertical_um": _quotient(1 - area_fractions, vertical),
+        "mean_chord_horizontal_um": ratio(area_fractions, horizontal),
+        "mean_chord_vertical_um": ratio(area_fractions, vertical),
+        "mean_free_path_horizontal_um": ratio(1 - area_fractions, horizontal),
+        "mean_free_path_vertical_um": ratio(1 - area_fractions, vertical),
         "specific_boundary_length_per_mm": crossings.boundary_per_um(calibration) * _UM_PER_MM,
         "contiguity": np.where(told_apart, crossings.contiguity(calibration), np.nan),
-        "anisotropy_index": _quotient(across, along),
-        "omega12": _quotient(across - along, across + 0.571 * along),
+        "anisotropy_index": ratio(across, along),
+        "omega12": ratio(across - along, across + 0.571 * along),
     }
 
 
@@ -137,15 +138,6 @@ def _pixels(
     return pixels[:n_classes]
 
 
-def _over(values: NDArray[np.number], total: float) -> Floats:
-    return np.asarray(values / total if total else values * np.nan, float)
-
-
-def _quotient(values: Floats, by: Floats) -> Floats:
-    """Values over others, NaN where these are none or zero."""
-    return np.asarray(np.divide(values, by, out=np.full(by.shape, np.nan), where=by > 0), float)
-
-
 def _radii(particles: pd.DataFrame, classes: Sequence[int], n_classes: int) -> pd.DataFrame:
     """Columns count, stands_for, mean, std, area by class index; missing for unmeasured ones."""
     table = pd.DataFrame(
@@ -155,17 +147,8 @@ def _radii(particles: pd.DataFrame, classes: Sequence[int], n_classes: int) -> p
         chosen = particles[particles["class_index"] == index]
         weights = chosen["weight"].to_numpy(float)
         radii = chosen["equivalent_radius_um"].to_numpy(float)
-        mean, std = _weighted(radii, weights)
-        area, _ = _weighted(np.pi * radii**2, weights)
-        table.loc[index] = [len(chosen), weights.sum(), mean, std, area]
+        mean, std = weighted_mean_and_s(radii, weights)
+        area, _ = weighted_mean_and_s(np.pi * radii**2, weights)
+        row = [len(chosen), weights.sum(), mean, std, area]
+        table.loc[index] = np.array(row, float)
     return table
-
-
-def _weighted(values: Floats, weights: Floats) -> tuple[float, float]:
-    """Mean and standard deviation by weight; with equal weights the latter is that with n − 1."""
-    n = len(values)
-    if not n:
-        return np.nan, np.nan
-    mean = float(np.average(values, weights=weights))
-    variance = float(np.average((values - mean) ** 2, weights=weights))
-    return mean, float(np.sqrt(variance * n / (n - 1))) if n > 1 else np.nan
