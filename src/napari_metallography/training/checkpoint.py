@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import tempfile
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,10 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
+from ..events import Events, Notice
 from ..io.files import write_bytes
 from ..models.file import metadata
 
 _KEY = "training"
+_FIRST_AFTER = 5
+_SECONDS_BETWEEN = 20.0
 
 
 @dataclass
@@ -40,6 +46,56 @@ class TrainingState:
     iteration: int = 0
     best: dict[str, Tensor] | None = None
     best_miou: float = -1.0
+
+
+class Checkpoints:
+    """The checkpoint of a training, kept often enough for a kill to cost little.
+
+    A full disk ends no training: the checkpoint is then tried again when the next is due.
+
+    Parameters
+    ----------
+    path
+        None keeps nothing.
+    settings
+        A `fingerprint`.
+
+    Raises
+    ------
+    InputError
+        When nothing can be written beside `path`.
+    """
+
+    def __init__(self, path: Path | None, settings: str) -> None:
+        self._path = path
+        self._settings = settings
+        self._tried_at = time.monotonic()
+        self._is_failing = False
+        if path is not None:
+            _require_writable(path.parent)
+
+    def keep_when_due(self, state: TrainingState, *, is_due: bool) -> Events[None]:
+        """Write when `is_due`, early in a training, and after a while without; a Notice on failure.
+
+        The first failure of several in a row is told.
+        """
+        late = time.monotonic() - self._tried_at >= _SECONDS_BETWEEN
+        if self._path is None or not (is_due or late or state.iteration == _FIRST_AFTER):
+            return
+        failed, self._is_failing = self._is_failing, False
+        try:
+            self.keep(state)
+        except InputError as error:
+            self._is_failing = True
+            if not failed:
+                yield Notice(f"no checkpoint could be written: {_reason(error)}; training goes on")
+        # Writing may itself take long.
+        self._tried_at = time.monotonic()
+
+    def keep(self, state: TrainingState) -> None:
+        """Write now; `InputError` when that fails."""
+        if self._path is not None:
+            write_checkpoint(self._path, state, self._settings)
 
 
 def fingerprint(settings: dict[str, Any]) -> str:
@@ -100,15 +156,34 @@ def restore_checkpoint(path: Path, state: TrainingState, settings: str) -> None:
     state.best_miou = saved["best_miou"]
 
 
-def network_in_checkpoint(path: Path) -> dict[str, Tensor]:
-    """The network's tensors at the stop, whatever data or recipe the checkpoint belongs to.
+def stopped_at(path: Path) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
+    """The network's tensors and the history at the stop, whatever data or recipe they belong to.
 
     Raises
     ------
     InputError
         When the file is no checkpoint.
     """
-    return _with_prefix(_content(path)[1], "network.")
+    saved, tensors = _content(path)
+    return _with_prefix(tensors, "network."), saved["history"]
+
+
+def _require_writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"{folder}: cannot be written ({error.strerror or error}), so that a stopped training "
+            "could not go on; choose another folder"
+        ) from error
+
+
+def _reason(error: InputError) -> str:
+    cause = error.__cause__
+    full = isinstance(cause, OSError) and cause.errno == errno.ENOSPC
+    return "disk full" if full else str(error)
 
 
 def _content(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -26,7 +26,7 @@ from ..segmentation.model import TOLERATED_RATIO, SegmentationModel, load_model
 from ..segmentation.networks import SegmentationNetwork
 from ..segmentation.prediction import QUICK
 from ..segmentation.segment import Segmentation, SegmentParameters, segment
-from .checkpoint import fingerprint, network_in_checkpoint
+from .checkpoint import fingerprint, stopped_at
 from .job import TrainingJob
 from .recipe import SegmentationRecipe
 from .results import (
@@ -375,7 +375,7 @@ def stopped_origin(
         raise InputError("the stopped training kept no checkpoint; press Train to start anew")
     card = model_card("the stopped training", stopped, Description(classes, ""))
     network = SegmentationNetwork(card.network, len(card.classes))
-    network.load_state_dict(network_in_checkpoint(stopped.checkpoint))
+    network.load_state_dict(stopped_at(stopped.checkpoint)[0])
     return _going_on(stopped, SegmentationModel(card, network.eval(), ""), names)
 
 

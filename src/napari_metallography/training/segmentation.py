@@ -21,7 +21,7 @@ from ..plane import as_plane
 from ..regions import Field
 from ..segmentation.networks import SegmentationNetwork
 from ..segmentation.prediction import Predictor, predict
-from .checkpoint import TrainingState, fingerprint, restore_checkpoint, write_checkpoint
+from .checkpoint import Checkpoints, TrainingState, fingerprint, restore_checkpoint
 from .job import TrainingJob
 from .recipe import SegmentationRecipe
 from .step import Step
@@ -75,14 +75,14 @@ def train(
     Preview
         When the job has something to watch.
     Notice
-        When memory ran out and batches became smaller, or when the loss stopped being finite:
-        then the last weights that worked are the result.
+        When memory ran out and batches became smaller, when no checkpoint could be written, or
+        when the loss stopped being finite: then the last weights that worked are the result.
 
     Raises
     ------
     InputError
-        When labels do not fit, the loss is not finite from the start, or the processes do not
-        find the same checkpoint.
+        When labels do not fit, the loss is not finite from the start, no checkpoint can be
+        written, or the processes do not find the same one.
     DeviceError
         When the device fails.
     """
@@ -98,10 +98,11 @@ def train(
         step = Step(state, job, fabric)
     if not fabric.is_global_zero:
         job = replace(job, checkpoint=None, validation=(), watch=None)
+    checkpoints = Checkpoints(job.checkpoint, settings)
     try:
-        yield from _run(state, step, job, settings)
+        yield from _run(state, step, job, checkpoints)
     except GeneratorExit:
-        _keep(job.checkpoint, state, settings)
+        checkpoints.keep(state)
         raise
     return _result(state, job.recipe)
 
@@ -167,7 +168,9 @@ def several_devices(job: TrainingJob, devices: int = 1, nodes: int = 1) -> Fabri
     return fabric
 
 
-def _run(state: TrainingState, step: Step, job: TrainingJob, settings: str) -> Events[None]:
+def _run(
+    state: TrainingState, step: Step, job: TrainingJob, checkpoints: Checkpoints
+) -> Events[None]:
     recipe = job.recipe
     good = (state.iteration, _weights(state)) if state.iteration else None
     yield Progress(state.iteration, recipe.iterations, "iterations")
@@ -183,8 +186,7 @@ def _run(state: TrainingState, step: Step, job: TrainingJob, settings: str) -> E
         checkpoint_is_due = _checkpoint_is_due(state.iteration, recipe)
         if checkpoint_is_due or state.iteration == 1 or _is_due(state.iteration, recipe):
             good = state.iteration, _weights(state)
-        if checkpoint_is_due:
-            _keep(job.checkpoint, state, settings)
+        yield from checkpoints.keep_when_due(state, is_due=checkpoint_is_due)
         yield TrainingStep(row["iteration"], row["loss"], row["learning_rate"], metrics_of(row))
         yield from _preview(_core(state), job, state.iteration)
         yield Progress(state.iteration, recipe.iterations, "iterations")
@@ -235,11 +237,6 @@ def _weights(state: TrainingState) -> dict[str, Tensor]:
     """A copy on the CPU."""
     tensors = state.network.state_dict().items()
     return {name: tensor.detach().cpu().clone() for name, tensor in tensors}
-
-
-def _keep(checkpoint: Path | None, state: TrainingState, settings: str) -> None:
-    if checkpoint is not None:
-        write_checkpoint(checkpoint, state, settings)
 
 
 def validate(
