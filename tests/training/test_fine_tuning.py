@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given
@@ -103,6 +104,52 @@ def test_the_next_round_goes_on_from_the_last_weights(tmp_path: Path) -> None:
     assert onward.start.rows == (1, None)
     trained = second.trained.network.state_dict()
     assert all(torch.equal(onward.start.state[n], t) for n, t in trained.items())
+
+
+def more_paint(one: Painted) -> Painted:
+    labels = one.labels.copy()
+    labels[24:30, 8:20], labels[24:30, 40:52] = 0, 1
+    return replace(one, labels=labels)
+
+
+def test_the_card_and_the_history_tell_every_round(tmp_path: Path, untrained) -> None:
+    made = untrained(["matrix", "particles"])
+    parent = tmp_path / "parent.safetensors"
+    save_model(parent, made.card, made.network)
+    first = drain(fine_tune(plan(tmp_path, origin=partial(origin_of_model, parent)), Session()))
+
+    longer = plan(tmp_path).recipe.model_copy(update={"iterations": 3, "seed": 5})
+    painted_more = [more_paint(painted())]
+    asked = plan(tmp_path, origin=first.origin, painted=painted_more, recipe=longer)
+    stopped = Session()
+    events = fine_tune(asked, stopped)
+    while not isinstance(next(events), TrainingStep):
+        pass
+    events.close()
+    # Stopped after one step, and trained further on other paint.
+    onward = partial(stopped_origin, stopped.job, CLASSES)
+    third = drain(fine_tune(plan(tmp_path, origin=onward), Session()))
+
+    path = tmp_path / "own" / "mine.safetensors"
+    card = drain(save_tuned(path, third))
+    assert read_card(path).parent == origin_of_model(str(parent), ["matrix"]).start.parent
+    assert read_card(path).rounds == card.rounds
+    assert [one.iterations for one in card.rounds] == [2, 1, 2]
+    pixels = [one.painted_px + one.held_out_px for one in card.rounds]
+    assert pixels == [4 * 72, 6 * 72, 4 * 72]
+    assert [one.recipe["seed"] for one in card.rounds] == [0, 5, 0]
+    assert card.rounds[0].data_digest == card.rounds[2].data_digest == card.data.digest
+    assert card.rounds[1].data_digest != card.data.digest
+    history = pd.read_csv(path.with_name("history.csv"))
+    assert history["round"].tolist() == [1, 1, 2, 3, 3]
+    assert history["iteration"].tolist() == [1, 2, 1, 1, 2]
+    assert history["loss"].tolist()[:2] == [row["loss"] for row in first.trained.history]
+
+
+def test_a_model_of_a_file_begins_its_rounds_anew(tmp_path: Path) -> None:
+    path = tmp_path / "first.safetensors"
+    drain(save_tuned(path, drain(fine_tune(plan(tmp_path), Session()))))
+    assert origin_of_model(str(path), ["matrix", "particles"]).start.rounds == ()
 
 
 def test_a_stopped_round_goes_on_or_lends_its_weights(tmp_path: Path) -> None:

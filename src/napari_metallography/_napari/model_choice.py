@@ -138,6 +138,7 @@ def card_html(card: ModelCard) -> str:
         "Phases": ", ".join(_coloured(c.name, c.colour) for c in card.classes),
         "Pixel size": _pixel_sizes(card),
         "Trained on": escape(f"{card.data.name} ({len(card.data.images)} images)"),
+        "Rounds": _rounds(card),
         "Quality": "<br>".join(_metric(*item) for item in list(card.metrics.items())[:_MOST]),
         "Licence": escape(" · ".join(t for t in (card.data.licence, card.data.attribution) if t)),
         "Note": escape(card.notice),
@@ -177,6 +178,13 @@ def _pixel_sizes(card: ModelCard) -> str:
     if card.pixel_size_um is None:
         return "any (none was known in training)"
     return "{:.3g} to {:.3g} µm in training".format(*card.pixel_size_um)
+
+
+def _rounds(card: ModelCard) -> str:
+    """Iterations and painted pixels of each round, where there were several."""
+    if len(card.rounds) < 2:
+        return ""
+    return "; ".join(f"{one.iterations} it. on {one.painted_px:,} px" for one in card.rounds)
 
 
 def _metric(name: str, value: float) -> str:

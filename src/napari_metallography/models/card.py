@@ -10,6 +10,7 @@ from .. import __version__
 from ..classes import PhaseClass
 
 Task = Literal["segmentation", "grain-size", "structure", "few-shot", "defects"]
+Settings = dict[str, str | int | float | bool | None]
 PixelSizeRange = Annotated[tuple[float, float], Field(description="smallest and largest, µm")]
 
 
@@ -48,6 +49,20 @@ class DataSource(BaseModel):
     attribution: str = ""
 
 
+class TrainingRound(BaseModel):
+    """One training of those that made a model, one after the other, out of its parent."""
+
+    model_config = ConfigDict(frozen=True)
+
+    iterations: int = Field(description="that were run")
+    kept_iteration: int = Field(description="the one whose weights went on")
+    painted_px: int = Field(description="labelled pixels that were learnt from")
+    held_out_px: int = Field(description="labelled pixels that were held out")
+    images: tuple[str, ...]
+    data_digest: str
+    recipe: Settings
+
+
 class ModelCard(BaseModel):
     """The JSON card in a model file's metadata."""
 
@@ -60,8 +75,11 @@ class ModelCard(BaseModel):
     normalisation: Normalisation = Normalisation()
     pixel_size_um: PixelSizeRange | None = None
     data: DataSource
-    parent: str | None = Field(default=None, description="digest of the model it was tuned from")
-    training: dict[str, str | int | float | bool | None] = {}
+    parent: str | None = Field(
+        default=None, description="digest of the model that the first round was tuned from"
+    )
+    training: Settings = Field(default={}, description="of the last round")
+    rounds: tuple[TrainingRound, ...] = ()
     metrics: dict[str, float] = {}
     good_from_px: dict[str, float] = Field(
         default={}, description="by class, the particle diameter from which three in four are found"

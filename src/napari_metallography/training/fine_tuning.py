@@ -34,13 +34,15 @@ from .results import (
     finished,
     gains_path,
     model_card,
+    past_round,
     require_free,
+    rounds_of,
     write_results,
 )
 from .search import Search, write_gains
 from .segmentation import TrainedNetwork, train
 from .split import HeldOut, Split, split
-from .start import Start, from_model, new_network
+from .start import PastRound, Start, from_model, new_network
 
 _CHECKPOINT = ".checkpoint.safetensors"
 _KEPT = 3
@@ -150,7 +152,8 @@ class Tuned:
     def origin(self, names: Sequence[str]) -> Origin:
         """The origin of a training that goes on from this one; its parent stays the file's."""
         card = model_card("the last training", self.job, self.description)
-        return _going_on(self.job, SegmentationModel(card, self.trained.network, ""), names)
+        done = rounds_of(self.job, self.trained)
+        return _going_on(self.job, SegmentationModel(card, self.trained.network, ""), names, done)
 
 
 def origin_of_model(name_or_file: str, names: Sequence[str]) -> Origin:
@@ -375,8 +378,10 @@ def stopped_origin(
         raise InputError("the stopped training kept no checkpoint; press Train to start anew")
     card = model_card("the stopped training", stopped, Description(classes, ""))
     network = SegmentationNetwork(card.network, len(card.classes))
-    network.load_state_dict(stopped_at(stopped.checkpoint)[0])
-    return _going_on(stopped, SegmentationModel(card, network.eval(), ""), names)
+    weights, history = stopped_at(stopped.checkpoint)
+    network.load_state_dict(weights)
+    done = *stopped.start.rounds, past_round(stopped, history, len(history))
+    return _going_on(stopped, SegmentationModel(card, network.eval(), ""), names, done)
 
 
 def look(
@@ -505,12 +510,15 @@ def _labels_resized(labels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray
     return resized
 
 
-def _going_on(job: TrainingJob, model: SegmentationModel, names: Sequence[str]) -> Origin:
+def _going_on(
+    job: TrainingJob, model: SegmentationModel, names: Sequence[str], done: tuple[PastRound, ...]
+) -> Origin:
     """A training that goes on; what it descends from stays what the job says."""
     start = replace(
         from_model(model, names),
         parent=job.start.parent,
         encoder_weights=job.start.encoder_weights,
+        rounds=done,
     )
     return Origin(start, model)
 

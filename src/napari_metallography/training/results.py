@@ -18,11 +18,12 @@ from ..events import Events
 from ..io.files import together
 from ..io.tables import write_csv, write_json
 from ..labelled import LabelledImage, digest
-from ..models.card import DataSource, ModelCard
+from ..models.card import DataSource, ModelCard, TrainingRound
 from ..segmentation.model import SegmentationModel, save_model
 from ..segmentation.segment import SegmentParameters
 from .job import TrainingJob
 from .segmentation import TrainedNetwork
+from .start import PastRound
 
 Score = dict[str, Any]
 
@@ -89,7 +90,8 @@ def finished(
     """
     card = model_card(name, job, description)
     used = {**card.training, "batch_size": trained.batch_size, "kept_iteration": trained.iteration}
-    card = card.model_copy(update={"training": used})
+    told = tuple(one.told for one in rounds_of(job, trained))
+    card = card.model_copy(update={"training": used, "rounds": told})
     if not job.validation:
         return card, {}
     parameters = SegmentParameters(device=job.device.type)
@@ -124,10 +126,31 @@ def write_results(
         _require_no_history(path)
     # The model last: where it lies, nothing is missing.
     with together(history, report):
-        write_csv(history, pd.DataFrame(trained.history))
+        write_csv(history, _history(rounds_of(job, trained)))
         write_json(report, _report(job, trained, description))
         save_model(path, card, trained.network)
     checkpoint_path(path).unlink(missing_ok=True)
+
+
+def rounds_of(job: TrainingJob, trained: TrainedNetwork) -> tuple[PastRound, ...]:
+    """All trainings that made a network out of its parent, in order."""
+    return *job.start.rounds, past_round(job, trained.history, trained.iteration)
+
+
+def past_round(
+    job: TrainingJob, history: Sequence[dict[str, Any]], kept_iteration: int
+) -> PastRound:
+    """A training that is over, or was stopped; `history` has a row a step."""
+    told = TrainingRound(
+        iterations=len(history),
+        kept_iteration=kept_iteration,
+        painted_px=_labelled_px(job.images),
+        held_out_px=_labelled_px(job.validation),
+        images=tuple(image.name for image in job.images),
+        data_digest=digest(job.images),
+        recipe=job.recipe.model_dump(),
+    )
+    return PastRound(told, history)
 
 
 def model_card(name: str, job: TrainingJob, description: Description) -> ModelCard:
@@ -179,6 +202,16 @@ def _files_beside(model: Path) -> tuple[Path, Path]:
     return model.with_name("history.csv"), model.with_name("training.json")
 
 
+def _history(rounds: Sequence[PastRound]) -> pd.DataFrame:
+    """A row a step of every round; rounds count from 1."""
+    numbered = enumerate(rounds, start=1)
+    return pd.DataFrame([{"round": n, **row} for n, one in numbered for row in one.history])
+
+
+def _labelled_px(images: Sequence[LabelledImage]) -> int:
+    return sum(int((image.labels != UNLABELLED).sum()) for image in images)
+
+
 def _are_whole(images: Sequence[LabelledImage]) -> bool:
     """Whether particles can be told by the labels; strokes and blocks cut them."""
     return all((image.labels != UNLABELLED).mean() > _WHOLE for image in images)
@@ -199,6 +232,7 @@ def _report(job: TrainingJob, trained: TrainedNetwork, description: Description)
         "training_images": [_row(image) for image in job.images],
         "validation_images": [_row(image) for image in job.validation],
         "kept_iteration": trained.iteration,
+        "rounds": [one.told.model_dump() for one in rounds_of(job, trained)],
         "validation": trained.metrics,
         "last_batch_size": trained.batch_size,
         "device": _device_name(job.device),

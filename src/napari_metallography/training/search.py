@@ -211,7 +211,7 @@ def read_kept(folder: Path, name: str) -> TrainedNetwork:
     path = model_in(folder, name)
     model = load_model(str(path))
     with reading(history := path.with_name("history.csv")):
-        rows = pd.read_csv(history).to_dict("records")
+        rows = pd.read_csv(history).drop(columns="round").to_dict("records")
     known = [{str(k): v for k, v in row.items() if not math.isnan(v)} for row in rows]
     kept, batch_size = (int(model.card.training[k] or 0) for k in ("kept_iteration", "batch_size"))
     return TrainedNetwork(model.network, known, kept, metrics_of(known[kept - 1]), batch_size)

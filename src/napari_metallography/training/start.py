@@ -7,14 +7,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..models.card import Network, Normalisation
+from ..models.card import Network, Normalisation, TrainingRound
 from ..segmentation.encoders import encoder_state, normalisation
 from ..segmentation.model import SegmentationModel
 from ..segmentation.networks import HEAD, SegmentationNetwork, load_encoder
+
+
+@dataclass(frozen=True)
+class PastRound:
+    """A training that is over: what the card tells of it, and its history, a row a step."""
+
+    told: TrainingRound
+    history: Sequence[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -34,6 +43,8 @@ class Start:
         anew. Empty where the classes are the parent's.
     parent
         SHA-256 of the model they come from.
+    rounds
+        The trainings that made them out of the parent, in order.
     """
 
     network: Network
@@ -43,6 +54,7 @@ class Start:
     state: dict[str, Tensor] | None = None
     rows: tuple[int | None, ...] = ()
     parent: str | None = None
+    rounds: tuple[PastRound, ...] = ()
 
     @cached_property
     def digest(self) -> str:
