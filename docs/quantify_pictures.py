@@ -11,11 +11,6 @@ from qtpy.QtCore import QPoint
 from screenshots import PLUGIN, run, settle, shoot, wait
 
 
-def settled(form: Any) -> bool:
-    """Whether nothing is under way in the form."""
-    return not (form.controls.is_running or form._again or form._colouring)
-
-
 def scroll_to(form: Any, widget: Any) -> None:
     """Bring a part of the form into view."""
     area = form.fields.native.parent().parent()
@@ -50,7 +45,7 @@ def main() -> None:
             viewer.window.remove_dock_widget(viewer.window.dock_widgets[name])
     form.colours.column.value = "equivalent_radius_um"
     form.results.plots.native.click()
-    wait(lambda: settled(form))
+    wait(lambda: form.is_settled)
     viewer.reset_view()
     settle()
     scroll_to(form, form.colours)
@@ -59,7 +54,7 @@ def main() -> None:
     form.corrections.split.native.click()
     form.corrections.particles.value = "5"
     form.corrections.delete.native.click()
-    wait(lambda: settled(form))
+    wait(lambda: form.is_settled)
     form.study.add.native.click()
     viewer.window.remove_dock_widget(form.plots)
     particles.selected_label = 9

@@ -55,7 +55,7 @@ def widget(qtbot) -> QuantifyWidget:
 
 
 def settled(widget: QuantifyWidget) -> Callable[[], bool]:
-    return lambda: not (widget.controls.is_running or widget._again or widget._colouring)
+    return lambda: widget.is_settled
 
 
 def measured(widget: QuantifyWidget, qtbot: Any) -> QuantifyWidget:
@@ -297,6 +297,7 @@ def test_corrections_one_upon_another_are_all_measured(widget, qtbot) -> None:
 def test_nothing_is_written_while_it_is_measured_again(widget, qtbot, tmp_path) -> None:
     widget.corrections.particles.value = "2"
     widget.corrections.delete.native.click()
+    qtbot.waitUntil(lambda: not widget.corrections.is_busy, timeout=30_000)
     with pytest.raises(InputError, match="quantify first"):
         widget.results.write_xlsx(tmp_path / "study.xlsx")
     qtbot.waitUntil(settled(widget), timeout=30_000)

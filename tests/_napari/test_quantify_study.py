@@ -43,7 +43,7 @@ def add_field(viewer: Any, name: str, indices: np.ndarray, size_um: float | None
 
 
 def settled(widget: QuantifyWidget) -> Callable[[], bool]:
-    return lambda: not (widget.controls.is_running or widget._again or widget._colouring)
+    return lambda: widget.is_settled
 
 
 def wait(widget: QuantifyWidget, qtbot: Any) -> None:

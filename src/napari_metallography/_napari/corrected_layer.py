@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..classes import indices_to_layer
 from ..errors import InputError
+from ..events import Events, Progress
 from ..io.labels import LabelImage
 from ..quantification.correctable import Ids
 from ..quantification.corrections import (
@@ -20,6 +21,7 @@ from ..quantification.corrections import (
     Correction,
     audit_rows,
     change_of,
+    originals,
     plane_at,
     require_inside,
 )
@@ -33,6 +35,17 @@ Trail = Sequence[Mapping[str, Any]]
 
 _NUMBERING = ("split", "split_depth")
 """Rules by which particles are numbered, beside the classes and the smallest area."""
+
+_ROOM = 5000
+"""Numbers kept free for particles that corrections make."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """What a correction does, to particles corrected so far by `after`."""
+
+    change: Change
+    after: tuple[Change, ...]
 
 
 class CorrectedLayer:
@@ -60,6 +73,8 @@ class CorrectedLayer:
     ----------
     painted
         Name of the layer that was painted on since it was measured; empty when none was.
+    may_be_painted
+        Whether anybody painted at all: to find out what is left of it takes a look at all pixels.
     """
 
     def __init__(
@@ -81,7 +96,8 @@ class CorrectedLayer:
         self._on_change, self._on_paint = on_change, on_paint
         self.earlier = list(earlier)
         self.painted = ""
-        self._may_be_painted = False
+        self.may_be_painted = False
+        self._closed = False
         self._indices = measured.labels.indices.copy()
         self._correcting = False
         for event, called in self._listened():
@@ -93,21 +109,40 @@ class CorrectedLayer:
         """The corrections in force."""
         return [change.correction for change in self.changes]
 
-    def correct(self, correction: Correction) -> Change:
+    @property
+    def highest(self) -> int:
+        """The largest number that a particle ever had."""
+        return self._highest
+
+    def prepared(self, correction: Correction) -> Events[Prepared]:
+        """Find out, in any thread, what a correction does; `make` then makes it.
+
+        Raises
+        ------
+        InputError
+            At once when nothing can be corrected, as the phases are not in memory; when iterated,
+            when the correction cannot be made.
+        """
+        self._require_writable()
+        if self.painted:
+            raise InputError(f"{self.painted} was painted on; press Quantify, then correct")
+        return self._prepared(Correction(**{**vars(correction), "made": _now()}))
+
+    def make(self, prepared: Prepared) -> Change:
         """Make a correction.
 
         Raises
         ------
         InputError
-            When it cannot be made, or the phases are not in memory.
+            When the particles are no longer those that it was prepared for, or there is no number
+            left for a new one.
         """
-        self._require_writable()
-        if self.painted:
-            raise InputError(f"{self.painted} was painted on; press Quantify, then correct")
-        stamped = Correction(**{**vars(correction), "made": _now()})
-        planes = self._planes(stamped.plane)
-        change = change_of(stamped, *planes, self._highest)
-        require_inside(change, self.measured.labels.measured.mask())
+        change = prepared.change
+        if self._closed or self.painted or prepared.after != tuple(self.changes):
+            raise InputError("the particles have changed meanwhile; choose them and press again")
+        most = np.iinfo(self.particles.data.dtype).max
+        if max(change.correction.created, default=0) > most:
+            raise InputError("no particle number is left for a new one; press Quantify, then again")
         self._highest = max([self._highest, *change.correction.created])
         self.changes.append(change)
         self._undone.clear()
@@ -138,6 +173,7 @@ class CorrectedLayer:
 
     def close(self) -> None:
         """Follow the layer no longer."""
+        self._closed = True
         for event, called in self._listened():
             event.disconnect(called)
 
@@ -167,6 +203,14 @@ class CorrectedLayer:
             and not bool(wider.any())
         )
 
+    def _prepared(self, correction: Correction) -> Events[Prepared]:
+        after, highest = tuple(self.changes), self._highest
+        planes = self._planes(correction.plane)
+        yield Progress(0, 0, correction.action)
+        change = change_of(correction, *planes, highest)
+        require_inside(change, self.measured.labels.measured.mask())
+        return Prepared(change, after)
+
     def _listened(self) -> list[tuple[Any, Callable[..., None]]]:
         """Events and what hears them; a refresh is what an undo ends with."""
         ours, theirs = self.particles.events, self.phases.events
@@ -178,13 +222,13 @@ class CorrectedLayer:
 
     def _touch(self, _: object = None) -> None:
         if not self._correcting:
-            self._may_be_painted = True
+            self.may_be_painted = True
             self.look_for_paint()
 
     def _look(self, event: Any = None) -> None:
         # In the middle of a stroke it is known already.
         known = self.painted and getattr(event, "type", "") == "labels_update"
-        if self._may_be_painted and not known:
+        if self.may_be_painted and not known:
             self.look_for_paint()
 
     def _painted(self) -> str:
@@ -278,6 +322,19 @@ class Beginning:
     changes: tuple[Change, ...]
     earlier: Trail
     lost: str = ""
+
+
+def shown_ids(measured: Measured) -> NDArray[np.integer[Any]]:
+    """Particles before the corrections, for a layer that can be corrected.
+
+    Of 16 bits where the numbers fit, with room for new ones: napari shows these as they are, but
+    works on every pixel of wider ones each time it draws a layer anew.
+    """
+    ids = measured.ids
+    if measured.changes:
+        _, ids = originals(measured.labels.indices, ids, measured.changes)
+    few = int(measured.ids.max(initial=0)) + _ROOM <= np.iinfo(np.uint16).max
+    return ids.astype(np.uint16 if few else np.int32)
 
 
 def beginning(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 import pandas as pd
 from magicgui.widgets import (
@@ -18,13 +20,15 @@ from magicgui.widgets import (
 )
 from napari.components import ViewerModel
 from napari.layers import Shapes
+from qtpy.compat import isalive
 
 from ..classes import UNLABELLED
 from ..errors import InputError
 from ..quantification.corrections import MATRIX, Action, Correction, audit_rows
-from .corrected_layer import CorrectedLayer
+from .corrected_layer import CorrectedLayer, Prepared
 from .form import align_labels, as_result, button_row, fill, wrap
 from .layers import pixel_positions, plane_placement
+from .worker import Run, nothing
 
 CUT = "cutting line"
 """Name of the layer on which a line is drawn that splits a particle."""
@@ -52,6 +56,8 @@ class CorrectionsPanel(Container[Widget]):
     ) -> None:
         self._viewer, self._refuse, self._say = viewer, refuse, say
         self._corrected: CorrectedLayer | None = None
+        self._waiting: deque[tuple[CorrectedLayer, Correction, Callable[[], None]]] = deque()
+        self._under_way: Run[Prepared] | None = None
         self.how = Label(value=f"<b>Corrections</b><br>{_HOW}")
         self.particles = LineEdit(label="Correct particles", tooltip="numbers with commas between")
         self.phase = ComboBox(label="New phase", choices=self._phases, tooltip=_PHASE)
@@ -93,6 +99,18 @@ class CorrectionsPanel(Container[Widget]):
         ):
             button.changed.connect(lambda _, press=press: self._pressed(press))
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a correction asked for is not yet made."""
+        return self._under_way is not None
+
+    def abandon(self) -> None:
+        """Make no further correction: the form is gone."""
+        self._waiting.clear()
+        if self._under_way is not None:
+            self._under_way.abandon()
+            self._under_way = None
+
     def follow(self, corrected: CorrectedLayer | None) -> None:
         """Correct the particles of a layer."""
         self._corrected = corrected
@@ -129,6 +147,7 @@ class CorrectionsPanel(Container[Widget]):
         try:
             press()
         except InputError as error:
+            self._waiting.clear()
             self._refuse(error)
 
     def _make(
@@ -138,19 +157,46 @@ class CorrectionsPanel(Container[Widget]):
         to_class: int = MATRIX,
         width_px: int = 3,
         line: tuple[tuple[float, float], ...] = (),
+        after: Callable[[], None] = lambda: None,
     ) -> None:
         corrected = self._require()
         numbers = numbers_in(self.particles.value)
         plane = self._plane_of(corrected, numbers)
         asked = Correction(action, numbers, plane, to_class=to_class, width_px=width_px, line=line)
-        made = corrected.correct(asked).correction
+        self._waiting.append((corrected, asked, after))
+        self._begin_next()
+
+    def _begin_next(self) -> None:
+        """Work out the next correction in the background; one after another."""
+        if self._under_way is not None or not self._waiting:
+            return
+        corrected, asked, after = self._waiting.popleft()
+        self._under_way = Run(
+            corrected.prepared(asked),
+            "",
+            on_event=nothing,
+            on_result=partial(self._take, corrected, self.particles.value, after),
+            on_end=self._ended,
+            is_wanted=partial(isalive, self.native),
+        )
+
+    def _take(
+        self, corrected: CorrectedLayer, chosen: str, after: Callable[[], None], prepared: Prepared
+    ) -> None:
+        made = corrected.make(prepared).correction
         self._say(f"{made.action}: {made.pixels_changed:,} pixels changed; measuring again …")
-        if action == "merge":
-            self.choose([min(numbers)])
-        elif action == "split":
-            self.choose([*numbers, *made.created])
-        else:
-            self.choose(list(made.created))
+        # Another particle may have been chosen meanwhile.
+        if corrected is self._corrected and self.particles.value == chosen:
+            self.choose(_chosen_after(made))
+        after()
+
+    def _ended(self, refused: str) -> None:
+        self._under_way = None
+        if refused:
+            # What was asked for next may have been meant for what this would have made.
+            self._waiting.clear()
+            self._say(refused)
+        self._pressed(self._begin_next)
 
     def _plane_of(self, corrected: CorrectedLayer, numbers: tuple[int, ...]) -> int:
         """The plane that holds the particles: from the table, else the one shown."""
@@ -180,8 +226,12 @@ class CorrectionsPanel(Container[Widget]):
         if not isinstance(layer, Shapes) or not len(layer.data):
             raise InputError("draw a line right across the particle first")
         line = pixel_positions(layer.data[-1], layer, corrected.phases)
-        self._make("split", line=tuple((float(r), float(c)) for r, c in line))
-        self._viewer.layers.remove(layer)
+        across = tuple((float(r), float(c)) for r, c in line)
+        self._make("split", line=across, after=partial(self._remove_cut, layer, corrected))
+
+    def _remove_cut(self, layer: Shapes, corrected: CorrectedLayer) -> None:
+        if layer in self._viewer.layers:
+            self._viewer.layers.remove(layer)
         self._viewer.layers.selection.active = corrected.particles
 
     def _add_cut(self, corrected: CorrectedLayer) -> None:
@@ -199,6 +249,13 @@ class CorrectionsPanel(Container[Widget]):
         if self._corrected is None:
             raise InputError("quantify first, then correct the particles")
         return self._corrected
+
+
+def _chosen_after(made: Correction) -> list[int]:
+    """What is chosen after a correction: what it made."""
+    if made.action == "merge":
+        return [min(made.particles)]
+    return [*made.particles, *made.created] if made.action == "split" else list(made.created)
 
 
 def numbers_in(text: str) -> tuple[int, ...]:

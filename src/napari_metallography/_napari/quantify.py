@@ -16,7 +16,6 @@ from qtpy.QtWidgets import QFileDialog
 
 from ..errors import InputError
 from ..io.labels import write_labels
-from ..quantification.corrections import originals
 from ..quantification.parameters import QuantifyParameters
 from ..regions import Field
 from .corrected_layer import (
@@ -25,6 +24,7 @@ from .corrected_layer import (
     CorrectedLayer,
     Trail,
     beginning,
+    shown_ids,
     with_corrections,
 )
 from .corrections_panel import CUT, CorrectionsPanel
@@ -181,10 +181,17 @@ class QuantifyWidget(Form):
     def abandon(self) -> None:
         """End what is under way."""
         super().abandon()
+        self.corrections.abandon()
         for run in (self._again, self._colouring):
             if run is not None:
                 run.abandon()
         self._again = self._colouring = None
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing is under way, nor any correction still to be measured."""
+        busy = self.controls.is_running or self.corrections.is_busy
+        return not (busy or self._again is not None or self._colouring is not None)
 
     @property
     def plots(self) -> SizePlots | None:
@@ -226,10 +233,9 @@ class QuantifyWidget(Form):
         earlier: Trail = (),
     ) -> CorrectedLayer:
         """The layer of particles; corrections of an opened study are in its undo history."""
-        _, ids = originals(measured.labels.indices, measured.ids, measured.changes)
         calibration = measured.labels.calibration
         layer = Labels(
-            ids.reshape(labels.data.shape),
+            shown_ids(measured).reshape(labels.data.shape),
             name=f"{labels.name} particles",
             features=features_of(measured.result.particles),
             metadata={
@@ -331,7 +337,7 @@ class QuantifyWidget(Form):
         changes = list(corrected.changes)
         self._again = Run(
             measured_again(corrected.measured, changes),
-            f"Measure {corrected.measured.name} again",
+            "",  # the form says so, and a bar in the activity dock takes longer than a correction
             on_event=nothing,
             on_result=partial(self._take_again, corrected),
             on_end=partial(self._ended_again, corrected, changes),
@@ -345,7 +351,8 @@ class QuantifyWidget(Form):
         layer = corrected.particles
         layer.features = features_of(measured.result.particles)
         layer.metadata = {**layer.metadata, "statistics": measured.result.statistics}
-        corrected.look_for_paint()
+        if corrected.may_be_painted:
+            corrected.look_for_paint()
         if corrected is self._current:
             self._present_results(corrected)
             self.colours.offer(measured.result.particles)
@@ -376,7 +383,7 @@ class QuantifyWidget(Form):
             return
         if not self.colours.column.value and not _is_coloured(corrected.particles):
             return
-        highest = int(corrected.ids().max(initial=0))
+        highest = corrected.highest
         # Thousands of colours take long to make: not in the window's thread.
         self._colouring = Run(
             one_step(self.colours.maker(highest), "colours"),

@@ -150,7 +150,7 @@ class Run(Generic[T]):
     events
         The computation, not yet begun.
     title
-        What it is, for the activity dock.
+        What it is, for the activity dock; empty for what is too short to be shown there.
     on_event
         Called in the GUI thread, about ten times a second at most for progress.
     on_result
@@ -177,7 +177,7 @@ class Run(Generic[T]):
         self._is_wanted = is_wanted
         self._message = ""
         self._watched = True
-        self._bar = progress(total=0, desc=title)
+        self._bar = progress(total=0, desc=title) if title else None
         self._worker = EventsWorker(events)
         self._worker.yielded.connect(self._take)
         self._worker.returned.connect(self._take_result)

@@ -23,6 +23,7 @@ from skimage.segmentation import watershed
 
 from ..classes import UNLABELLED, PhaseClass
 from ..errors import InputError
+from .runs import row_blocks
 from .splitting import GRID_TOLERANCE_PX
 
 Action = Literal["delete", "merge", "split", "reclassify"]
@@ -162,7 +163,7 @@ def change_of(correction: Correction, indices: Indices, ids: Ids, highest: int =
     indices
         Shape (Y, X): class indices, 255 = unlabelled.
     ids
-        Shape (Y, X): particle numbers, 0 elsewhere.
+        Shape (Y, X): particle numbers, 0 elsewhere; of any integer type.
     highest
         The largest number ever given to a particle; new ones get those that follow. Not used
         where the correction says what it `created`.
@@ -174,7 +175,7 @@ def change_of(correction: Correction, indices: Indices, ids: Ids, highest: int =
         them, or the one to split is not cut in two.
     """
     box = _box_of(ids, correction)
-    near_ids, near_indices = ids[box], indices[box]
+    near_ids, near_indices = ids[box].astype(np.int32), indices[box]
     new_ids, new_indices = near_ids.copy(), near_indices.copy()
     highest = correction.created[0] - 1 if correction.created else highest
     inside = _corner(box)
@@ -388,18 +389,35 @@ def _box_of(ids: Ids, correction: Correction) -> tuple[slice, slice]:
     wanted = set(correction.particles)
     if not wanted or min(wanted) < 1:
         raise InputError("choose a particle first: click it in the image or in the table")
-    table = np.zeros(max(int(ids.max(initial=0)), *wanted) + 1, bool)
-    table[list(wanted)] = True
-    mask = table[ids]
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    missing = wanted - set(np.unique(ids[mask]).tolist())
+    rows, columns, found = _extent(ids, wanted)
+    missing = wanted - found
     if missing:
         raise InputError(f"there is no particle {min(missing)} in this plane; choose another")
     margin = correction.width_px + 1 if correction.action == "merge" else 1
-    return (
-        slice(max(0, int(rows[0]) - margin), int(rows[-1]) + 1 + margin),
-        slice(max(0, int(columns[0]) - margin), int(columns[-1]) + 1 + margin),
-    )
+    return _wider(rows, margin), _wider(columns, margin)
+
+
+def _extent(ids: Ids, wanted: set[int]) -> tuple[slice, slice, set[int]]:
+    """Rows and columns of particles, and which there are."""
+    low, high, numbers = min(wanted), max(wanted), np.array(sorted(wanted))
+    rows, columns, found = [], np.zeros(ids.shape[1], bool), set()
+    # In blocks, and most of each let alone: large images are held up to a click.
+    for block in row_blocks(ids.shape):
+        near = np.flatnonzero(((ids[block] >= low) & (ids[block] <= high)).any(axis=1))
+        part = ids[block][near]
+        inside = np.isin(part, numbers)
+        rows.append(block.start + near[inside.any(axis=1)])
+        columns |= inside.any(axis=0)
+        found.update(np.unique(part[inside]).tolist())
+    return _reach(np.concatenate(rows)), _reach(np.flatnonzero(columns)), found
+
+
+def _reach(places: Places) -> slice:
+    return slice(int(places[0]), int(places[-1]) + 1) if len(places) else slice(0, 0)
+
+
+def _wider(side: slice, margin: int) -> slice:
+    return slice(max(0, side.start - margin), side.stop + margin)
 
 
 def _corner(box: tuple[slice, slice]) -> tuple[int, int]:
