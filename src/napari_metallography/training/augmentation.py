@@ -31,22 +31,23 @@ def turned(images: Tensor, labels: Tensor, random: torch.Generator) -> tuple[Ten
     return torch.stack([image for image, _ in pairs]), torch.stack([label for _, label in pairs])
 
 
-def photometric(images: Tensor, random: torch.Generator) -> Tensor:
-    """Add a brightness in ±32 and multiply by a contrast in 0.5–1.5, each to half the images."""
+def photometric_(images: Tensor, random: torch.Generator) -> Tensor:
+    """Add a brightness in ±32 and multiply by a contrast in 0.5–1.5, each to half the images.
+
+    In place.
+    """
     count = len(images)
     shift = (torch.rand(count, generator=random) * 2 - 1) * _BRIGHTNESS
     shift *= torch.rand(count, generator=random) < 0.5
     low, high = _CONTRAST
     gain = low + (high - low) * torch.rand(count, generator=random)
     gain = torch.where(torch.rand(count, generator=random) < 0.5, gain, torch.ones(count))
-    shape = (count, 1, 1, 1)
-    shifted = images * gain.to(images.device).view(shape) + shift.to(images.device).view(shape)
-    return shifted.clamp(0, 255)
+    gain, shift = (each.view(count, 1, 1, 1).to(images.device) for each in (gain, shift))
+    return images.mul_(gain).add_(shift).clamp_(0, 255)
 
 
-def cutout(images: Tensor, random: torch.Generator) -> Tensor:
-    """Set five 5×5 holes to zero in half the images."""
-    images = images.clone()
+def cutout_(images: Tensor, random: torch.Generator) -> Tensor:
+    """Set five 5×5 holes to zero in half the images, in place."""
     size = images.shape[-1]
     chosen = torch.rand(len(images), generator=random) < 0.5
     corners = torch.randint(0, size - _HOLE_SIDE + 1, (len(images), _HOLES, 2), generator=random)

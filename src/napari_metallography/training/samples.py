@@ -18,6 +18,8 @@ from ..segmentation.networks import reflect_pad
 
 _TRIES = 10
 _MOSTLY_LABELLED = 0.5
+_EVERY = 4
+_BORDER = 1
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,8 @@ class CropSampler:
         labelled = [image for image in images if (image.labels != UNLABELLED).any()]
         self._sources = [_source(image, shortest, device) for image in labelled]
         self._areas = torch.tensor([float(i.labels.size) for i in labelled])
+        self._offsets = _offsets(geometry.crop).to(device)
+        self._few_offsets = _offsets(geometry.crop, _EVERY)
 
     def batch(
         self, size: int, random: torch.Generator, part: slice = slice(None)
@@ -73,20 +77,26 @@ class CropSampler:
         # A seed a crop: what one crop needs does not depend on how often another was redrawn.
         seeds = torch.randint(2**62, (size,), generator=random)
         crops = [
-            self._balanced_crop(self._sources[index], torch.Generator().manual_seed(seed))
+            self._crop(self._sources[index], torch.Generator().manual_seed(seed))
             for index, seed in zip(chosen[part].tolist(), seeds[part].tolist(), strict=True)
         ]
         images = torch.stack([image for image, _ in crops])
         return images, torch.stack([label for _, label in crops])
 
-    def _balanced_crop(self, source: _Source, random: torch.Generator) -> tuple[Tensor, Tensor]:
+    def _crop(self, source: _Source, random: torch.Generator) -> tuple[Tensor, Tensor]:
+        crop = self._balanced(source, random)
+        side = self._geometry.crop
+        image = _interpolated(source.pixels, crop, self._offsets).view(-1, side, side)
+        return image, _nearest(source.labels, crop, self._offsets).view(side, side)
+
+    def _balanced(self, source: _Source, random: torch.Generator) -> _Crop:
+        """A crop that no class fills, judged by every fourth pixel of every fourth row."""
         for _ in range(_TRIES):
-            grid = _grid(source, self._geometry, random)
-            labels = _sampled(source.labels[None], grid, "nearest")[0].long()
-            labels = torch.where(labels == 0, UNLABELLED, labels - 1)
+            crop = _drawn(source, self._geometry, random)
+            labels = _nearest(source.labels_at_hand, crop, self._few_offsets)
             if _largest_share(labels) <= self._geometry.largest_share:
                 break
-        return _sampled(source.pixels, grid, "bilinear"), labels
+        return crop
 
 
 @dataclass(frozen=True)
@@ -97,15 +107,33 @@ class _Source:
     ----------
     pixels
         (3, Y, X) uint8.
-    labels
-        (Y, X) uint8, class index plus one, so that what lies outside the image is 0 = unlabelled.
+    labels, labels_at_hand
+        (Y + 2, X + 2) uint8 with an unlabelled border, on the device and, for what must be known
+        before a crop is made, on the CPU.
     painted
         (n, 2) rows and columns of each class's labelled pixels; empty where most are labelled.
     """
 
     pixels: Tensor
     labels: Tensor
+    labels_at_hand: Tensor
     painted: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class _Crop:
+    """Where a crop lies: an offset (x, y) from its centre is that offset times `turn`, plus `centre`.
+
+    Attributes
+    ----------
+    centre
+        (2, 1), x and y in pixels of the image.
+    turn
+        (2, 2).
+    """
+
+    centre: Tensor
+    turn: Tensor
 
 
 def _source(image: LabelledImage, shortest: int, device: torch.device) -> _Source:
@@ -113,8 +141,16 @@ def _source(image: LabelledImage, shortest: int, device: torch.device) -> _Sourc
     bottom, right = (max(0, shortest - length) for length in image.labels.shape)
     padded = reflect_pad(pixels[None].float(), bottom, right)[0].byte()
     # What reflection adds is seen but neither learnt nor scored.
-    labels = pad(torch.from_numpy(image.labels + np.uint8(1)), (0, right, 0, bottom))
-    return _Source(padded.to(device), labels.to(device), _painted(image.labels))
+    border = (_BORDER, right + _BORDER, _BORDER, bottom + _BORDER)
+    labels = pad(torch.from_numpy(image.labels), border, value=UNLABELLED)
+    return _Source(padded.to(device), labels.to(device), labels, _painted(image.labels))
+
+
+def _offsets(side: int, every: int = 1) -> Tensor:
+    """x and y (2, n) of the pixels of a crop from its centre, row by row."""
+    axis = torch.arange(0, side, every) - (side - 1) / 2
+    y, x = torch.meshgrid(axis, axis, indexing="ij")
+    return torch.stack([x.flatten(), y.flatten()])
 
 
 def _painted(labels: NDArray[np.uint8]) -> tuple[Tensor, ...]:
@@ -124,23 +160,18 @@ def _painted(labels: NDArray[np.uint8]) -> tuple[Tensor, ...]:
     return tuple(torch.from_numpy(np.argwhere(labels == i)) for i in np.unique(labels[known]))
 
 
-def _grid(source: _Source, geometry: Geometry, random: torch.Generator) -> Tensor:
-    """Positions (S, S, 2) of a random crop as x and y in pixels of the image."""
+def _drawn(source: _Source, geometry: Geometry, random: torch.Generator) -> _Crop:
     draws = torch.rand(6, generator=random).tolist()
     scale = geometry.zoom ** (2 * draws[0] - 1)
-    reach = _reach(geometry, scale)
-    row, column = _centre(source, reach, draws[1:3], random)
-    axis = torch.arange(geometry.crop) - (geometry.crop - 1) / 2
-    y, x = torch.meshgrid(axis, axis, indexing="ij")
-    offsets = torch.stack([x, y], -1) @ _transform(geometry, scale, draws[3:]).T
-    return offsets + torch.tensor([column, row])
+    row, column = _centre(source, _reach(geometry, scale), draws[1:3], random)
+    return _Crop(torch.tensor([[column], [row]]), _transform(geometry, scale, draws[3:]))
 
 
 def _centre(
     source: _Source, reach: float, draws: Sequence[float], random: torch.Generator
 ) -> tuple[float, float]:
     """Row and column of a crop's centre, where the crop does not leave the image if it can."""
-    height, width = source.labels.shape
+    height, width = source.pixels.shape[1:]
     if source.painted:
         row, column = _around_paint(source, reach, draws, random)
         return _inside(row, reach, height), _inside(column, reach, width)
@@ -184,21 +215,39 @@ def _transform(geometry: Geometry, scale: float, draws: list[float]) -> Tensor:
     return turn @ torch.diag(torch.tensor([mirror * stretch, 1 / stretch])) * scale
 
 
-def _sampled(image: Tensor, grid: Tensor, mode: str) -> Tensor:
-    """Values of (C, Y, X) at a grid of pixel positions; reflected pixels, labels 0 outside."""
-    # Only the part the grid lies in: a whole micrograph would be converted for every crop.
-    columns, rows = (_span(grid[..., axis], image.shape[-1 - axis]) for axis in (0, 1))
-    part = image[:, rows, columns].float()
-    size = torch.tensor([part.shape[-1], part.shape[-2]])
-    inside = grid - torch.tensor([columns.start, rows.start])
-    normalised = ((2 * inside + 1) / size - 1).to(image.device)
-    padding = "zeros" if mode == "nearest" else "reflection"
-    return grid_sample(part[None], normalised[None], mode, padding, align_corners=False)[0]
+def _interpolated(pixels: Tensor, crop: _Crop, offsets: Tensor) -> Tensor:
+    """Values (C, n) of (C, Y, X) uint8 at the offsets, bilinear, reflected outside."""
+    # Only the part the crop lies in: a whole micrograph would be converted for every crop.
+    reach = crop.turn.abs().sum(1) * (float(offsets[0].max()) + 0.5)
+    spans = zip(crop.centre[:, 0].tolist(), reach.tolist(), pixels.shape[:0:-1], strict=True)
+    columns, rows = (_span(centre, reach, length) for centre, reach, length in spans)
+    part = pixels[:, rows, columns].float()
+    size = torch.tensor([[part.shape[-1]], [part.shape[-2]]])
+    corner = torch.tensor([[columns.start], [rows.start]])
+    # Where -1 and 1 are the edges of the part.
+    centre = (2 * (crop.centre - corner) + 1) / size - 1
+    positions = _positions(_Crop(centre, 2 * crop.turn / size), offsets)
+    grid = positions.T[None, None]
+    return grid_sample(part[None], grid, "bilinear", "reflection", align_corners=False)[0, :, 0]
 
 
-def _span(positions: Tensor, length: int) -> slice:
-    """Pixels that positions need, neighbours included, cut at the image."""
-    low, high = math.floor(float(positions.min())), math.ceil(float(positions.max()))
+def _nearest(labels: Tensor, crop: _Crop, offsets: Tensor) -> Tensor:
+    """Labels (n,) int64 of bordered (Y + 2, X + 2) uint8 at the offsets; unlabelled outside."""
+    height, width = labels.shape
+    x, y = _positions(crop, offsets).round_()
+    column = x.add_(_BORDER).clamp_(0, width - 1).long()
+    row = y.add_(_BORDER).clamp_(0, height - 1).long()
+    return labels.flatten().index_select(0, row.mul_(width).add_(column)).long()
+
+
+def _positions(crop: _Crop, offsets: Tensor) -> Tensor:
+    """x and y (2, n) of offsets in the image."""
+    return torch.addmm(crop.centre.to(offsets.device), crop.turn.to(offsets.device), offsets)
+
+
+def _span(centre: float, reach: float, length: int) -> slice:
+    """Pixels that positions up to `reach` away need, neighbours included, cut at the image."""
+    low, high = math.floor(centre - reach), math.ceil(centre + reach)
     return slice(max(0, low - 1), min(length, high + 2))
 
 

@@ -126,9 +126,9 @@ class Step:
         if self._recipe.augmentation == "strong":
             images, labels = augmentation.turned(images, labels, state.random)
         if self._recipe.augmentation != "weak":
-            images = augmentation.photometric(images, state.random)
-            images = augmentation.cutout(images, state.random)
-        return (images - self._mean) / self._std, labels
+            augmentation.photometric_(images, state.random)
+            augmentation.cutout_(images, state.random)
+        return images.sub_(self._mean).div_(self._std), labels
 
 
 def _geometry(job: TrainingJob) -> Geometry:
