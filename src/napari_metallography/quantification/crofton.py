@@ -17,7 +17,17 @@ STEPS = (
 )
 """Rows and columns from one pixel to the next along lines of sixteen directions."""
 
-_REACH = 3
+EXTRA_CHORDS = {
+    (0, 1): {2: 0.5, 3: 0.5},
+    (1, 1): {1: 0.5, 2: 0.5},
+    (1, 2): {1: 0.4},
+    (1, 3): {1: 0.25},
+    (2, 3): {1: 0.25},
+}
+"""Chords counted in addition for each that a line sees as so many pixels, for kinds of steps."""
+
+_REACH = 6
+"""The farthest that two pixels lie apart along a row or column whose likeness is asked for."""
 
 
 def length_weights_per_um(calibration: Calibration) -> NDArray[np.float64]:
@@ -40,33 +50,68 @@ def length_weights_per_um(calibration: Calibration) -> NDArray[np.float64]:
 def perimeters_um(runs: Runs, calibration: Calibration) -> NDArray[np.float64]:
     """Perimeter in µm of each particle, holes included, from lines in sixteen directions.
 
-    Within 2 % for discs and ellipses from a radius of 10 px on. Lines that step over the tip of a
-    sharp corner miss it: each right angle takes about half a pixel off.
-
     A line enters a particle as often as it leaves it, which is how often a pixel of the particle
-    is followed by one that is not.
+    is followed by one that is not. Lines that step from pixel to pixel pass over the tips of
+    corners: half a chord for each chord of k pixels, for any k, at a corner with straight sides.
+    So some chords of few pixels count for more than one; how much, is a compromise of all shapes
+    below. None is added where the mean chord π·area/perimeter of the particle is shorter than k + 1
+    steps, as such chords then are no tips, and all from twice that on.
+
+    From an equivalent radius of 10 px on: discs, and ellipses of aspect ratios up to 4, within 2 %
+    (a few in a thousand 2.5 %). Rotated squares are 0.7 % short on average and within 2 % for nine
+    of ten at sides of 18 to 20 px, for 96 of 100 at 20 to 30 px and for all from 30 px on; the
+    worst are off by 5 %, as where a square falls on the pixels moves its sides by up to half a
+    pixel.
     """
     weights = length_weights_per_um(calibration)
-    left = np.zeros(runs.n)
-    for step, weight in zip(STEPS, weights, strict=True):
-        left += weight * (runs.areas - _followed(runs, step))
-    return 2 * calibration.pixel_area_um2 * left
+    lengths = np.hypot(*(np.array(STEPS) * [calibration.y_um, calibration.x_um]).T)
+    left = _left_behind(runs)
+    plain = np.asarray(sum(w * left[step, 1] for step, w in zip(STEPS, weights, strict=True)))
+    mean_chord = np.pi * runs.areas / (2 * plain)
+    tips = np.zeros(runs.n)
+    for step, weight, length in zip(STEPS, weights, lengths, strict=True):
+        for k, extra in EXTRA_CHORDS[_kind(step)].items():
+            of_k_pixels = 2 * left[step, k] - left[step, k - 1] - left[step, k + 1]
+            share = np.clip(mean_chord / ((k + 1) * length) - 1, 0, 1)
+            tips += weight * extra * share * of_k_pixels
+    return 2 * calibration.pixel_area_um2 * (plain + tips)
 
 
-def _followed(runs: Runs, step: tuple[int, int]) -> NDArray[np.float64]:
-    """How many pixels of each particle have another of its pixels one step further."""
-    if not runs.n:
-        return np.zeros(0)
-    # All stretches on one line, so far apart that a step never leads into another particle.
-    row_length = int(runs.right.max()) + 2 * _REACH
-    n_rows = int(runs.rows.max()) + 2 * _REACH
-    begin = (runs.owner * n_rows + runs.rows) * row_length + runs.left + _REACH
-    before = np.cumsum(runs.lengths) - runs.lengths
-    first = begin + step[0] * row_length + step[1]
+def _kind(step: tuple[int, int]) -> tuple[int, int]:
+    down, across = sorted((step[0], abs(step[1])))
+    return down, across
 
-    def pixels_before(places: NDArray[np.int64]) -> NDArray[np.int64]:
-        run = np.searchsorted(begin, places, "right") - 1
-        within = np.clip(places - begin[run], 0, runs.lengths[run])
-        return np.where(run >= 0, before[run] + within, 0)
 
-    return runs.total(pixels_before(first + runs.lengths) - pixels_before(first))
+def _left_behind(runs: Runs) -> dict[tuple[tuple[int, int], int], NDArray[np.float64]]:
+    """How many pixels of each particle have none of its pixels some number of steps further."""
+    wanted = [(step, k) for step in STEPS for k in range(1, max(EXTRA_CHORDS[_kind(step)]) + 2)]
+    found = {(step, 0): np.zeros(runs.n) for step in STEPS}
+    for down in range(_REACH + 1):
+        of, start, stop = _pairs(runs, down)
+        lengths, owner = runs.lengths[of], runs.owner[of]
+        for step, k in wanted:
+            if k * step[0] == down:
+                shift = k * step[1]
+                shared = np.minimum(lengths, stop - shift) - np.maximum(0, start - shift)
+                followed = np.bincount(owner, np.maximum(shared, 0), minlength=runs.n)
+                found[step, k] = np.asarray(runs.areas - followed, float)
+    return found
+
+
+def _pairs(runs: Runs, down: int) -> tuple[NDArray[np.int64], ...]:
+    """Stretches and what of their particle lies some rows further, within reach.
+
+    Index of the stretch, and start and end of the further one counted from the stretch's start.
+    """
+    # All stretches on one line, so far apart that no step leads into another particle.
+    row_length = int(runs.right.max(initial=0)) + 2 * _REACH
+    n_rows = int(runs.rows.max(initial=0)) + 2 * _REACH
+    begin = (runs.owner * n_rows + runs.rows) * row_length + runs.left
+    end = begin + runs.lengths
+    shift = down * row_length
+    first = np.searchsorted(end, begin + (shift - _REACH), "right")
+    number = np.searchsorted(begin, end + (shift + _REACH), "left") - first
+    of = np.repeat(np.arange(len(begin)), number)
+    further = np.arange(len(of)) + np.repeat(first - (np.cumsum(number) - number), number)
+    origin = begin[of] + shift
+    return of, begin[further] - origin, end[further] - origin

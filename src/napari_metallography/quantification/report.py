@@ -395,7 +395,7 @@ def rule_lines(statistics: Mapping[str, Any]) -> dict[str, str]:
         "95 % confidence interval": "mean ± t·s/√n over n fields, cut at what is possible",
         "Fields needed": "least n with t·s/√n within the wanted share of the mean, t that of n "
         "fields (ASTM E562 takes the t of the fields measured)",
-        "Perimeter": "Crofton, sixteen directions; each right angle takes about half a pixel off",
+        "Perimeter": "Crofton, sixteen directions, with the tips of corners allowed for",
         "Circularity": f"4π·area/perimeter², of particles from {RESOLVABLE_AREA_PX} px on",
         "Solidity": "area over that of the convex hull of the particle's pixels",
     }
