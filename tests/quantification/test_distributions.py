@@ -93,6 +93,33 @@ def test_shares_sum_to_a_hundred_percent(pairs):
         assert (table[f"{share}_cumulative_percent"].diff().dropna() >= -1e-9).all()
 
 
+@pytest.mark.parametrize(
+    "radii", [[0.02], [0.02, 0.02], [0.3] * 50, [5.0], [1.0, 1.0 + 1e-15], [0.1 + 0.2, 0.3]]
+)
+def test_equal_sizes_have_one_bin_of_positive_sizes(radii):
+    table = size_table(table_of(radii))
+    assert table["n_particles"].tolist() == [len(radii)]
+    start, end = table.loc[0, ["from_um", "to_um"]]
+    assert 0 < start < min(radii) <= max(radii) < end < 1.1 * max(radii)
+    assert table.loc[0, ["number_percent", "area_percent"]].tolist() == pytest.approx([100, 100])
+
+
+def test_two_particles_of_two_sizes_have_a_bin_each():
+    table = size_table(table_of([0.02, 0.03]))
+    assert table["n_particles"].tolist() == [1, 1]
+    assert table["from_um"].tolist() == pytest.approx([0.02, 0.025])
+    assert table["to_um"].tolist() == pytest.approx([0.025, 0.03])
+
+
+@given(radii_and_weights)
+def test_bins_are_in_order_and_hold_all_sizes(pairs):
+    radii = np.array(pairs)[:, 0]
+    edges = Sizes(radii, np.ones(len(radii)), "um").edges()
+    assert (np.diff(edges) > 0).all()
+    assert 0 < edges[0] <= radii.min()
+    assert edges[-1] >= radii.max()
+
+
 def test_area_weights_the_large_ones():
     table = size_table(table_of([1.0, 1.0, 1.0, 3.0]))
     assert table["number_percent"].tolist() == [75, 25]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -19,7 +20,18 @@ from .particles import CONNECTIVITY
 MATCHES_WITHIN = 0.05
 """A threshold matches when count and mean radius are both within this share of the reference."""
 
-_MOST_LEVELS = 128
+_MOST_VALUES = 256
+"""Thresholds between so many grey values are all tried."""
+
+_LEVELS = 96
+_TAIL = 1e-3
+_SMALLEST_TAIL = 1e-6
+
+_SIDES = {"bright": "brighter than the threshold", "dark": "as dark as the threshold or darker"}
+_COUNTED_ALIKE = (
+    "Here all methods count connected pieces, those at the edge included and touching particles as "
+    "one, so the numbers may differ from those of a study with another edge rule or with splitting."
+)
 
 
 @dataclass(frozen=True)
@@ -29,7 +41,9 @@ class GreyField:
     Attributes
     ----------
     grey
-        Shape (Y, X), as `segmentation.thresholding.prepared` makes them.
+        Shape (Y, X): what the thresholds apply to, in the image's own scale. `quantify` gives the
+        image as it is (of colours the luma), neither smoothed nor corrected for shading; for
+        those, give what `segmentation.thresholding.prepared` makes of it.
     inside
         Shape (Y, X): True where pixels count.
     pixel_um
@@ -66,22 +80,30 @@ class ThresholdComparison:
         One row a threshold: `threshold`, `n_particles`, `mean_radius_um` (or `_px`).
     methods
         One row a method: `method`, `threshold` (missing where there is no single one),
-        `n_particles`, `mean_radius_um`, `count_error_percent`, `radius_error_percent`.
+        `phase_side` ("bright" or "dark", see `side`), `n_particles`, `mean_radius_um`,
+        `count_error_percent`, `radius_error_percent`. A threshold is "matching" the count or the
+        mean radius when it is within 5 %, else "nearest to" it.
     both_match
         Whether one threshold matches count and mean radius of the reference within 5 %.
+    side
+        "bright": the phase is what is brighter than a threshold; "dark": what is not.
     """
 
     sweep: pd.DataFrame
     methods: pd.DataFrame
     both_match: bool
+    side: Literal["bright", "dark"]
 
     @property
     def sentence(self) -> str:
         """What the comparison shows, for a reader."""
         share = f"{MATCHES_WITHIN:.0%}".replace("%", " %")
-        if self.both_match:
-            return f"One threshold matches the count and the mean radius within {share}."
-        return f"No single threshold matches both the count and the mean radius within {share}."
+        found = (
+            f"One threshold matches the count and the mean radius within {share}."
+            if self.both_match
+            else f"No single threshold matches both the count and the mean radius within {share}."
+        )
+        return f"{found} The phase is what is {_SIDES[self.side]}. {_COUNTED_ALIKE}"
 
 
 def compare(
@@ -122,15 +144,13 @@ def compare(
     rows.append(("Otsu, each field its own", None, _otsu(fields, phase)))
     best = min(found, key=lambda level: _badness(found[level], reference))
     rows.append(("best single threshold", best, found[best]))
-    for what, column, value in (
-        ("count", "n_particles", float(reference.n_particles)),
-        ("mean radius", str(table.columns[2]), reference.mean_radius),
-    ):
-        for level in crossings(table["threshold"], table[column], value):
-            rows.append((f"threshold matching the {what}", level, count_at(fields, level, phase)))
+    rows += _fitting(fields, found, reference, phase)
     tried = [*found.values(), *(counted for _, level, counted in rows if level is not None)]
     return ThresholdComparison(
-        table, _method_table(rows, _unit(fields)), any(_matches(c, reference) for c in tried)
+        table,
+        _method_table(rows, phase.phase, _unit(fields)),
+        any(_matches(counted, reference) for counted in tried),
+        phase.phase,
     )
 
 
@@ -154,14 +174,20 @@ def count_masks(
 def crossings(
     levels: pd.Series[float], values: pd.Series[float], wanted: float
 ) -> tuple[float, ...]:
-    """Levels at which a curve reaches a value, by linear interpolation; empty when never."""
+    """Levels at which a curve reaches a value; empty when never.
+
+    Between two levels by linear interpolation; where the curve stays at the value, the middle one
+    of the levels at which it does.
+    """
     x, difference = levels.to_numpy(float), values.to_numpy(float) - wanted
-    met = x[difference == 0]
+    met = np.flatnonzero(difference == 0)
+    plateaus = np.split(met, np.flatnonzero(np.diff(met) > 1) + 1) if len(met) else []
+    middles = [x[plateau[(len(plateau) - 1) // 2]] for plateau in plateaus]
     before, after = difference[:-1], difference[1:]
     changes = np.flatnonzero(before * after < 0)
     share = before[changes] / (before[changes] - after[changes])
     between = x[changes] + share * np.diff(x)[changes]
-    return tuple(np.sort(np.concatenate([met, between])).tolist())
+    return tuple(np.sort(np.concatenate([middles, between])).tolist())
 
 
 def figure(comparison: ThresholdComparison) -> Figure:
@@ -179,19 +205,67 @@ def figure(comparison: ThresholdComparison) -> Figure:
         axes.axhline(reference[column], color=colour, ls="--", lw=1)
         axes.set_ylabel(label, color=colour)
         axes.set_ylim(0, 3 * reference[column])
-    counts.set_xlabel("threshold (grey value); dashed: the reference")
+    counts.set_xlabel(
+        f"threshold (grey value); the phase is {_SIDES[comparison.side]}; dashed: the reference"
+    )
     counts.spines["top"].set_visible(False)
     radii.spines["top"].set_visible(False)
     return drawn
 
 
 def _levels(fields: Sequence[GreyField]) -> NDArray[np.float64]:
-    values = [one.grey[one.inside] for one in fields]
-    low = min(float(v.min()) for v in values if v.size)
-    high = max(float(v.max()) for v in values if v.size)
-    if not high > low:
+    """Thresholds to try: each grey value but the highest, or some where they are too many.
+
+    Then half are evenly spaced over the grey values less the thousandth at either end, which a few
+    hot pixels would stretch; half divide off ever smaller shares of the pixels at either end, for
+    phases of which there is little.
+    """
+    values, counts = _grey_values(fields)
+    if len(values) < 2:
         raise InputError("the fields hold a single grey value, which no threshold splits")
-    return np.linspace(low, high, _MOST_LEVELS + 1)[:-1]
+    if len(values) <= _MOST_VALUES:
+        return values[:-1]
+    tails = np.geomspace(_SMALLEST_TAIL, 0.5, _LEVELS // 2)
+    low, high, *quantiles = _quantiles(values, counts, [_TAIL, 1 - _TAIL, *tails, *(1 - tails)])
+    return np.unique([*np.linspace(low, high, _LEVELS), *quantiles])
+
+
+def _grey_values(fields: Sequence[GreyField]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """The grey values inside, ascending, and how many pixels have each."""
+    found = [np.unique(one.grey[one.inside], return_counts=True) for one in fields]
+    values, places = np.unique(np.concatenate([v for v, _ in found]), return_inverse=True)
+    counts = np.bincount(places, np.concatenate([n for _, n in found]), minlength=len(values))
+    return values.astype(float), counts.astype(np.int64)
+
+
+def _quantiles(
+    values: NDArray[np.float64], counts: NDArray[np.int64], shares: Sequence[float]
+) -> NDArray[np.float64]:
+    """Grey values, the highest left out, up to which shares of the pixels are."""
+    reached = np.cumsum(counts) / counts.sum()
+    return np.asarray(values[np.searchsorted(reached, shares).clip(0, len(values) - 2)], float)
+
+
+def _fitting(
+    fields: Sequence[GreyField],
+    found: Mapping[float, Counted],
+    reference: Counted,
+    phase: ThresholdParameters,
+) -> list[tuple[str, float | None, Counted]]:
+    """Rows of the thresholds that come up to the count, and to the mean radius."""
+    levels = np.array(list(found))
+    rows: list[tuple[str, float | None, Counted]] = []
+    for index, what in enumerate(("count", "mean radius")):
+        curve = np.array([counted.errors(reference)[index] for counted in found.values()])
+        nearest = float(levels[np.nan_to_num(np.abs(curve), nan=np.inf).argmin()])
+        near = crossings(pd.Series(levels), pd.Series(curve), 0.0) or (nearest,)
+        for level in near:
+            counted = found.get(level) or count_at(fields, level, phase)
+            matching = abs(counted.errors(reference)[index]) <= MATCHES_WITHIN
+            rows.append(
+                (f"threshold {'matching' if matching else 'nearest to'} the {what}", level, counted)
+            )
+    return rows
 
 
 def _otsu(fields: Sequence[GreyField], phase: ThresholdParameters) -> Counted:
@@ -243,13 +317,16 @@ def _sweep_table(found: Mapping[float, Counted], unit: str) -> pd.DataFrame:
     )
 
 
-def _method_table(rows: Sequence[tuple[str, float | None, Counted]], unit: str) -> pd.DataFrame:
+def _method_table(
+    rows: Sequence[tuple[str, float | None, Counted]], side: str, unit: str
+) -> pd.DataFrame:
     reference = rows[0][2]
     errors = [counted.errors(reference) for _, _, counted in rows]
     return pd.DataFrame(
         {
             "method": pd.Series([method for method, _, _ in rows], dtype=object),
             "threshold": np.array([level for _, level, _ in rows], float),
+            "phase_side": pd.Series([side] * len(rows), dtype=object),
             "n_particles": [counted.n_particles for _, _, counted in rows],
             f"mean_radius_{unit}": [counted.mean_radius for _, _, counted in rows],
             "count_error_percent": [100 * count for count, _ in errors],
