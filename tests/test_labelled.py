@@ -130,6 +130,14 @@ def test_what_is_assumed_of_labels_without_names_is_told_once(images, labels) ->
     assert said.endswith("; of these 2 = unlabelled")
 
 
+def test_names_known_otherwise_are_those_told(images, labels) -> None:
+    told: list[str] = []
+    _read(images, labels, notice=told.append, names=["ferrite", "pearlite"], ignore=2)
+    (said,) = [text for text in told if "taken as class indices" in text]
+    assert "indices: 0 = ferrite, 1 = pearlite, 255 = unlabelled" in said
+    assert said.endswith("; of these 2 = unlabelled")
+
+
 def test_a_stem_that_is_listed_twice_is_refused(images, labels) -> None:
     with pytest.raises(InputError, match="'b' is listed twice"):
         _read(images, labels, stems=["b", "a", "b"])

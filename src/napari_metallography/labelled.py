@@ -33,6 +33,8 @@ from .io.labels import LabelImage, read_labels
 from .plane import as_plane
 from .regions import Field
 
+_AS_INDICES = "taken as class indices:"
+
 
 @dataclass(frozen=True)
 class LabelledImage:
@@ -107,6 +109,7 @@ def read_labelled_folder(
     ignore: int | None = None,
     sizes: PixelSizes,
     stems: Sequence[str] | None = None,
+    names: Sequence[str] = (),
     notice: Callable[[str], None] = lambda _: None,
 ) -> tuple[list[LabelledImage], tuple[PhaseClass, ...]]:
     """Read every image that has labels of the same stem (`<stem>_labels` also serves).
@@ -117,6 +120,8 @@ def read_labelled_folder(
         Label value that means unlabelled, beside 255.
     stems
         Only these images; all when None.
+    names
+        Of the classes, where they are known without the files; for the notices.
     notice
         Told how many images and labels are left out for want of a partner, and how labels are
         understood that do not say it themselves.
@@ -153,7 +158,7 @@ def read_labelled_folder(
         if stem not in image_paths or stem not in label_paths:
             raise InputError(f"'{stem}' has no image in {images} or no labels in {labels}")
     pairs = [_read_pair(image_paths[s], label_paths[s], ignore, sizes) for s in wanted]
-    _tell_assumed(labels, [read for _, read in pairs], ignore, notice)
+    _tell_assumed(labels, [read for _, read in pairs], ignore, names, notice)
     return [image for image, _ in pairs], _common_classes(
         [(label_paths[stem].name, read) for stem, (_, read) in zip(wanted, pairs, strict=True)]
     )
@@ -176,11 +181,25 @@ def _tell_left_out(images: Set[str], labels: Set[str], notice: Callable[[str], N
 
 
 def _tell_assumed(
-    folder: Path, labels: Sequence[LabelImage], ignore: int | None, notice: Callable[[str], None]
+    folder: Path,
+    labels: Sequence[LabelImage],
+    ignore: int | None,
+    names: Sequence[str],
+    notice: Callable[[str], None],
 ) -> None:
     ignored = "" if ignore is None else f"; of these {ignore} = unlabelled"
-    for assumed, count in Counter(one.assumed for one in labels if one.assumed).items():
+    told = Counter(_with_names(one.assumed, names) for one in labels if one.assumed)
+    for assumed, count in told.items():
         notice(f"{folder}: {count} without class names {assumed}{ignored}")
+
+
+def _with_names(assumed: str, names: Sequence[str]) -> str:
+    """How values are understood, with the names that the classes are known by."""
+    if not (names and assumed.startswith(_AS_INDICES)):
+        return assumed
+    _, warned, warning = assumed.partition("; ")
+    listed = ", ".join(f"{index} = {name}" for index, name in enumerate(names))
+    return f"{_AS_INDICES} {listed}, {UNLABELLED} = unlabelled{warned}{warning}"
 
 
 def _require_listed_once(stems: Sequence[str]) -> None:

@@ -57,6 +57,17 @@ def test_a_colour_is_chosen_in_a_dialog(table, changes, monkeypatch) -> None:
     assert changes.count == 1
 
 
+def test_the_frame_of_a_colour_is_that_of_its_paint(table) -> None:
+    matrix, particles = (row.colour_button.native.styleSheet() for row in table.rows)
+    assert f"background-color: {PALETTE[0]}" in matrix
+    assert f"solid {PALETTE[-1]}" in matrix
+    assert f"background-color: {PALETTE[1]}" in particles
+    assert f"solid {PALETTE[1]}" in particles
+    table.rows[0].paint("#ff0000")
+    table._edited()
+    assert "solid #ff0000" in table.rows[0].colour_button.native.styleSheet()
+
+
 def test_unfinished_names_are_drawn_but_not_taken(table) -> None:
     table.rows[1].name_edit.value = ""
     assert [phase.name for phase in table.drawn()] == ["matrix", "class 2"]

@@ -3,6 +3,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +34,9 @@ from napari_metallography.models.card import DataSource, ModelCard, Network
 from napari_metallography.models.file import read_card, read_model
 from napari_metallography.segmentation.model import load_model, save_model
 from napari_metallography.segmentation.networks import SegmentationNetwork
-from napari_metallography.training.fine_tuning import Tuned, fine_tune
+from napari_metallography.training.fine_tuning import Tuned, fine_tune, labelled
+from napari_metallography.training.recipe import RECIPES
+from napari_metallography.training.split import split
 
 NAMES = ["matrix", "particles"]
 SIDE = 96
@@ -217,7 +221,10 @@ def test_paint_train_cancel_continue_correct_save_and_reload(
     card = read_card(model)
     assert [phase.name for phase in card.classes] == NAMES
     assert card.parent == read_model(parent, "segmentation").digest
-    assert len(pd.read_csv(model.with_name("history.csv"))) == 5
+    assert [(one.iterations, one.recipe["iterations"]) for one in card.rounds] == [(20, 20), (5, 5)]
+    assert card.rounds[1].painted_px > card.rounds[0].painted_px
+    history = pd.read_csv(model.with_name("history.csv"))
+    assert history["round"].tolist() == [1] * 20 + [2] * 5
     assert model.with_name("training.json").is_file()
 
     segment.image.value = viewer.layers["steel"]
@@ -247,6 +254,71 @@ def trained_weights(form: FineTuneWidget, qtbot: Any) -> dict[str, torch.Tensor]
     train(form, qtbot)
     state = form._tuned.trained.network.state_dict()
     return {name: tensor.clone() for name, tensor in state.items()}
+
+
+def test_a_training_goes_on_after_napari_was_closed(opened, qtbot) -> None:
+    form = opened(ViewerModel())
+    assert not form.training.continue_button.enabled
+    layer = paint(form)
+    form.recipe.fields["iterations"].value = 5
+    whole = trained_weights(form, qtbot)
+    form.controls.run_button.native.click()
+    wait_for_steps(form, qtbot)
+    form.abandon()
+    let_end()
+
+    again = opened(ViewerModel())
+    assert again.training.continue_button.enabled
+    again.set.new_button.native.click()
+    again.set.pairs[0].labels.data = layer.data
+    again.recipe.fields["iterations"].value = 5
+    steps: list[int] = []
+    again.docks.add = lambda step: steps.append(step.iteration)
+    again.training.continue_button.native.click()
+    wait_for_end(again, qtbot)
+    assert steps[0] > 1
+    assert steps[-1] == 5
+    resumed = again._tuned.trained.network.state_dict()
+    assert all(torch.equal(resumed[name], tensor) for name, tensor in whole.items())
+
+
+def test_other_paint_than_before_napari_was_closed_starts_anew(opened, qtbot) -> None:
+    form = opened(ViewerModel())
+    paint(form)
+    train_for_long(form, qtbot)
+    form.abandon()
+    let_end()
+    again = opened(ViewerModel())
+    stroke(paint(again), 2, slice(0, 4), slice(0, 4))
+    again.recipe.fields["iterations"].value = 1
+    again.training.continue_button.native.click()
+    wait_for_end(again, qtbot)
+    messages = [record.message for record in notification_manager.records]
+    assert any("training starts anew" in message for message in messages)
+    assert again._tuned is not None
+
+
+@pytest.mark.parametrize("ready", ["fine-tune", "adamw", "paper"])
+def test_a_ready_recipe_fills_the_fields_that_then_count(form, ready) -> None:
+    form.recipe.ready.value = "paper"
+    form.recipe.ready.value = ready
+    assert form.recipe.recipe() == RECIPES[ready]
+    form.recipe.fields["iterations"].value = 7
+    form.recipe.fields["optimiser"].value = "sgd"
+    changed = {"iterations": 7, "optimiser": "sgd"}
+    assert form.recipe.recipe() == RECIPES[ready].model_copy(update=changed)
+
+
+def test_the_papers_recipe_trains_in_the_form(form, qtbot) -> None:
+    paint(form)
+    form.recipe.ready.value = "paper"
+    for name, value in {"iterations": 3, "crop": 32, "batch_size": 2}.items():
+        form.recipe.fields[name].value = value
+    train(form, qtbot)
+    recipe = form._tuned.job.recipe
+    assert (recipe.loss, recipe.optimiser, recipe.schedule) == ("focal", "sgd", "poly")
+    rates = [row["learning_rate"] for row in form._tuned.trained.history]
+    np.testing.assert_allclose(rates, 1e-2 * (1 - np.arange(3) / 3) ** 0.9)
 
 
 def test_changed_paint_starts_anew_from_the_last_weights(form, qtbot, parent) -> None:
@@ -469,6 +541,16 @@ def test_any_model_can_be_tried_on_the_image(form, qtbot, parent) -> None:
     assert f"steel by {parent.stem}" in names(form)
 
 
+def test_a_tried_model_lies_on_top_of_other_results(form, qtbot, parent) -> None:
+    layer = paint(form)
+    form.recipe.fields["iterations"].value = 1
+    train(form, qtbot)
+    form.try_button.native.click()
+    wait_for_end(form, qtbot)
+    assert names(form)[-1] == f"steel by {parent.stem}"
+    assert form.viewer.layers.selection.active is layer
+
+
 def test_a_new_network_learns_classes_of_its_own(form, qtbot) -> None:
     form.start.kind.value = "new"
     form.start.weights.value = "random"
@@ -583,6 +665,31 @@ def test_painted_planes_of_a_colour_stack_are_trained_on(form, qtbot) -> None:
     assert form._tuned.job.images[0].name == "stack, plane 1"
 
 
+def test_planes_of_one_stack_are_one_group_of_the_split(form) -> None:
+    stack = np.stack([steel(), steel()[::-1]])
+    other = form.viewer.add_image(stack, name="stack")
+    for image in (other, form.viewer.layers["steel"]):
+        form.image.value = image
+        form.set.new_button.native.click()
+    layer, single = (pair.labels for pair in form.set.pairs)
+    for plane in (0, 1):
+        for row in (8, 32, 56, 80):
+            layer.data[plane, row : row + 8, 10:18], layer.data[plane, row : row + 8, 22:30] = 2, 1
+    for row in (8, 32, 56, 80):
+        single.data[row : row + 8, 10:18], single.data[row : row + 8, 22:30] = 2, 1
+    found = form._round_of(form.start.origin()).plan.painted
+    assert [(one.name, one.group) for one in found] == [
+        ("stack, plane 0", "stack"),
+        ("stack, plane 1", "stack"),
+        ("steel", "steel"),
+    ]
+    parts = split([labelled(one) for one in found])
+    held_out = {image.name for image in parts.validation}
+    # The planes are on one side, whichever that is.
+    assert held_out in ({"steel"}, {"stack, plane 0", "stack, plane 1"})
+    assert held_out.isdisjoint(image.name for image in parts.training)
+
+
 def test_the_window_stays_responsive(opened, viewer, qtbot) -> None:
     form = opened(viewer)
     viewer.window.add_dock_widget(form, name="Fine-tune")
@@ -595,6 +702,30 @@ def test_the_window_stays_responsive(opened, viewer, qtbot) -> None:
     assert min(len(gaps) for gaps in measured) > 10
     assert min(np.median(gaps) for gaps in measured) < 0.1
     assert min(gaps.max() for gaps in measured) < 1
+
+
+def test_the_window_stays_responsive_when_the_result_arrives(opened, viewer, qtbot) -> None:
+    form = opened(viewer)
+    viewer.window.add_dock_widget(form, name="Fine-tune")
+    paint(form)
+    form.recipe.fields["iterations"].value = 3
+    added: list[float] = []
+    viewer.layers.events.inserted.connect(lambda _: added.append(time.perf_counter()))
+    longest = []
+    for _ in range(3):
+        added.clear()
+        ticks: list[float] = []
+        timer = QTimer()
+        timer.timeout.connect(partial(lambda ticks: ticks.append(time.perf_counter()), ticks))
+        timer.start(20)
+        train(form, qtbot)
+        qtbot.wait(200)
+        timer.stop()
+        assert {"steel before", "steel after", "steel where to paint next"} <= set(names(form))
+        # Frames are drawn between the layers of the result.
+        assert all(any(one < tick < other for tick in ticks) for one, other in pairwise(added[-3:]))
+        longest.append(np.diff([tick for tick in ticks if tick > added[-3] - 0.5]).max())
+    assert min(longest) < 1
 
 
 def gaps_between_frames(form: FineTuneWidget, qtbot: Any) -> np.ndarray:

@@ -12,13 +12,14 @@ from qtpy.QtTest import QTest
 from napari_metallography._napari.layers import add_labels_layer
 from napari_metallography._napari.painting import (
     fill_unlabelled,
+    in_paint,
     make_paintable,
     new_labels,
     require_fit,
     start_painting,
     whole_prediction,
 )
-from napari_metallography.classes import UNLABELLED, named_classes
+from napari_metallography.classes import PALETTE, UNLABELLED, PhaseClass, named_classes
 from napari_metallography.errors import InputError
 
 CLASSES = named_classes(["matrix", "particles", "pores"])
@@ -56,6 +57,28 @@ def test_a_new_layer_fits_its_image(viewer, image) -> None:
     np.testing.assert_array_equal(layer.scale, image.scale)
     np.testing.assert_array_equal(layer.translate, image.translate)
     assert layer.units == image.units
+
+
+def test_grey_classes_are_painted_in_colours_of_their_own(viewer, image) -> None:
+    layer = new_labels(viewer, image, CLASSES)
+    make_paintable(layer, CLASSES)
+    shown = [np.asarray(layer.colormap.map(label))[:3] for label in (1, 2, 3)]
+    # Seen on any grey; told apart from each other.
+    assert all(np.ptp(colour) > 0.25 for colour in shown)
+    assert len({tuple(colour) for colour in shown}) == 3
+    # What results and the model have stays.
+    assert layer.metadata["classes"] == [phase.model_dump() for phase in CLASSES]
+
+
+@pytest.mark.parametrize("count", [2, 8, 20])
+def test_paint_changes_greys_alone(count) -> None:
+    classes = named_classes([f"class {i}" for i in range(count)])
+    for one, paint in zip(classes, in_paint(classes), strict=True):
+        assert one.name == paint.name
+        assert max(paint.rgb) - min(paint.rgb) >= 64
+        assert paint == one or one.colour == PALETTE[0]
+    dark = (PhaseClass(name="pores", colour="#101010"), PhaseClass(name="edge", colour="#CC79A7"))
+    assert in_paint(dark)[0].colour not in ("#101010", "#cc79a7")
 
 
 def test_a_new_layer_on_a_colour_stack_fits(viewer) -> None:

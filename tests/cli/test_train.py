@@ -199,6 +199,14 @@ def test_what_labels_without_names_mean_is_said(run, squares, parent) -> None:
     assert "4 without class names taken as class indices: 0 = matrix, 1 = class 1" in done.err
 
 
+def test_what_labels_without_names_mean_is_said_with_the_names_of_the_option(run, squares) -> None:
+    given = ("--classes", "ferrite,pearlite", "--encoder-weights", "random")
+    done = run(*_command(squares, squares / "labels", *given))
+    assert done.code == 0, done.err
+    assert "class indices: 0 = ferrite, 1 = pearlite, 255 = unlabelled" in done.err
+    assert "class 1" not in done.err
+
+
 @pytest.mark.parametrize("names", ["matrix,,carbide", "matrix,matrix", ","])
 def test_classes_have_names_of_their_own(run, squares, names) -> None:
     given = ("--classes", names, "--encoder-weights", "random")

@@ -11,11 +11,15 @@ from qtpy.QtWidgets import QColorDialog
 from ..classes import PALETTE, PhaseClass
 from ..errors import InputError
 from .form import button_row
+from .painting import in_paint
 
 _FEWEST, _MOST = 2, 32
 _COLOUR_WIDTH = 44
 _NAME = "name of the class; it is stored in the model"
-_COLOUR = "choose the colour"
+_COLOUR = (
+    "choose the colour of the class in results and in the model; the frame is that of its paint, "
+    "as grey would not be seen on a micrograph"
+)
 
 
 def require_clear_names(names: Sequence[str]) -> None:
@@ -51,7 +55,12 @@ class ClassRow(Container[Widget]):
     def paint(self, colour: str) -> None:
         """Take a colour, `#rrggbb`."""
         self.colour = colour
-        self.colour_button.native.setStyleSheet(f"background-color: {colour}")
+        self.frame(colour)
+
+    def frame(self, paint: str) -> None:
+        """Show the colour with that of the paint around it."""
+        style = f"background-color: {self.colour}; border: 4px solid {paint}"
+        self.colour_button.native.setStyleSheet(style)
 
     def _ask(self) -> None:
         chosen = QColorDialog.getColor(QColor(self.colour), self.native, "Colour of the class")
@@ -114,7 +123,7 @@ class ClassTable(Container[Widget]):
         self._rows.clear()
         for phase in classes:
             self._append(phase)
-        self._show_limits()
+        self._show()
 
     def _append(self, phase: PhaseClass) -> None:
         self._rows.append(ClassRow(len(self._rows) + 1, phase, self._edited))
@@ -131,9 +140,12 @@ class ClassTable(Container[Widget]):
 
     def _edited(self) -> None:
         self.is_edited = True
-        self._show_limits()
+        self._show()
         self._on_change()
 
-    def _show_limits(self) -> None:
+    def _show(self) -> None:
+        """Show what can be pressed, and the paint of each class."""
+        for row, phase in zip(self.rows, in_paint(self.drawn()), strict=True):
+            row.frame(phase.colour)
         self.remove_button.enabled = len(self._rows) > _FEWEST
         self.add_button.enabled = len(self._rows) < _MOST

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -35,6 +35,7 @@ from ..training.fine_tuning import (
     origin_words,
     pixel_sizes_differ,
     save_tuned,
+    stopped_in,
     stopped_origin,
 )
 from . import settings
@@ -157,6 +158,7 @@ class FineTuneWidget(Form):
             fields.show()
         self.resample.visible = False
         self._show_model_classes()
+        self.training.offer(may_continue=any(stopped_in(_trainings())), has_result=False)
 
     # --- paint -------------------------------------------------------------------------------
 
@@ -214,6 +216,9 @@ class FineTuneWidget(Form):
             self._go_on_from_stop(self._stopped)
         elif self._tuned is not None:
             self._begin(self._round_of(self._tuned.origin))
+        else:
+            # Stopped before napari was closed.
+            self._begin(self._round_of(self.start.origin()), resume=True)
 
     def save(self) -> None:
         """Ask for a file and write the model there."""
@@ -296,7 +301,7 @@ class FineTuneWidget(Form):
             recipe=self.recipe.recipe(),
             device=self.device.chosen_device(),
             precision=self.device.chosen_precision(),
-            checkpoints=settings.settings_path().parent / "trainings",
+            checkpoints=_trainings(),
             resample=bool(self.resample.value) and pixel_sizes_differ(pixel_sizes(pairs)),
         )
 
@@ -343,8 +348,14 @@ class FineTuneWidget(Form):
 
     def _finished(self, one: Round, tuned: Tuned) -> None:
         self._tuned, self._stopped = tuned, None
+        self.training.end_after(self._showing(one, tuned))
+
+    def _showing(self, one: Round, tuned: Tuned) -> Iterator[None]:
+        """Show what came of a round, in steps: all at once would freeze the window."""
         one.previews.remove()
-        shown = self._results.show(one, tuned)
+        yield
+        yield from self._results.show(one, tuned)
+        shown = self._results.shown
         if shown and shown[0] in self.prediction.choices:
             self.prediction.value = shown[0]
         if tuned.search is not None:
@@ -359,7 +370,7 @@ class FineTuneWidget(Form):
     ) -> None:
         if image in self.viewer.layers:
             (one,) = found.values()
-            show_phases(self.viewer, image, {index: one}, f"by {model}")
+            show_phases(self.viewer, image, {index: one}, f"by {model}", on_top=True)
 
     def _saved(self, path: Path, card: ModelCard) -> None:
         offer_everywhere(path)
@@ -452,6 +463,11 @@ class FineTuneWidget(Form):
         if self.set.discard(event.value) and self._round is not None:
             self._why_stopped = f"{event.value.name} was removed: training stopped"
             self.controls.cancel()
+
+
+def _trainings() -> Path:
+    """The folder where stopped trainings are kept."""
+    return settings.settings_path().parent / "trainings"
 
 
 def _outcome(tuned: Tuned) -> str:

@@ -10,7 +10,7 @@ from napari.layers import Image, Labels
 from numpy.typing import NDArray
 
 from ..calibration import micrometres
-from ..classes import UNLABELLED, PhaseClass, indices_to_layer
+from ..classes import PALETTE, UNLABELLED, PhaseClass, indices_to_layer
 from ..errors import InputError
 from .layers import (
     add_labels_layer,
@@ -24,6 +24,8 @@ from .layers import (
 _KEYS = 9
 _BRUSH = 8
 _SAME_SCALE = 1e-3
+_LEAST_CHROMA = 64
+_MAGENTA = "#ff00ff"
 
 
 def image_shape(image: Image) -> tuple[int, ...]:
@@ -54,10 +56,27 @@ def new_labels(viewer: ViewerModel, image: Image, classes: Sequence[PhaseClass])
     return layer
 
 
+def in_paint(classes: Sequence[PhaseClass]) -> tuple[PhaseClass, ...]:
+    """The classes as they are painted: what is grey, as the matrix is in results, has a colour.
+
+    Results lie on the whole image, where the matrix should not draw the eye; a grey stroke on a
+    grey micrograph would not be seen.
+    """
+    taken = {phase.colour.lower() for phase in classes}
+    # The palette's last colours are the least likely to be those of the next classes.
+    free = iter([colour for colour in reversed(PALETTE[1:]) if colour not in taken])
+    return tuple(
+        phase.model_copy(update={"colour": next(free, _MAGENTA)}) if _is_grey(phase) else phase
+        for phase in classes
+    )
+
+
 def make_paintable(layer: Labels, classes: Sequence[PhaseClass]) -> None:
-    """Give a layer the classes' colours and names, and the keys 1 to 9 to choose among them."""
-    _, keywords = class_labels_keywords(np.empty((0, 0), np.uint8), classes, layer.metadata)
-    layer.colormap = keywords["colormap"]
+    """Give a layer the classes' names and paint, and the keys 1 to 9 to choose among them."""
+    nothing = np.empty((0, 0), np.uint8)
+    _, keywords = class_labels_keywords(nothing, classes, layer.metadata)
+    _, drawn = class_labels_keywords(nothing, in_paint(classes), {})
+    layer.colormap = drawn["colormap"]
     layer.features = keywords["features"]
     layer.metadata = keywords["metadata"]
     for label in range(1, _KEYS + 1):
@@ -108,6 +127,10 @@ def fill_unlabelled(layer: Labels, values: NDArray[np.uint8]) -> int:
     if len(where[0]):
         layer.data_setitem(where, values[where])
     return len(where[0])
+
+
+def _is_grey(phase: PhaseClass) -> bool:
+    return max(phase.rgb) - min(phase.rgb) < _LEAST_CHROMA
 
 
 def _chooser(label: int, count: int) -> Callable[[Labels], None]:

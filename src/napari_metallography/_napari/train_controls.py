@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 
 from magicgui.widgets import PushButton
+from napari.utils.notifications import show_error
+from qtpy.compat import isalive
+from qtpy.QtCore import QTimer
 
+from ..errors import InputError
 from .form import RunControls, button_row
 from .worker import nothing
 
@@ -13,12 +18,17 @@ _BESIDE = (
     "shows the image twice, with the phases by the old model on the left and by the new one on the "
     "right; press again for one image"
 )
-_CONTINUE = "goes on with what was paused, stopped or finished last; paint added since counts"
-_SEARCH = (
-    "n + 2 trainings of a new network: a baseline, each of n = 3 tricks alone (the weights chosen "
-    "for its encoder, strong augmentation, the image halved), and those that gain together, as no "
-    "trick pays on every material; takes as long as five trainings, and goes on after a stop"
+_CONTINUE = (
+    "goes on with what was paused, stopped or finished last, also before napari was closed; paint "
+    "added since counts"
 )
+_SEARCH = (
+    "n + 2 trainings of a new network: a baseline, each of n tricks alone (the weights chosen for "
+    "its encoder, unless they are random; strong augmentation; the image halved), and those that "
+    "gain together, as no trick pays on every material; takes as long as five trainings (four with "
+    "random weights), and goes on after a stop"
+)
+_MS_BETWEEN_TURNS = 10
 
 
 class TrainControls(RunControls):
@@ -39,6 +49,7 @@ class TrainControls(RunControls):
         self.is_paused = False
         self.on_ended: Callable[[str], None] = nothing
         self._may_continue = self._has_result = False
+        self._turns: Iterator[None] = iter(())
         self.buttons.insert(1, self.pause_button)
         self.buttons.insert(2, self.continue_button)
         self.insert(1, button_row(self.search_button, self.save_button, self.beside_button))
@@ -64,7 +75,33 @@ class TrainControls(RunControls):
             self._run.resume()
             self._show_buttons()
 
+    def end_after(self, turns: Iterator[None]) -> None:
+        """Before the run ends, take steps that are short each, with frames drawn in between."""
+        self._turns = turns
+
+    def abandon(self) -> None:
+        """Leave the steps that are left too."""
+        super().abandon()
+        self._turns = iter(())
+
     def _end(self, message: str) -> None:
+        try:
+            next(self._turns)
+        except StopIteration:
+            self._end_now(message)
+        except InputError as error:
+            show_error(str(error))
+            self._end_now(str(error))
+        else:
+            QTimer.singleShot(_MS_BETWEEN_TURNS, partial(self._go_on, message))
+
+    def _go_on(self, message: str) -> None:
+        # Abandoned meanwhile, it must not end once more.
+        if isalive(self.native) and self.is_running:  # type: ignore[no-untyped-call]
+            self._end(message)
+
+    def _end_now(self, message: str) -> None:
+        self._turns = iter(())
         super()._end(message)
         self.on_ended(message)
 

@@ -25,7 +25,7 @@ from ..training.fine_tuning import (
     origin_of_model,
     origin_of_network,
 )
-from ..training.recipe import FINE_TUNE, SegmentationRecipe
+from ..training.recipe import RECIPES, SegmentationRecipe
 from .device_choice import devices
 from .form import parameter_fields, read, show_all, wrap
 from .model_choice import ModelChoice
@@ -37,12 +37,20 @@ _NAMES = {
     "bf16-mixed": "bfloat16, mixed",
     "16-mixed": "16 bits, mixed",
 }
+_READY = [
+    ("quick, for a few strokes", "fine-tune"),
+    ("thorough, for whole images", "adamw"),
+    ("Ma and Yu's: SGD, poly, focal loss", "paper"),
+]
+_RECIPE = "sets all fields below; what is changed there counts"
 _ADVANCED = (
     "batch_size",
     "crop",
     "validate_every",
     "preview_every",
     "loss",
+    "optimiser",
+    "schedule",
     "augmentation",
     "freeze_normalisation",
     "seed",
@@ -140,16 +148,14 @@ class StartFields:
 
 
 class RecipeFields:
-    """Iterations, and the rest behind *Advanced*: `widgets`."""
+    """A ready recipe, iterations, and the rest behind *Advanced*: `widgets`."""
 
     def __init__(self) -> None:
+        self.ready = ComboBox(choices=_READY, label="Recipe", tooltip=_RECIPE, value="fine-tune")
         names = ("iterations", *_ADVANCED)
         self.fields = parameter_fields(SegmentationRecipe, names, {"crop": "Crop (px)"})
-        for name, field in self.fields.items():
-            field.value = getattr(FINE_TUNE, name)
         self.fields["crop"].native.setSingleStep(_CROP_STEP)
         self.learning_rate = FloatSpinBox(
-            value=FINE_TUNE.learning_rate,
             min=_RATE_STEP / 100,
             max=1,
             step=_RATE_STEP,
@@ -161,12 +167,21 @@ class RecipeFields:
             self.learning_rate,
             *(self.fields[name] for name in _ADVANCED),
         ]
-        self.widgets: list[Widget] = [self.fields["iterations"], self.advanced, *self._behind]
+        self.widgets: list[Widget] = [
+            self.ready,
+            self.fields["iterations"],
+            self.advanced,
+            *self._behind,
+        ]
+        # The ready one first, as it sets the others.
         self.remembered: dict[str, ValueWidget[Any]] = {
+            "recipe": self.ready,
             **self.fields,
             "learning_rate": self.learning_rate,
         }
+        self.ready.changed.connect(self._fill)
         self.advanced.changed.connect(self.show)
+        self._fill()
 
     def show(self, *_: object) -> None:
         """Show what is behind *Advanced*, or hide it."""
@@ -178,9 +193,19 @@ class RecipeFields:
         return read(
             SegmentationRecipe,
             self.fields,
-            **FINE_TUNE.model_dump(exclude=shown),
+            **self._chosen.model_dump(exclude=shown),
             learning_rate=self.learning_rate.value,
         )
+
+    @property
+    def _chosen(self) -> SegmentationRecipe:
+        return RECIPES[self.ready.value]
+
+    def _fill(self, *_: object) -> None:
+        """Show the ready recipe's values."""
+        for name, field in self.fields.items():
+            field.value = getattr(self._chosen, name)
+        self.learning_rate.value = self._chosen.learning_rate
 
 
 class DeviceFields:

@@ -25,6 +25,7 @@ from .layers import (
 )
 from .painting import image_shape
 from .results import mark_computed, remove_untouched
+from .side_by_side import add_on_top
 
 Index = tuple[int, ...]
 """Leading indices of a plane of a stack; empty for a single image."""
@@ -135,18 +136,30 @@ def add_above(viewer: ViewerModel, image: Image, layer: Layer) -> None:
 
 
 def show_phases(
-    viewer: ViewerModel, image: Image, found: Mapping[Index, Segmentation], suffix: str
+    viewer: ViewerModel,
+    image: Image,
+    found: Mapping[Index, Segmentation],
+    suffix: str,
+    *,
+    visible: bool = True,
+    on_top: bool = False,
 ) -> Labels:
-    """Show the phases of an image's planes; an untouched layer of that name makes way."""
+    """Show the phases of an image's planes; an untouched layer of that name makes way.
+
+    They lie right above the image, or on top of all layers.
+    """
     name = f"{image.name} {suffix}"
     remove_untouched(viewer, name)
     one = next(iter(found.values()))
     indices = _whole(image, {i: result.indices for i, result in found.items()}, UNLABELLED)
     stated = {"provenance": one.provenance, "field": one.measured.to_dict()}
     layer = labels_layer(image, indices, one.classes, name, stated)
-    layer.opacity = _OPACITY
+    layer.opacity, layer.visible = _OPACITY, visible
     mark_computed(layer)
-    add_above(viewer, image, layer)
+    if on_top:
+        add_on_top(viewer, [layer])
+    else:
+        add_above(viewer, image, layer)
     return layer
 
 

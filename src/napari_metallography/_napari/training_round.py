@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -110,19 +110,20 @@ def same_task(one: Round, other: Round) -> bool:
 
 
 class BeforeAndAfter:
-    """The layers of the phases by the old and by the new model."""
+    """The layers of the phases by the old and by the new model; `shown` are the new model's."""
 
     def __init__(self, viewer: ViewerModel) -> None:
         self._viewer = viewer
         self._pairs: list[Beside] = []
+        self.shown: list[Labels] = []
         self.side_by_side = SideBySide(viewer)
 
-    def show(self, one: Round, tuned: Tuned) -> list[Labels]:
-        """Show what came of a round; returns the layers of the new model's phases."""
+    def show(self, one: Round, tuned: Tuned) -> Iterator[None]:
+        """Show what came of a round, a layer at a time, as napari takes its time for each."""
         self.side_by_side.hide()
-        self._pairs = []
-        images = dict.fromkeys(image for image, _ in one.places.values())
-        return [self._show(image, one, tuned) for image in images if image in self._viewer.layers]
+        self._pairs, self.shown = [], []
+        for image in dict.fromkeys(image for image, _ in one.places.values()):
+            yield from self._show(image, one, tuned)
 
     def toggle(self) -> None:
         """Show the two beside each other, or the new one alone again.
@@ -139,16 +140,25 @@ class BeforeAndAfter:
         if not self.side_by_side.is_on:
             raise InputError(_NO_PAIR)
 
-    def _show(self, image: Image, one: Round, tuned: Tuned) -> Labels:
+    def _show(self, image: Image, one: Round, tuned: Tuned) -> Iterator[None]:
         old = one.of_image(image, tuned.before)
         new = one.of_image(image, tuned.after)
-        before = show_phases(self._viewer, image, old, BEFORE) if old else None
-        unsure = show_unsure(self._viewer, image, new)
-        after = show_phases(self._viewer, image, new, AFTER)
-        if before is not None:
-            before.visible = False
-            self._pairs.append(Beside(image, before, after, unsure))
-        return after
+        before = unsure = None
+        if old and self._is_open(image):
+            before = show_phases(self._viewer, image, old, BEFORE, visible=False)
+            yield
+        if self._is_open(image):
+            unsure = show_unsure(self._viewer, image, new)
+            yield
+        if self._is_open(image):
+            after = show_phases(self._viewer, image, new, AFTER)
+            self.shown.append(after)
+            if before is not None:
+                self._pairs.append(Beside(image, before, after, unsure))
+            yield
+
+    def _is_open(self, image: Image) -> bool:
+        return image in self._viewer.layers
 
 
 def _same_pixels(name: str, one: Round, other: Round) -> bool:

@@ -134,8 +134,10 @@ def train_segmentation(
     if val_images or val_labels or val_split:
         held_out = _Source(val_images or images, val_labels or labels, val_split)
     sizes = pixel_sizes(pixel_size, index)
-    training, validation, named = _read(source, held_out, ignore=ignore, sizes=sizes)
     network = _NetworkOptions(classes, architecture, encoder, encoder_weights, enlargement)
+    training, validation, named = _read(
+        source, held_out, ignore=ignore, sizes=sizes, names=network.names()
+    )
     phases, start = network.start(start_from, training, named)
     changes = {
         "iterations": iterations,
@@ -179,7 +181,7 @@ class _Source:
     split: Path | None
 
     def read(
-        self, ignore: int | None, sizes: PixelSizes
+        self, ignore: int | None, sizes: PixelSizes, names: Sequence[str]
     ) -> tuple[list[LabelledImage], tuple[PhaseClass, ...]]:
         from ..labelled import read_labelled_folder
 
@@ -189,20 +191,26 @@ class _Source:
             ignore=ignore,
             sizes=sizes,
             stems=stems(self.split),
+            names=names,
             notice=terminal.notice,
         )
 
 
 def _read(
-    training: _Source, validation: _Source | None, *, ignore: int | None, sizes: PixelSizes
+    training: _Source,
+    validation: _Source | None,
+    *,
+    ignore: int | None,
+    sizes: PixelSizes,
+    names: Sequence[str],
 ) -> tuple[list[LabelledImage], list[LabelledImage], tuple[PhaseClass, ...]]:
     """Images to train and to validate on, and the classes that the label files name."""
     from ..classes import require_same_classes
 
-    images, classes = training.read(ignore, sizes)
+    images, classes = training.read(ignore, sizes, names)
     if validation is None:
         return images, [], classes
-    held_out, others = validation.read(ignore, sizes)
+    held_out, others = validation.read(ignore, sizes, names)
     require_same_classes(
         [phase.name for phase in classes],
         [phase.name for phase in others],
@@ -255,7 +263,8 @@ class _NetworkOptions:
         """Classes, and the network and weights to start from."""
         return self._from_parent(parent, named) if parent else self._anew(named, images)
 
-    def _names(self) -> list[str]:
+    def names(self) -> list[str]:
+        """Names of the classes; empty where none are stated."""
         names = [name.strip() for name in self.classes.split(",")] if self.classes else []
         if not all(names) or len(set(names)) < len(names):
             raise InputError(f"--classes {self.classes}: give each class a name of its own")
@@ -274,7 +283,7 @@ class _NetworkOptions:
             option = stated[0].replace("_", "-")
             raise InputError(f"--{option} cannot go with --start-from: the model settles it")
         model = load_model(parent)
-        wanted = named_classes(self._names()) or named
+        wanted = named_classes(self.names()) or named
         start = from_model(model, [phase.name for phase in wanted])
         if not start.rows:
             return model.card.classes, start
@@ -293,7 +302,7 @@ class _NetworkOptions:
             "encoder": self.encoder or "efficientnet-lite0",
             "enlargement": 1.0 if self.enlargement is None else self.enlargement,
         }
-        classes = classes_or_default(self._names(), named, images)
+        classes = classes_or_default(self.names(), named, images)
         # Before weights are fetched: that may take a while, or fail offline.
         check_labels(images, len(classes))
         start = new_network(validated(Network, network), self.encoder_weights or "imagenet")

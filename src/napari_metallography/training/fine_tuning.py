@@ -278,7 +278,7 @@ def fine_tune(plan: Plan, session: Session, *, resume: bool = False) -> Events[T
         When the paint does not do for a training.
     """
     images = yield from read_painted(plan)
-    forget_old(plan.checkpoints, f"*{_CHECKPOINT}")
+    forget_old(plan.checkpoints)
     session.images = images
     origin = plan.origin([phase.name for phase in plan.classes])
     session.split = split(images)
@@ -286,6 +286,10 @@ def fine_tune(plan: Plan, session: Session, *, resume: bool = False) -> Events[T
     if job.checkpoint is not None and not resume:
         # What an earlier run left is not this one's.
         job.checkpoint.unlink(missing_ok=True)
+    elif job.checkpoint is not None and not job.checkpoint.exists():
+        yield Notice(
+            "no training of this paint with these settings was stopped: training starts anew"
+        )
     session.kept = job.checkpoint
     before: dict[str, Segmentation] = {}
     if origin.model is not None:
@@ -354,7 +358,12 @@ def job_of(
     return replace(job, checkpoint=plan.checkpoints / name)
 
 
-def forget_old(folder: Path, pattern: str) -> None:
+def stopped_in(folder: Path) -> list[Path]:
+    """The checkpoints of stopped trainings in a plan's folder."""
+    return [*folder.glob(f"*{_CHECKPOINT}")]
+
+
+def forget_old(folder: Path, pattern: str = f"*{_CHECKPOINT}") -> None:
     """Keep the few latest: a stopped training nobody went on with must not fill the disk."""
     found = sorted(folder.glob(pattern), key=lambda path: path.stat().st_mtime)
     for path in found[:-_KEPT]:
