@@ -14,6 +14,7 @@ from skimage.segmentation import find_boundaries
 
 from ..calibration import Calibration
 from ..errors import InputError
+from .exposure import exposed
 
 Floats = NDArray[np.float64]
 
@@ -44,13 +45,8 @@ class CarbideParameters(BaseModel):
         Share of the carbides that touch another, pair by pair.
     boundary_spacing_px
         Mean distance of the matrix's bright boundaries; 0 for none.
-    blur_px
-        Standard deviation of the Gaussian blur.
-    noise
-        Standard deviation in grey values of the Gaussian noise; Poisson noise is added as of as
-        many electrons as there are grey values.
-    illumination
-        Largest relative change of the brightness over the field, quadratic in position.
+    blur_px, noise, illumination
+        As `exposure.exposed` has them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -309,10 +305,13 @@ def _micrograph(
     if parameters.boundary_spacing_px:
         grey[_matrix_boundaries(carbides.shape, parameters.boundary_spacing_px, rng)] = _BOUNDARY
     grey[carbides] = _CARBIDE
-    grey = ndimage.gaussian_filter(grey, parameters.blur_px)
-    grey *= _illumination(carbides.shape, parameters.illumination, rng)
-    grey = rng.poisson(grey) + rng.normal(0, parameters.noise, carbides.shape)
-    return np.asarray(np.clip(np.rint(grey), 0, 255), np.uint8)
+    return exposed(
+        grey,
+        rng,
+        blur_px=parameters.blur_px,
+        illumination=parameters.illumination,
+        noise=parameters.noise,
+    )
 
 
 def _matrix_boundaries(
@@ -326,11 +325,3 @@ def _matrix_boundaries(
     cells = nearest[0] * shape[1] + nearest[1]
     found: NDArray[np.bool_] = find_boundaries(cells)  # type: ignore[no-untyped-call]
     return found
-
-
-def _illumination(shape: tuple[int, ...], change: float, rng: np.random.Generator) -> Floats:
-    y, x = (np.linspace(-1, 1, n) for n in shape)
-    slopes = rng.uniform(-1, 1, 5)
-    terms = (y[:, None], x, y[:, None] * x, y[:, None] ** 2 - 0.5, x**2 - 0.5)
-    bumps = np.asarray(sum(s * term for s, term in zip(slopes, terms, strict=True)), float)
-    return 1 + change * bumps / max(float(np.abs(bumps).max()), 1e-9)

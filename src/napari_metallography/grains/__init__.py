@@ -1,0 +1,1 @@
+"""Grain size by the standards and by a line network."""

@@ -1,0 +1,215 @@
+"""Where test lines and circles cross grain boundaries."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from .partition import Partition, triple_points
+
+Floats = NDArray[np.float64]
+
+CIRCLE_DIAMETERS = (79.58, 53.05, 26.53)
+"""Of the three concentric circles of ASTM E112, whose lengths sum to 500 mm."""
+
+_FILL = 0.98
+_STEP_PX = 0.5
+_NEAR_PX = 0.51
+"""Crossings nearer than this, half a pixel, to a triple point cannot be told from it."""
+
+_STEPS_PX = 1.5
+"""A line that leaves a grain for a shorter way met a step between pixels, not a grain."""
+
+_END_PX = 0.75
+
+
+@dataclass(frozen=True)
+class TestLine:
+    """A straight test line or a circle, in pixels; (0, 0) is the centre of the first pixel.
+
+    Attributes
+    ----------
+    path
+        (n, 2) y and x, half a pixel apart or less.
+    length_px
+        Of the line.
+    closed
+        Whether it is a circle.
+    direction_deg
+        0 along rows, counter-clockwise for the eye; NaN for a circle.
+    """
+
+    __test__ = False
+
+    path: Floats
+    length_px: float
+    closed: bool
+    direction_deg: float
+
+
+@dataclass(frozen=True)
+class Intersections:
+    """What the test lines of a field count.
+
+    Attributes
+    ----------
+    points
+        (n, 2) y and x.
+    weights
+        (n,): 1; ½ where a line ends on a boundary; 1½ at a triple point, 2 where four meet.
+    line
+        (n,) the number of the test line, from 0.
+    lines
+        The test lines.
+    """
+
+    points: Floats
+    weights: Floats
+    line: NDArray[np.int64]
+    lines: tuple[TestLine, ...]
+
+    @property
+    def count(self) -> float:
+        """Sum of the weights."""
+        return float(self.weights.sum())
+
+    @property
+    def length_px(self) -> float:
+        """Of all lines together."""
+        return math.fsum(line.length_px for line in self.lines)
+
+    @property
+    def mean_intercept_px(self) -> float:
+        """Length of line an intersection; infinite where there is none."""
+        return self.length_px / self.count if self.count else math.inf
+
+    def in_direction(self, direction_deg: float) -> Intersections:
+        """Those on the lines of one direction."""
+        chosen = [i for i, one in enumerate(self.lines) if one.direction_deg == direction_deg]
+        kept = np.isin(self.line, chosen)
+        renumbered = np.searchsorted(chosen, self.line[kept])
+        lines = tuple(self.lines[i] for i in chosen)
+        return Intersections(self.points[kept], self.weights[kept], renumbered, lines)
+
+
+def straight_lines(
+    shape: tuple[int, int], spacing_px: float, directions_deg: tuple[float, ...] = (0, 45, 90, 135)
+) -> tuple[TestLine, ...]:
+    """Parallel lines from edge to edge of a field, evenly spaced, in each direction."""
+    found: list[TestLine] = []
+    for direction in directions_deg:
+        turn = math.radians(direction)
+        along = np.array([-math.sin(turn), math.cos(turn)])
+        across = np.array([along[1], -along[0]])
+        middle = (np.array(shape) - 1) / 2
+        half = float(np.abs(across) @ (np.array(shape) - 1)) / 2
+        count = max(1, math.floor(2 * half / spacing_px))
+        for number in range(count):
+            offset = (number + 0.5) * 2 * half / count - half
+            ends = _ends(middle + offset * across, along, shape)
+            if ends is not None:
+                found.append(straight_line(*ends, direction))
+    return tuple(found)
+
+
+def straight_line(start: Floats, end: Floats, direction_deg: float) -> TestLine:
+    """A test line between two points (y, x)."""
+    length = float(np.hypot(*(end - start)))
+    parts = np.linspace(0, 1, max(2, math.ceil(length / _STEP_PX) + 1))
+    return TestLine(start + parts[:, None] * (end - start), length, False, direction_deg)
+
+
+def three_circles(shape: tuple[int, int]) -> tuple[TestLine, ...]:
+    """The concentric circles of ASTM E112 (Abrams), as large as the field allows."""
+    middle = (np.array(shape) - 1) / 2
+    scale = _FILL * (min(shape) - 1) / CIRCLE_DIAMETERS[0]
+    return tuple(circle(middle, scale * diameter / 2) for diameter in CIRCLE_DIAMETERS)
+
+
+def circle(middle: Floats, radius_px: float) -> TestLine:
+    """A test circle."""
+    length = 2 * math.pi * radius_px
+    turn = np.linspace(0, 2 * math.pi, max(8, math.ceil(length / _STEP_PX)), endpoint=False)
+    path = middle + radius_px * np.column_stack([np.sin(turn), np.cos(turn)])
+    return TestLine(path, length, True, math.nan)
+
+
+def intersect(partition: Partition, lines: tuple[TestLine, ...]) -> Intersections:
+    """Where test lines cross boundaries, counted as ASTM E112 (13.3 and 14.3) says.
+
+    Crossings that cannot be told from a triple point count 1½ together: near it a line crosses
+    one boundary as often as two.
+    """
+    found = [_crossings(partition.grains, line) for line in lines]
+    places = np.concatenate([points for points, _ in found])
+    weights = np.concatenate([weights for _, weights in found])
+    line = np.repeat(np.arange(len(lines)), [len(points) for points, _ in found])
+    return _with_triple_points(Intersections(places, weights, line, lines), partition)
+
+
+def _crossings(grains: NDArray[np.int32], line: TestLine) -> tuple[Floats, Floats]:
+    y, x = np.rint(line.path).astype(np.intp).T
+    met = _without_steps(grains[y, x], line.closed)
+    following = np.roll(met, -1) if line.closed else met[1:]
+    changes = np.flatnonzero(met[: len(following)] != following)
+    after = (changes + 1) % len(line.path)
+    points = (line.path[changes] + line.path[after]) / 2
+    return points, _end_weights(points, line)
+
+
+def _without_steps(met: NDArray[np.int32], closed: bool) -> NDArray[np.int32]:
+    """Grains along a line that meets a boundary's pixel steps once each, not to and fro."""
+    starts = np.flatnonzero(np.diff(met, prepend=met[0] - 1))
+    lengths = np.diff(starts, append=len(met))
+    grain = met[starts]
+    before, after = np.roll(grain, 1), np.roll(grain, -1)
+    is_step = (before == after) & (lengths * _STEP_PX < _STEPS_PX)
+    if not closed:
+        is_step[[0, -1]] = False
+    # Of two steps in a row the first goes: to and fro becomes one crossing.
+    numbers = np.arange(len(is_step))
+    last_other = np.maximum.accumulate(np.where(is_step, -1, numbers))
+    is_step &= (numbers - last_other) % 2 == 1
+    return np.repeat(np.where(is_step, before, grain), lengths)
+
+
+def _end_weights(points: Floats, line: TestLine) -> Floats:
+    weights = np.ones(len(points))
+    if not line.closed:
+        ends = line.path[[0, -1]]
+        apart = np.hypot(*(points[:, None] - ends).transpose(2, 0, 1))
+        weights[(apart <= _END_PX).any(1)] = 0.5
+    return weights
+
+
+def _with_triple_points(found: Intersections, partition: Partition) -> Intersections:
+    """Crossings of one line near one triple point become one, of its weight."""
+    triples, meeting = triple_points(partition)
+    if not len(triples) or not len(found.points):
+        return found
+    apart, nearest = cKDTree(triples).query(found.points, distance_upper_bound=_NEAR_PX)
+    near = np.isfinite(apart) & (found.weights == 1)
+    pairs = np.column_stack([found.line[near], nearest[near]])
+    unique = np.unique(pairs, axis=0) if len(pairs) else np.zeros((0, 2), np.int64)
+    points = np.concatenate([found.points[~near], triples[unique[:, 1]]])
+    weights = np.concatenate([found.weights[~near], meeting[unique[:, 1]] / 2])
+    line = np.concatenate([found.line[~near], unique[:, 0]])
+    order = np.argsort(line, kind="stable")
+    return Intersections(points[order], weights[order], line[order], found.lines)
+
+
+def _ends(through: Floats, along: Floats, shape: tuple[int, int]) -> tuple[Floats, Floats] | None:
+    """Where a line enters and leaves the field; None when it does not."""
+    low, high = -math.inf, math.inf
+    for axis, length in enumerate(shape):
+        if abs(along[axis]) < 1e-12:
+            if not 0 <= through[axis] <= length - 1:
+                return None
+            continue
+        cuts = sorted((edge - through[axis]) / along[axis] for edge in (0.0, length - 1.0))
+        low, high = max(low, cuts[0]), min(high, cuts[1])
+    return (through + low * along, through + high * along) if high > low else None

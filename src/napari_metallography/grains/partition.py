@@ -1,0 +1,164 @@
+"""Grains as a partition of the field: each pixel belongs to the grain it lies nearest to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from ..errors import InputError
+
+_MOST_BOUNDARY = 0.6
+_SAME_POINT_PX = 2.0
+
+
+@dataclass(frozen=True)
+class Partition:
+    """Grains that fill a field.
+
+    Attributes
+    ----------
+    grains
+        (Y, X) int32: grains numbered from 1 to `n`, without gaps between them.
+    n
+        Number of grains.
+    """
+
+    grains: NDArray[np.int32]
+    n: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the field."""
+        return self.grains.shape[0], self.grains.shape[1]
+
+    def areas(self) -> NDArray[np.int64]:
+        """Pixels of each grain, the first grain first."""
+        return np.bincount(self.grains.ravel(), minlength=self.n + 1)[1:]
+
+    def on_border(self) -> NDArray[np.bool_]:
+        """Which grains the edge of the field cuts."""
+        edges = (self.grains[0], self.grains[-1], self.grains[:, 0], self.grains[:, -1])
+        cut = np.zeros(self.n + 1, bool)
+        cut[np.concatenate(edges)] = True
+        return cut[1:]
+
+
+def from_boundaries(boundaries: NDArray[np.bool_], smallest_area_px: int = 1) -> Partition:
+    """Grains between boundaries.
+
+    Parameters
+    ----------
+    boundaries
+        (Y, X), True on boundaries; lines that touch by corners only are closed.
+    smallest_area_px
+        Smaller grains are given to their neighbours.
+
+    Raises
+    ------
+    InputError
+        When there is no boundary, all is boundary, or boundaries and grains seem swapped.
+    """
+    if not boundaries.any():
+        raise InputError("no grain boundary in the mask; segment or paint the boundaries first")
+    if boundaries.mean() > _MOST_BOUNDARY:
+        raise InputError(
+            f"the mask takes {boundaries.mean():.0%} of the field for grain boundary: it seems "
+            "inverted; boundaries are 1 and grains 0"
+        )
+    count, found = cv2.connectedComponents((~boundaries).astype(np.uint8), connectivity=4)
+    grains = np.asarray(found, np.int32)
+    if smallest_area_px > 1:
+        grains, count = _without_small(grains, count, smallest_area_px)
+    return Partition(_grown(grains), count - 1)
+
+
+def from_labels(labels: NDArray[np.int32]) -> Partition:
+    """Grains given by their numbers; 0 is boundary, and its pixels go to the nearest grain.
+
+    Raises
+    ------
+    InputError
+        When there is no grain.
+    """
+    numbers, renumbered = np.unique(labels, return_inverse=True)
+    if not numbers.any():
+        raise InputError("the label image holds no grain: all of it is 0")
+    grains = renumbered.reshape(labels.shape).astype(np.int32)
+    if numbers[0] == 0:
+        return Partition(_grown(grains), len(numbers) - 1)
+    return Partition(grains + 1, len(numbers))
+
+
+def triple_points(partition: Partition) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Where three or more grains meet.
+
+    Returns
+    -------
+    points
+        (n, 2), y and x; (½, ½) is the corner that the first four pixels share.
+    grains
+        (n,), how many grains meet there.
+    """
+    corners, counts = _meeting(partition.grains)
+    if not len(corners):
+        return corners, counts
+    return _merged(corners, counts)
+
+
+def _without_small(
+    found: NDArray[np.int32], count: int, smallest: int
+) -> tuple[NDArray[np.int32], int]:
+    areas = np.bincount(found.ravel(), minlength=count)
+    kept = areas >= smallest
+    kept[0] = False
+    if not kept.any():
+        raise InputError(f"no grain has {smallest} pixels or more; lower the smallest area")
+    numbers = np.where(kept, np.cumsum(kept), 0).astype(np.int32)
+    return numbers[found], int(kept.sum()) + 1
+
+
+def _grown(grains: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Boundary pixels (0) given to the nearest grain."""
+    boundary = (grains == 0).astype(np.uint8)
+    _, nearest = cv2.distanceTransformWithLabels(
+        boundary, cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    inside = boundary == 0
+    grain_of = np.zeros(int(nearest.max()) + 1, np.int32)
+    grain_of[nearest[inside]] = grains[inside]
+    return np.where(inside, grains, grain_of[nearest])
+
+
+def _meeting(grains: NDArray[np.int32]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Corners of pixels at which three or four grains meet."""
+    across, down = grains[:, 1:] != grains[:, :-1], grains[1:] != grains[:-1]
+    changes = (
+        across[:-1].astype(np.uint8)
+        + across[1:].astype(np.uint8)
+        + down[:, :-1].astype(np.uint8)
+        + down[:, 1:].astype(np.uint8)
+    )
+    y, x = np.nonzero(changes >= 3)
+    around = np.stack([grains[y, x], grains[y, x + 1], grains[y + 1, x], grains[y + 1, x + 1]], 1)
+    around.sort(axis=1)
+    counts = 1 + (np.diff(around, axis=1) != 0).sum(1)
+    kept = counts >= 3
+    return np.column_stack([y[kept] + 0.5, x[kept] + 0.5]), counts[kept]
+
+
+def _merged(
+    corners: NDArray[np.float64], counts: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Two triple points a pixel or two apart cannot be told from a point of four grains."""
+    tree = cKDTree(corners)
+    is_first = np.ones(len(corners), bool)
+    counts = counts.copy()
+    for first, second in sorted(tree.query_pairs(_SAME_POINT_PX)):
+        if is_first[first] and is_first[second]:
+            is_first[second] = False
+            counts[first] = min(4, counts[first] + counts[second] - 2)
+    return corners[is_first], counts[is_first]
