@@ -45,7 +45,12 @@ def named_classes(names: Sequence[str]) -> tuple[PhaseClass, ...]:
 
 def numbered_classes(count: int) -> tuple[PhaseClass, ...]:
     """Classes of labels that name none, by index: "matrix", "class 1", "class 2", …"""
-    return named_classes(["matrix", *(f"class {index}" for index in range(1, count))])
+    return classes_of_values(range(count))
+
+
+def classes_of_values(values: Iterable[int]) -> tuple[PhaseClass, ...]:
+    """Classes of which only the values in a file are known: "matrix" for 0, else "class 77"."""
+    return named_classes([f"class {value}" if value else "matrix" for value in values])
 
 
 def class_count(labels: Iterable[NDArray[np.integer]]) -> int:

@@ -124,7 +124,7 @@ def test_several_specimens_are_grouped_and_not_pooled(run, tmp_path) -> None:
     assert over["mean"] == pytest.approx(fraction["mean"])
     assert pd.read_csv(tmp_path / "out/phases.csv")["specimen"].unique().tolist() == [16, 37]
     report = (tmp_path / "out/report.html").read_text("utf-8")
-    assert "Specimen 16: 2 field(s)" in report
+    assert "Specimen 16: 2 fields" in report
     assert "n specimens" in report
 
 
@@ -144,7 +144,8 @@ def test_the_workbook_holds_every_table_sheet_by_sheet(run, barred) -> None:
     assert done.code == 0, done.err
     book = openpyxl.load_workbook(out / "study.xlsx")
     assert book.sheetnames[:4] == ["particles", "phases", "fields", "statistics"]
-    assert book.sheetnames[4:] == ["sizes", "method", "provenance", "thresholds"]
+    assert book.sheetnames[4:7] == ["point count", "all particles", "sizes"]
+    assert book.sheetnames[7:] == ["method", "provenance", "thresholds"]
     method = dict(book["method"].iter_rows(min_row=2, values_only=True))
     assert method["Operator"] == "Müller"
     assert method["Edge rule"].startswith("guard-frame: ")
@@ -173,7 +174,7 @@ def test_the_workbook_holds_every_table_sheet_by_sheet(run, barred) -> None:
         "best single threshold",
     }
     assert pd.read_csv(out / "thresholds.csv")["count_error_percent"][0] == 0
-    overlay = cv2.imdecode(np.fromfile(out / "sem.tif_overlay.png", np.uint8), cv2.IMREAD_COLOR)
+    overlay = cv2.imdecode(np.fromfile(out / "sem_overlay.png", np.uint8), cv2.IMREAD_COLOR)
     assert overlay.shape[1] == 300
     assert overlay.shape[0] > 200
 
@@ -326,3 +327,60 @@ def test_a_parameter_out_of_range_is_named_as_its_option(run, tmp_path) -> None:
     done = run("quantify", labels, "-o", tmp_path / "out", "--pixel-size", 1, "--split-depth", 2)
     assert done.code == 2
     assert done.errors[0].startswith("error: --split-depth: ")
+
+
+def test_mixed_calibrations_are_refused_before_anything_is_measured(run, tmp_path) -> None:
+    _indexed(tmp_path, ("", ""))
+    index = "image,pixel_size_um\na.tif,0.5\nb.tif,\n"
+    (tmp_path / "index.csv").write_text(index, encoding="utf-8")
+    done = run("quantify", tmp_path, "-o", tmp_path / "out")
+    assert done.code == 2
+    assert "b.tif has no pixel size but a.tif has one" in done.errors[0]
+    assert "measured" not in done.err.replace(done.errors[0], "")
+    assert not (tmp_path / "out").exists()
+
+
+def test_tables_in_german_form_hold_the_same_numbers(run, barred) -> None:
+    options = ("--images", barred / "images", "--pixel-size", 0.3, "--compare-thresholds")
+    german = ("--decimal", ",", "--separator", ";")
+    for folder, form in (("plain", ()), ("german", german)):
+        done = run("quantify", barred / "labels", "-o", barred / folder, *options, *form)
+        assert done.code == 0, done.err
+    for name in ("phases.csv", "particles.csv", "thresholds.csv"):
+        plain = pd.read_csv(barred / "plain" / name)
+        again = pd.read_csv(barred / "german" / name, sep=";", decimal=",")
+        pd.testing.assert_frame_equal(again, plain, check_exact=True)
+        assert "." not in (barred / "german" / name).read_text("utf-8-sig").replace("sem.tif", "")
+
+
+def test_the_workbook_and_the_statistics_agree(run, tmp_path) -> None:
+    _indexed(tmp_path, ("", "", ""))
+    out = tmp_path / "out"
+    assert run("quantify", tmp_path, "-o", out).code == 0
+    statistics = json.loads((out / "statistics.json").read_text("utf-8"))
+    book = openpyxl.load_workbook(out / "study.xlsx")
+    for row in _records(book["statistics"]):
+        stated = statistics["phases"][row["phase"]][row["quantity"]]
+        assert row["n"] == stated["n_fields"]
+        assert row["mean"] == pytest.approx(stated["mean"], rel=1e-14)
+        low = (stated["ci95"] or [None])[0]
+        assert row["95 % confidence from"] == (low if low is None else pytest.approx(low))
+    for row in _records(book["point count"]):
+        stated = statistics["point_count"]["phases"][row["phase"]]
+        assert (row["n"], row["mean"]) == (stated["n_fields"], pytest.approx(stated["mean"]))
+    for row in _records(book["all particles"]):
+        stated = statistics["phases"][row["phase"]]
+        assert row["particles"] == stated["n_particles"]
+        assert row["pooled mean radius (µm)"] == pytest.approx(stated["pooled_mean_radius_um"])
+
+
+@pytest.mark.parametrize(("chosen", "n"), [("77", 1), ("class 200", 1), ("77,200", 2)])
+def test_a_class_without_a_name_is_chosen_by_its_value(run, tmp_path, chosen, n) -> None:
+    pixels = _squares() * 77
+    pixels[150:160, 150:160] = 200
+    tifffile.imwrite(tmp_path / "a.tif", pixels)
+    out = tmp_path / "out"
+    options = ("--pixel-size", 1, "--classes", chosen)
+    assert run("quantify", tmp_path / "a.tif", "-o", out, *options).code == 0
+    assert len(pd.read_csv(out / "particles.csv")) == n
+    assert pd.read_csv(out / "phases.csv")["phase"].tolist() == ["matrix", "class 77", "class 200"]

@@ -21,7 +21,7 @@ from napari_metallography.regions import Field
         ("equivalent_radius_um", "equivalent-circle radius (µm)"),
         ("number_density_per_mm2", "number density (1/mm²)"),
         ("relative_accuracy_percent", "relative accuracy (%)"),
-        ("n_particles", "number of particles"),
+        ("n_particles", "particles"),
         ("image", "image"),
         ("area_px2", "area (px²)"),
         ("number_density_per_px2", "number density (1/px²)"),

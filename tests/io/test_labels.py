@@ -182,8 +182,9 @@ def test_a_foreign_image_is_taken_as_class_indices(tmp_path: Path) -> None:
     ("values", "said"),
     [
         ([0, 1, 2], "0 = matrix, 1 = class 1, 2 = class 2, 255 = unlabelled"),
-        ([0, 3, 255], "0 = matrix, 1 = class 1, 2 = class 2, 3 = class 3, 255 = unlabelled"),
-        ([0, 9], "0 = matrix, 1 = class 1, …, 9 = class 9, 255 = unlabelled"),
+        ([0, 3, 255], "0 = matrix, 3 = class 3, 255 = unlabelled"),
+        ([0, 77, 200], "0 = matrix, 77 = class 77, 200 = class 200, 255 = unlabelled"),
+        ([0, 1, 2, 3, 9], "0 = matrix, 1 = class 1, …, 9 = class 9, 255 = unlabelled"),
         ([0], "0 = matrix, 255 = unlabelled"),
     ],
 )

@@ -80,7 +80,7 @@ def test_a_workbook_has_a_bold_frozen_header_and_empty_missing_cells(tmp_path):
     sheet = book["phases"]
     assert [cell.value for cell in sheet[1]] == [
         "phase",
-        "number of particles",
+        "particles",
         "mean radius (µm)",
         "touches the border",
     ]
@@ -89,7 +89,7 @@ def test_a_workbook_has_a_bold_frozen_header_and_empty_missing_cells(tmp_path):
     assert sheet.freeze_panes == "A2"
     assert [cell.value for cell in sheet[2]] == ["carbide", 3, 0.3, True]
     assert [cell.value for cell in sheet[3]] == ["network", None, None, False]
-    assert sheet.column_dimensions["B"].width > len("number of particles")
+    assert sheet.column_dimensions["B"].width > len("particles")
     assert book["empty"].max_row == 1
 
 

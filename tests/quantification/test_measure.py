@@ -125,9 +125,24 @@ def test_particles_too_small_to_resolve_are_noted_with_the_result():
     assert [e.message for e in events if isinstance(e, Notice)] == [f"a: {note}" for note in notes]
 
 
-def test_what_the_smallest_area_leaves_out_is_not_noted():
+def test_what_the_smallest_area_leaves_out_is_noted_only_where_nothing_is_left():
     parameters = QuantifyParameters(smallest_area_px=12, edge_rule="exclude-border")
-    assert run(micrograph(), parameters=parameters).statistics["provenance"]["notes"] == []
+    assert run(micrograph(), parameters=parameters).statistics["provenance"]["notes"] == [
+        "network: no particle counts: all are below the smallest area of 12 px"
+    ]
+
+
+def test_an_edge_rule_that_leaves_no_particle_is_noted():
+    indices = np.zeros((2, 20, 20), np.uint8)
+    indices[:, :4, :4] = 1
+    indices[1, 10:14, 10:14] = 1
+    parameters = QuantifyParameters(edge_rule="exclude-border")
+    notes = run(indices, parameters=parameters).statistics["provenance"]["notes"]
+    assert notes[0] == (
+        "carbide: no particle counts in plane 0: the edge rule exclude-border leaves out 1"
+    )
+    every = run(indices).statistics["provenance"]["notes"]
+    assert not any("no particle counts" in note for note in every)
 
 
 def test_the_data_bar_and_what_lies_outside_the_region_are_left_out():

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import tracemalloc
+from dataclasses import replace
+from datetime import date
+from io import BytesIO
 from pathlib import Path
 
 import cv2
@@ -13,6 +18,7 @@ import pytest
 import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from napari_metallography.classes import UNLABELLED, named_classes
 from napari_metallography.errors import InputError
@@ -20,13 +26,18 @@ from napari_metallography.events import Notice, drain
 from napari_metallography.inputs import PixelSizes
 from napari_metallography.io.labels import LabelImage, write_labels
 from napari_metallography.quantification.files import (
+    Picture,
+    points_of,
     provenance_table,
     quantify_file,
-    unnamed_classes,
+    survey,
+    with_classes,
+    without_pixels,
 )
 from napari_metallography.quantification.parameters import QuantifyParameters
+from napari_metallography.quantification.point_count import PointGrid
 from napari_metallography.quantification.report import ReportHead
-from napari_metallography.quantification.study_files import write_study
+from napari_metallography.quantification.study_files import study_of, write_study
 from napari_metallography.regions import Box, Field
 from napari_metallography.segmentation.files import phase_rows, segment_file
 from napari_metallography.segmentation.segment import SegmentParameters
@@ -308,15 +319,36 @@ def test_labels_whose_image_is_not_in_the_folder_are_refused(steel: Path, tmp_pa
 def test_foreign_labels_are_named_by_number(tmp_path: Path) -> None:
     labels = saved(tmp_path / "a.tif", squares() * 2)
     image = measured(labels, size=1.0)
-    assert [phase.name for phase in image.labels.classes] == ["matrix", "class 1", "class 2"]
-    assert image.result.phases["n_particles"].tolist()[1:] == [0, 12]
+    assert [phase.name for phase in image.labels.classes] == ["matrix", "class 2"]
+    assert image.result.phases["n_particles"].tolist()[1:] == [12]
+
+
+def test_only_values_that_occur_are_classes(tmp_path: Path) -> None:
+    pixels = squares() * 77
+    pixels[:5, :5] = 200
+    pixels[-5:, -5:] = UNLABELLED
+    notices: list[str] = []
+    image = measured(saved(tmp_path / "a.tif", pixels), size=1.0, notices=notices)
+    assert image.result.phases["phase"].tolist() == ["matrix", "class 77", "class 200"]
+    assert image.result.phases["area_um2"].tolist()[1:] == [12 * SIDE_PX**2, 25]
+    assert "0 = matrix, 77 = class 77, 200 = class 200, 255 = unlabelled" in notices[0]
+
+
+@given(st.sets(st.integers(0, 255), max_size=20))
+def test_pixels_keep_the_name_of_their_value(occurring: set[int]) -> None:
+    values = np.array([sorted(occurring) or [0]], np.uint8)
+    named = with_classes(LabelImage(values, (), None, Field(values.shape)))
+    for value, index in zip(values[0], named.indices[0], strict=True):
+        expected = "matrix" if value == 0 else f"class {value}"
+        assert index == value == UNLABELLED or named.classes[index].name == expected
+    assert len(named.classes) == max(2, len(occurring - {0, UNLABELLED}) + 1)
 
 
 def test_a_phase_missing_from_a_foreign_file_is_zero_there(tmp_path: Path) -> None:
     files = [saved(tmp_path / "a.tif", squares() * 2), saved(tmp_path / "b.tif", squares())]
-    unnamed = unnamed_classes([*files, tmp_path / "missing.tif"])
-    assert unnamed == named_classes(["matrix", "class 1", "class 2"])
-    write_study(tmp_path / "out", [measured(path, size=1.0, unnamed=unnamed) for path in files])
+    values = survey([*files, tmp_path / "missing.tif"], sizes=PixelSizes()).values
+    assert values == (0, 1, 2)
+    write_study(tmp_path / "out", [measured(path, size=1.0, values=values) for path in files])
     statistics = json.loads((tmp_path / "out/statistics.json").read_text("utf-8"))
     fraction = statistics["phases"]["class 2"]["area_fraction"]
     assert fraction["n_fields"] == 2
@@ -326,9 +358,9 @@ def test_a_phase_missing_from_a_foreign_file_is_zero_there(tmp_path: Path) -> No
 def test_the_classes_of_files_that_name_their_own_are_not_counted(tmp_path: Path) -> None:
     own = LabelImage(squares() * 3, named_classes("abcd"), None, Field((120, 160)))
     write_labels(tmp_path / "own.tif", own)
-    assert unnamed_classes([tmp_path / "own.tif"]) == ()
+    assert survey([tmp_path / "own.tif"], sizes=PixelSizes()).values == ()
     foreign = saved(tmp_path / "a.tif", squares())
-    assert len(unnamed_classes([tmp_path / "own.tif", foreign])) == 2
+    assert survey([tmp_path / "own.tif", foreign], sizes=PixelSizes()).values == (0, 1)
 
 
 @pytest.fixture
@@ -399,3 +431,103 @@ def test_a_size_that_the_user_stated_goes_before_that_of_the_image(
     image = measured(tmp_path / "out/steel_labels.tif", images=steel, notices=notices)
     assert image.labels.calibration.x_um == 0.05
     assert "what the user stated is taken" in notices[0]
+
+
+def test_digests_and_dates_are_the_same_in_the_workbook_and_the_statistics(
+    steel: Path, tmp_path: Path
+) -> None:
+    segmented(steel, tmp_path)
+    labels = tmp_path / "steel_labels.tif"
+    out = tmp_path / "out"
+    write_study(out, [measured(labels, images=steel)], head=ReportHead("C", "plate", "A. N."))
+    statistics = json.loads((out / "statistics.json").read_text("utf-8"))
+    provenance = statistics["provenance"][0]
+    sheet = openpyxl.load_workbook(out / "study.xlsx")["provenance"]
+    told = {what: value for _, what, value in sheet.iter_rows(min_row=2, values_only=True)}
+    for what, path in (("labels", labels), ("image", steel)):
+        expected = hashlib.sha256(path.read_bytes()).hexdigest()
+        assert provenance["sources"][what] == {"file": path.name, "sha256": expected}
+        assert told[f"sources: {what}: SHA-256"] == expected
+        assert expected in (out / "report.html").read_text("utf-8")
+    assert told["measured on"] == provenance["measured_on"] == date.today().isoformat()
+    assert told["version"] == statistics["version"]
+    assert (statistics["head"]["specimen"], statistics["head"]["operator"]) == ("plate", "A. N.")
+    assert statistics["head"]["day"] == date.today().isoformat()
+
+
+def test_corrections_that_labels_state_have_a_sheet_and_a_chapter(tmp_path: Path) -> None:
+    made = [{"correction": "delete", "particles": "7", "phase_before": "carbide"}]
+    classes = named_classes(["matrix", "carbide"])
+    labels = LabelImage(squares(), classes, None, Field((120, 160)), {"corrections": made})
+    write_labels(tmp_path / "a_labels.tif", labels)
+    write_study(tmp_path / "out", [measured(tmp_path / "a_labels.tif", size=1.0)])
+    book = openpyxl.load_workbook(tmp_path / "out/study.xlsx")
+    assert list(book["corrections"].iter_rows(values_only=True)) == [
+        ("image", "correction", "particles", "phase before"),
+        ("a.tif", "delete", "7", "carbide"),
+    ]
+    statistics = json.loads((tmp_path / "out/statistics.json").read_text("utf-8"))
+    assert statistics["provenance"][0]["corrections"] == made
+    assert "1 correction(s) by hand" in (tmp_path / "out/report.html").read_text("utf-8")
+    plain = measured(saved(tmp_path / "b.tif", squares()), size=1.0)
+    write_study(tmp_path / "plain", [plain])
+    assert "corrections" not in openpyxl.load_workbook(tmp_path / "plain/study.xlsx").sheetnames
+
+
+def test_overlays_of_one_stem_do_not_replace_each_other(steel: Path, tmp_path: Path) -> None:
+    segmented(steel, tmp_path)
+    image = measured(tmp_path / "steel_labels.tif", images=steel)
+    names = ("steel.tif", "Steel.png", "a/steel.tif", "0.5 h")
+    write_study(tmp_path / "out", [replace(image, name=name) for name in names])
+    assert {path.name for path in (tmp_path / "out").glob("*.png")} == {
+        "steel_overlay.png",
+        "Steel (2)_overlay.png",
+        "a_steel_overlay.png",
+        "0.5 h_overlay.png",
+    }
+
+
+def test_a_large_picture_is_reduced_for_the_report() -> None:
+    picture = Picture.of(np.zeros((700, 2800, 3), np.uint8), None)
+    shapes = [Image.open(BytesIO(png)).size for png in (picture.png, picture.small)]
+    assert shapes == [(2800, 700), (1400, 350)]
+
+
+def test_memory_does_not_grow_by_the_pixels_of_each_field(tmp_path: Path) -> None:
+    side = 800
+    pixels = np.zeros((side, side), np.uint8)
+    pixels[100:120, 100:120] = 1
+    labels = saved(tmp_path / "a.tif", pixels)
+    image = saved(tmp_path / "grey.tif", pixels * 90)
+    grid, kept, held = PointGrid(), [], []
+    tracemalloc.start()
+    for _ in range(4):
+        kept.append(without_pixels(measured(labels, size=1.0, images=image), grid))
+        held.append(tracemalloc.get_traced_memory()[0])
+    tracemalloc.stop()
+    assert held[-1] - held[0] < 3 * side * side, "less than a byte a pixel and field stays"
+    study = study_of([replace(one, name=str(n)) for n, one in enumerate(kept)])
+    whole = measured(labels, size=1.0, images=image)
+    assert study.statistics["n_fields"] == 4
+    assert points_of(kept[0], grid).equals(points_of(whole, grid))
+
+
+@pytest.mark.parametrize(("b_um", "said"), [(None, "b.tif has no pixel size"), (30, "correct the")])
+def test_fields_that_have_no_common_mean_are_refused_before_they_are_measured(
+    tmp_path: Path, b_um: float | None, said: str
+) -> None:
+    files = [saved(tmp_path / name, squares()) for name in ("a.tif", "b.tif")]
+    index = f"image,pixel_size_um\na.tif,0.1\nb.tif,{b_um or ''}\n"
+    (tmp_path / "index.csv").write_text(index, encoding="utf-8")
+    with pytest.raises(InputError, match=said) as refused:
+        survey(files, sizes=PixelSizes())
+    assert "\n" not in str(refused.value)
+
+
+def test_pixel_sizes_that_differ_are_said_before_anything_is_measured(tmp_path: Path) -> None:
+    files = [saved(tmp_path / name, squares()) for name in ("a.tif", "b.tif")]
+    index = "image,pixel_size_um\na.tif,0.1\nb.tif,0.4\n"
+    (tmp_path / "index.csv").write_text(index, encoding="utf-8")
+    (note,) = survey(files, sizes=PixelSizes()).notes
+    assert note.startswith("the pixel sizes reach from 0.1 to 0.4 µm")
+    assert survey(files, sizes=PixelSizes(0.2)).notes == ()

@@ -16,13 +16,13 @@ from napari_metallography.calibration import Calibration
 from napari_metallography.classes import named_classes
 from napari_metallography.errors import InputError
 from napari_metallography.events import drain
+from napari_metallography.io.overlays import png_bytes
 from napari_metallography.quantification.measure import quantify
 from napari_metallography.quantification.parameters import QuantifyParameters
 from napari_metallography.quantification.report import (
     ReportField,
     ReportHead,
     number,
-    picture,
     tables,
     write_report,
 )
@@ -79,7 +79,7 @@ def result_of(phase="carbide", planes=1, parameters=None, measured=None):
 
 
 def report(path, result, head=None, comparisons=None, **field):
-    field = {"overlay_rgb": None, "calibration": Calibration.square(0.1, "scale bar"), **field}
+    field = {"overlay_png": None, "calibration": Calibration.square(0.1, "scale bar"), **field}
     fields = [ReportField("specimen 7", **field)]
     study = combine([("specimen 7", result)])
     write_report(path, head or ReportHead("Carbides"), fields, study, comparisons)
@@ -123,8 +123,11 @@ def test_the_report_says_what_was_split_and_measured(tmp_path, split, said):
 
 def test_one_field_has_a_reason_in_place_of_an_interval(tmp_path):
     text = "\n".join(report(tmp_path / "r.html", result_of()).texts)
-    assert "none: one field alone gives no confidence interval" in text
-    assert "1 field(s), 2 particle(s) (carbide: 2)" in text
+    reason = "No confidence interval: one field alone gives no confidence interval; measure more"
+    assert reason in text
+    assert "1 field, 2 particles (carbide: 2)" in text
+    assert "95 % confidence interval" not in text[: text.index("Definitions")]
+    assert "fields needed" not in text
 
 
 def test_several_fields_have_an_interval(tmp_path):
@@ -133,7 +136,7 @@ def test_several_fields_have_an_interval(tmp_path):
     text = "\n".join(report(tmp_path / "r.html", result).texts)
     low, high = result.statistics["phases"]["carbide"]["area_fraction"]["ci95"]
     assert f"{low:.4g} to {high:.4g}" in text
-    assert "confidence interval\n" not in text.replace("95 % confidence interval", "")
+    assert "No confidence interval" not in text
 
 
 def test_nothing_a_user_writes_is_taken_for_html(tmp_path):
@@ -143,7 +146,7 @@ def test_nothing_a_user_writes_is_taken_for_html(tmp_path):
         tmp_path / "r.html",
         result_of(NASTY),
         head,
-        overlay_rgb=picture_,
+        overlay_png=png_bytes(picture_),
         calibration=Calibration.square(0.1, NASTY),
         provenance={NASTY: NASTY},
     )
@@ -153,22 +156,19 @@ def test_nothing_a_user_writes_is_taken_for_html(tmp_path):
 
 def test_the_report_needs_no_other_file(tmp_path):
     picture_ = np.zeros((40, 30, 3), np.uint8)
-    page = report(tmp_path / "r.html", result_of(), overlay_rgb=picture_)
+    page = report(tmp_path / "r.html", result_of(), overlay_png=png_bytes(picture_))
     assert len(page.sources) == 2
     assert all(source.startswith("data:image/png;base64,") for source in page.sources)
     assert {"link", "script", "iframe"}.isdisjoint(page.tags)
     assert [p.name for p in tmp_path.iterdir()] == ["r.html"]
 
 
-def test_the_picture_is_embedded_as_it_is_unless_it_is_large():
+def test_the_picture_is_embedded_as_it_is(tmp_path):
     rgb = np.random.default_rng(0).integers(0, 255, (20, 30, 3), dtype=np.uint8)
-    np.testing.assert_array_equal(np.asarray(embedded(picture(rgb, "a"))), rgb)
-    assert embedded(picture(np.zeros((700, 2800, 3), np.uint8), "a")).size == (1400, 350)
-
-
-def embedded(html):
-    found = re.search(r"base64,([^\"]+)", html)
-    return Image.open(BytesIO(base64.b64decode(found[1])))
+    report(tmp_path / "r.html", result_of(), overlay_png=png_bytes(rgb))
+    found = re.search(r"base64,([^\"]+)", (tmp_path / "r.html").read_text("utf-8"))
+    image = Image.open(BytesIO(base64.b64decode(found[1])))
+    np.testing.assert_array_equal(np.asarray(image), rgb)
 
 
 def test_an_image_without_particles_gives_a_sentence(tmp_path):
@@ -193,7 +193,7 @@ def test_the_report_speaks_in_words_and_units(tmp_path):
     made = {"parameters": {"smallest_area_px": 3}, "grey_value_thresholds": [135.0, 1.25]}
     page = report(tmp_path / "r.html", result_of(planes=2), provenance=made)
     for expected in (
-        "area fraction", "area (µm²)", "field area (µm²)", "number of particles", "plane",
+        "area fraction", "area (µm²)", "field area (µm²)", "particles", "plane",
         "mean radius (µm)", "number density (1/mm²)", "parameters: smallest area (px)",
     ):  # fmt: skip
         assert expected in page.texts
@@ -219,7 +219,7 @@ def test_the_report_warns_of_particles_too_small_to_resolve(tmp_path):
     classes = named_classes(["matrix", "carbide"])
     pixel = Calibration.square(0.1, "t")
     result = drain(quantify(small, classes, pixel, Field((30, 40)), QuantifyParameters()))
-    warned = "specimen 7: carbide: 80 of 80 particles are below 12 px"
+    warned = "carbide: 80 of 80 particles are below 12 px"
     assert any(t.startswith(warned) for t in report(tmp_path / "r.html", result).texts)
     fine = report(tmp_path / "r.html", result_of(parameters=QuantifyParameters(smallest_area_px=7)))
     assert not any("below 12 px" in text for text in fine.texts)
@@ -291,20 +291,19 @@ def test_specimens_are_shown_each_and_together(tmp_path):
     fields = [ReportField(name, None, Calibration.square(0.1, "t")) for name in names]
     write_report(tmp_path / "r.html", ReportHead("C"), fields, study)
     texts = Reader((tmp_path / "r.html").read_text("utf-8")).texts
-    assert f"Specimen {NASTY}: 3 field(s)" in texts
+    assert f"Specimen {NASTY}: 3 fields" in texts
     alone = combine(results[:2], {"a": "S", "b": "T"})
     write_report(tmp_path / "a.html", ReportHead("C"), fields[:2], alone)
     assert "One field each, so no statistics of their own: S." in (tmp_path / "a.html").read_text(
         "utf-8"
     )
     assert any(text.startswith("2 specimens: each has the mean of its fields") for text in texts)
-    assert any("fields of 2 specimens are not independent" in text for text in texts)
 
 
 def test_wide_tables_are_parted_to_fit_a_page():
     frame = pd.DataFrame([range(20)], columns=[f"c{n}" for n in range(20)]).assign(phase="carbide")
     parts = tables(frame, ["phase"]).split("</table>")[:-1]
-    assert len(parts) == 3
+    assert len(parts) == 4
     assert all("<th>phase</th>" in part for part in parts)
     assert sum(part.count("<th>c") for part in parts) == 20
 
@@ -314,3 +313,71 @@ def test_pixel_sizes_that_differ_are_a_caution(tmp_path):
     study = combine([(one.name, result_of()) for one in fields])
     write_report(tmp_path / "r.html", ReportHead("C"), fields, study)
     assert "the pixel sizes reach from 0.1 to 0.4 µm" in (tmp_path / "r.html").read_text("utf-8")
+
+
+def titles(text):
+    return re.findall(r"<h2>([^<]*)</h2>", text)
+
+
+def test_what_is_signed_stands_before_pictures_and_long_tables(tmp_path):
+    picture_ = np.zeros((40, 30, 3), np.uint8)
+    made = {"method": "model", "model": "uhcs", "model_digest": "abc123"}
+    report(tmp_path / "r.html", result_of(), overlay_png=png_bytes(picture_), provenance=made)
+    text = (tmp_path / "r.html").read_text("utf-8")
+    assert titles(text)[:4] == ["Result", "How it was measured", "Pixel size", "Labels"]
+    assert titles(text)[4:6] == ["Overlays", "Particle sizes"]
+    signed, behind = text.split('<section class="new-page">', 1)
+    for expected in ("mean radius (µm)", "number density", "model uhcs", "abc123", "signature"):
+        assert expected in signed
+    assert "<img" not in signed
+    assert "mean chord" not in signed
+    assert "mean chord" in behind
+
+
+def test_specimens_stand_before_what_is_over_specimens_and_fields_are_not_pooled(tmp_path):
+    fields = QuantifyParameters(planes_are_fields=True)
+    results = [(name, result_of(planes=n, parameters=fields)) for n, name in ((2, "a"), (3, "b"))]
+    study = combine(results, {"a": "S-1", "b": "S-2"})
+    images = [ReportField(name, None, Calibration.square(0.1, "t")) for name, _ in results]
+    write_report(tmp_path / "r.html", ReportHead("C"), images, study)
+    text = (tmp_path / "r.html").read_text("utf-8")
+    signed = text.split('<section class="new-page">', 1)[0]
+    assert "<td>S-1, S-2</td>" in signed
+    assert signed.index("n fields") < signed.index("n specimens")
+    assert "not independent" not in signed
+    over = study.statistics["over_specimens"]["phases"]["carbide"]["area_fraction"]
+    assert f"<td>{number(over['ci95'][0])} to {number(over['ci95'][1])}</td>" in signed
+
+
+def test_no_table_of_statistics_holds_a_column_of_dashes(tmp_path):
+    report(tmp_path / "r.html", result_of())
+    signed = (tmp_path / "r.html").read_text("utf-8").split('<section class="new-page">', 1)[0]
+    result = signed[signed.index("<h2>Result") : signed.index("<h2>How")]
+    assert "<td>–</td>" not in result
+    assert "<th>s</th>" not in result
+
+
+def test_cautions_are_told_once_for_all_images(tmp_path):
+    small = np.zeros((30, 40), np.uint8)
+    small[::4, ::4] = 1
+    classes, pixel = named_classes(["matrix", "carbide"]), Calibration.square(0.1, "t")
+    result = drain(quantify(small, classes, pixel, Field((30, 40)), QuantifyParameters()))
+    names = [f"field {n}" for n in range(9)]
+    images = [ReportField(name, None, pixel) for name in names]
+    study = combine([(name, result) for name in names])
+    write_report(tmp_path / "r.html", ReportHead("C"), images, study)
+    text = (tmp_path / "r.html").read_text("utf-8")
+    assert text.count('<p class="caution">') == 2
+    assert "carbide: 720 of 720 particles are below 12 px" in text
+
+
+def test_print_repeats_heads_and_names_each_page(tmp_path):
+    head = ReportHead("Carbides", specimen='</style>"; x')
+    report(tmp_path / "r.html", result_of(), head)
+    text = (tmp_path / "r.html").read_text("utf-8")
+    style = text[text.index("<style>") : text.index("</style>")]
+    assert "table-header-group" in style
+    assert "counter(page)" in style
+    assert "Carbides" in style.split("@bottom-left")[1]
+    assert text.count("</style>") == 1
+    assert text.count("<table") == text.count("</table>")

@@ -12,16 +12,23 @@ from napari.layers import Layer
 from numpy.typing import NDArray
 
 from ..events import Events
+from ..io.files import digest
 from ..io.labels import LabelImage
 from ..plane import ArrayLike, leading_shape, planes_of
 from ..quantification.correctable import CorrectableResult, Ids, measure_anew, measure_given
 from ..quantification.corrections import Change, plane_at
-from ..quantification.files import MeasuredImage, overlay_picture
+from ..quantification.files import (
+    MeasuredImage,
+    Picture,
+    overlay_picture,
+    source_of,
+    with_provenance,
+)
 from ..quantification.measure import Quantification
 from ..quantification.parameters import QuantifyParameters
 from ..quantification.report import ReportField, ReportHead, write_report
 from ..quantification.study_files import study_of
-from ..quantification.study_folder import StudyImage, digest
+from ..quantification.study_folder import StudyImage
 
 FILE = "file_in_study"
 """Key of a layer's metadata: path and digest of the image's file, as a study states them."""
@@ -60,8 +67,13 @@ class Measured:
 
     def as_image(self, specimen: str = "", *, picture: bool = False) -> MeasuredImage:
         """For the files of a study."""
-        shown = overlay_of(self) if picture else None
-        return MeasuredImage(self.name, self.labels, self.result, shown, specimen)
+        rgb = overlay_of(self) if picture else None
+        shown = None if rgb is None else Picture.of(rgb, self.labels.calibration)
+        result, file = self.result, self.file
+        if file is not None and file.path is not None and file.sha256:
+            image = source_of(file.path, file.sha256)
+            result = with_provenance(result, sources={"image": image})
+        return MeasuredImage(self.name, self.labels, result, shown, specimen)
 
 
 def measured_events(
@@ -128,8 +140,10 @@ def with_image(measured: Measured, pixels: ArrayLike, rgb: bool) -> Measured:
 def report(path: Path, head: ReportHead, measured: Measured) -> None:
     """Write the report of one image."""
     labels = measured.labels
-    field = ReportField(measured.name, overlay_of(measured), labels.calibration, labels.provenance)
-    write_report(path, head, [field], study_of([measured.as_image()]))
+    image = measured.as_image(picture=True)
+    small = image.picture.small if image.picture else None
+    field = ReportField(measured.name, small, labels.calibration, labels.provenance)
+    write_report(path, head, [field], study_of([image]))
 
 
 def file_of(layer: Layer) -> StudyImage | None:

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QImage, QPixmap
 
-from .particle_table import column_text, numeric_columns
+from ..io.headings import heading
+from .particle_table import numeric_columns
 
 DISTINCT = "distinct colours"
 
@@ -67,7 +68,7 @@ class ParticleColours(Container[Widget]):
 
     def _choices(self, _: object) -> list[tuple[str, str]]:
         names = numeric_columns(self._particles)
-        return [(DISTINCT, ""), *((column_text(name), name) for name in names)]
+        return [(DISTINCT, ""), *((heading(name), name) for name in names)]
 
     def maker(self, highest: int) -> Callable[[], Any]:
         """What makes the colours of particles up to a number; it may be called in any thread.

@@ -17,6 +17,7 @@ from qtpy.QtWidgets import QFileDialog
 
 from ..errors import InputError
 from ..events import Events, Notice
+from ..io.headings import heading
 from ..io.images import Micrograph, read_micrograph
 from ..quantification.columns import column, unit_of
 from ..quantification.study import Study, combine
@@ -318,7 +319,7 @@ def field_rows(study: Study) -> pd.DataFrame:
             "field": names,
             "phase": phases["phase"],
             "area (%)": texts(100 * phases["area_fraction"], "{:.2f}"),
-            "n": texts(phases["n_particles"], "{:,.0f}"),
+            heading("n_particles"): texts(phases["n_particles"], "{:,.0f}"),
             f"radius ({unit_of(phases, 'mean_radius')})": texts(phases[radius], "{:.4g}"),
         }
     )

@@ -125,7 +125,7 @@ def quantify(
     """Measure labels; write phases.csv, particles.csv, statistics.json, study.xlsx, report.html."""
     from ..inputs import label_files
     from ..io.tables import require_parquet
-    from ..quantification.files import quantify_file, unnamed_classes
+    from ..quantification.files import quantify_file, survey, without_pixels
     from ..quantification.point_count import PointGrid
     from ..quantification.report import ReportHead
     from ..quantification.study_files import (
@@ -159,24 +159,27 @@ def quantify(
         raise InputError(f"--images {images}: one image for {len(files)} labels; name its folder")
     sizes = pixel_sizes(pixel_size, index)
     only = box(region)
-    unnamed = unnamed_classes(files)
+    known = survey(files, sizes=sizes, images=images)
+    for note in known.notes:
+        terminal.notice(note)
 
     def work(path: Path) -> MeasuredImage:
-        return terminal.follow(
+        measured = terminal.follow(
             quantify_file(
                 path,
-                lambda known: validated(
-                    QuantifyParameters, {**rules, "classes": _chosen(classes, known)}, _option
+                lambda found: validated(
+                    QuantifyParameters, {**rules, "classes": _chosen(classes, found)}, _option
                 ),
                 sizes=sizes,
                 images=images,
-                unnamed=unnamed,
+                values=known.values,
                 keep_data_bar=keep_data_bar,
                 region=only,
                 keep_grey=compare_thresholds,
             ),
             path.name,
         )
+        return without_pixels(measured, study.grid, keep_labels=compare_thresholds)
 
     fields, failed = each(files, work)
     if fields:
@@ -202,8 +205,9 @@ def _chosen(text: str | None, known: tuple[PhaseClass, ...]) -> tuple[int, ...] 
 
 
 def _index(part: str, names: list[str]) -> int:
-    if part in names:
-        return names.index(part)
+    for name in (part, f"class {part}"):
+        if name in names:
+            return names.index(name)
     if part.isdigit() and int(part) < len(names):
         return int(part)
     raise InputError(f"--classes {part}: the classes are {', '.join(names)}")

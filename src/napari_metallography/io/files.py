@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..errors import InputError
+
+_BYTES_AT_A_TIME = 1 << 20
 
 
 @contextmanager
@@ -62,6 +65,15 @@ def read_bytes(path: Path) -> bytes:
     """Content of a non-empty file; raises as `reading` does."""
     with reading(path):
         return path.read_bytes()
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file's bytes; raises as `reading` does."""
+    sha = hashlib.sha256()
+    with reading(path), path.open("rb") as file:
+        while part := file.read(_BYTES_AT_A_TIME):
+            sha.update(part)
+    return sha.hexdigest()
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Names of columns as a reader understands them."""
+"""Names of columns as a reader understands them; n counts fields or specimens, no particles."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _UNITS = {
 }
 
 _WORDS = {
-    "n_particles": "number of particles",
+    "n_particles": "particles",
     "equivalent_radius": "equivalent-circle radius",
     "enclosing_radius": "enclosing-circle radius",
     "std_radius": "standard deviation of the radius",
@@ -30,20 +30,24 @@ _WORDS = {
     "n_excluded": "left out by the edge rule",
     "mean_grey": "mean grey value",
     "n_images": "number of images",
-    "n": "n",
+    "n_fields": "n fields",
+    "n_specimens": "n specimens",
+    "ci95": "95 % confidence interval",
     "ci95_low": "95 % confidence from",
     "ci95_high": "95 % confidence to",
     "points_counted": "points on the field",
     "number_cumulative": "number, cumulative",
     "area_cumulative": "area, cumulative",
     "nearest_neighbour": "nearest-neighbour distance",
+    "sha256": "SHA-256",
+    "measured_on": "measured on",
 }
 
 
 def heading(name: str) -> str:
     """A column's name in words, its unit in parentheses: "area_um2" becomes "area (µm²)".
 
-    For what people read: reports and workbooks. CSV and JSON keep the names, which programs
+    For what people read: reports, workbooks and forms. CSV and JSON keep the names, which programs
     rely on.
     """
     for ending, unit in _UNITS.items():

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..calibration import Calibration
-from ..classes import MOST_FOREIGN_CLASSES, PALETTE, UNLABELLED, PhaseClass, numbered_classes
+from ..classes import MOST_FOREIGN_CLASSES, PALETTE, UNLABELLED, PhaseClass, classes_of_values
 from ..errors import InputError
 from ..plane import plane_shape
 from ..regions import Field
@@ -203,7 +203,7 @@ def _foreign(path: Path, indices: NDArray[Any], *, by_tifffile: bool) -> LabelIm
         raise InputError(
             f"{path}: a mask of 0 and 255: 255 means unlabelled here; write the phases as 0 and 1"
         )
-    assumed = _assumed(int(values[values < UNLABELLED].max(initial=0)))
+    assumed = _assumed(values.tolist())
     # napari saves a Labels layer by tifffile with the layer's values, and these start from 1.
     if by_tifffile and values[0] > 0:
         assumed += (
@@ -244,9 +244,11 @@ def _classes_by_colour(names: Sequence[str]) -> tuple[list[int], tuple[PhaseClas
     return list(range(len(names))), tuple(PhaseClass(name=name, colour=name) for name in names)
 
 
-def _assumed(largest: int) -> str:
-    classes = enumerate(numbered_classes(largest + 1))
-    listed = [f"{index} = {phase.name}" for index, phase in classes]
+def _assumed(values: Sequence[int]) -> str:
+    """What the values that occur are taken for."""
+    occurring = sorted({0, *values} - {UNLABELLED})
+    classes = classes_of_values(occurring)
+    listed = [f"{n} = {phase.name}" for n, phase in zip(occurring, classes, strict=True)]
     shown = listed if len(listed) < 5 else [*listed[:2], "…", listed[-1]]
     return f"taken as class indices: {', '.join(shown)}, {UNLABELLED} = unlabelled"
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from io import BytesIO
 from pathlib import Path
 
 import matplotlib
@@ -16,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 from ..calibration import Calibration
 from ..classes import UNLABELLED, PhaseClass
 from ..errors import InputError
-from .files import replacing
+from .files import write_bytes
 
 TRUE_POSITIVE = (255, 255, 255)
 TRUE_NEGATIVE = (0, 0, 0)
@@ -300,21 +301,35 @@ def _text_size(font: ImageFont.FreeTypeFont, text: str) -> tuple[int, int]:
     return math.ceil(font.getlength(text)), math.ceil(sum(font.getmetrics()) * 0.85)
 
 
-def write_png(path: Path, rgb: NDArray[np.uint8], calibration: Calibration | None = None) -> None:
-    """Write a picture (Y, X, 3) or (Y, X), uint8, whole or not at all.
+def reduced(rgb: NDArray[np.uint8], longest_px: int) -> NDArray[np.uint8]:
+    """A picture (Y, X, 3), uint8, made smaller where a side is longer."""
+    image = Image.fromarray(rgb)
+    image.thumbnail((longest_px, longest_px), Image.Resampling.BOX)
+    return np.array(image)
 
-    With a calibration the file says how many pixels a metre has (`pHYs`), which Fiji and others
-    read; PNG cannot say so for pixels below half a nanometre.
+
+def write_png(path: Path, rgb: NDArray[np.uint8], calibration: Calibration | None = None) -> None:
+    """Write a picture (Y, X, 3) or (Y, X), uint8, whole or not at all, as `png_bytes` makes it.
 
     Raises
     ------
     InputError
         When the file cannot be written.
     """
+    write_bytes(path, png_bytes(rgb, calibration))
+
+
+def png_bytes(rgb: NDArray[np.uint8], calibration: Calibration | None = None) -> bytes:
+    """A picture (Y, X, 3) or (Y, X), uint8, as a PNG file.
+
+    With a calibration the file says how many pixels a metre has (`pHYs`), which Fiji and others
+    read; PNG cannot say so for pixels below half a nanometre.
+    """
     dots = None
     if calibration is not None:
         per_metre = 1e6 / calibration.x_um, 1e6 / calibration.y_um
         if max(per_metre) <= _LARGEST_PNG_RESOLUTION:
             dots = per_metre[0] * 0.0254, per_metre[1] * 0.0254
-    with replacing(path) as beside:
-        Image.fromarray(rgb).save(beside, "PNG", dpi=dots)
+    buffer = BytesIO()
+    Image.fromarray(rgb).save(buffer, "PNG", dpi=dots)
+    return buffer.getvalue()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..calibration import Calibration, require
-from ..classes import PhaseClass, class_count, numbered_classes
+from ..classes import UNLABELLED, PhaseClass, classes_of_values
 from ..errors import InputError
 from ..events import Events, Notice
 from ..inputs import (
@@ -26,15 +26,37 @@ from ..inputs import (
     read_image,
     same_pixel_size,
 )
+from ..io.files import digest
 from ..io.images import Micrograph
-from ..io.labels import LabelImage, is_label_image, read_labels
-from ..io.overlays import overlay, with_legend, with_scale_bar
+from ..io.labels import LabelImage, read_labels
+from ..io.overlays import overlay, png_bytes, reduced, with_legend, with_scale_bar
 from ..plane import as_plane, planes_of
 from ..regions import Box
+from .correctable import CORRECTIONS
 from .measure import Quantification, quantify
 from .parameters import QuantifyParameters
 from .pixel_units import NO_PIXEL_SIZE, ONE_MICROMETRE, in_pixel_units
+from .point_count import PointGrid, count_points
 from .report import titled
+from .study import require_one_scale, scale_note
+
+_LONGEST_IN_REPORT_PX = 1400
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An overlay as PNG files: one as large as the image, and one for a report.
+
+    The pixels of many large fields would not fit into memory.
+    """
+
+    png: bytes
+    small: bytes
+
+    @classmethod
+    def of(cls, rgb: NDArray[np.uint8], calibration: Calibration | None) -> Picture:
+        """Of pixels (Y, X, 3)."""
+        return cls(png_bytes(rgb, calibration), png_bytes(reduced(rgb, _LONGEST_IN_REPORT_PX)))
 
 
 @dataclass(frozen=True)
@@ -43,15 +65,34 @@ class MeasuredImage:
 
     `name` is the image's file name where it is known, else that of the labels without "_labels";
     `specimen` is empty where no index names it; `grey` holds the image's grey values, shaped like
-    the labels, when they were asked for.
+    the labels, when they were asked for; `points` are those of the simulated point count, once
+    they are counted.
     """
 
     name: str
     labels: LabelImage
     result: Quantification
-    picture: NDArray[np.uint8] | None
+    picture: Picture | None
     specimen: str = ""
     grey: NDArray[np.float32] | None = None
+    points: pd.DataFrame | None = None
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What is known of label files before any of them is measured.
+
+    Attributes
+    ----------
+    values
+        Class indices, ascending, that occur in files which name no classes; 0, the matrix, and
+        one other at least. Empty when all files name theirs.
+    notes
+        What the reader should know, in sentences.
+    """
+
+    values: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def quantify_file(
@@ -60,7 +101,7 @@ def quantify_file(
     *,
     sizes: PixelSizes,
     images: Path | None = None,
-    unnamed: Sequence[PhaseClass] = (),
+    values: Sequence[int] = (),
     keep_data_bar: bool = False,
     region: Box | None = None,
     keep_grey: bool = False,
@@ -74,9 +115,8 @@ def quantify_file(
     images
         Folder of the images, or the image: for grey values and overlays, for the pixel size where
         the labels have none, and for the data bar where they state no field.
-    unnamed
-        Classes of a file that names none, as `unnamed_classes` finds them for all files of a run;
-        counted in this file alone when empty.
+    values
+        Class indices of files that name no classes, as `survey` finds them in all files of a run.
     keep_data_bar
         Measure the data bar too.
     region
@@ -89,7 +129,7 @@ def quantify_file(
     InputError
         When a file cannot be used, or the image's pixel size is another than that of its labels.
     """
-    stored = with_classes(read_labels(path), unnamed)
+    stored = with_classes(read_labels(path), values)
     if stored.assumed:
         yield Notice(f"{path.name}: {stored.assumed}")
     micrograph = read_image(_image_in(images, path), sizes) if images is not None else None
@@ -107,53 +147,134 @@ def quantify_file(
         parameters_for(labels.classes),
         intensity=grey,
         name=path.name,
-        labels_provenance=labels.provenance,
+        labels_provenance={k: v for k, v in labels.provenance.items() if k != CORRECTIONS},
     )
     picture = None
     if micrograph is not None:
-        picture = overlay_picture(micrograph.planes[0], labels, result.ids)
+        shown = overlay_picture(micrograph.planes[0], labels, result.ids)
+        picture = Picture.of(shown, calibration)
     specimen = micrograph.metadata.get("specimen") if micrograph is not None else None
     return MeasuredImage(
         _image_name(path, labels, micrograph),
         labels,
-        result if calibration is not None else in_pixel_units(result),
+        _stating(
+            result if calibration is not None else in_pixel_units(result),
+            labels,
+            {"labels": path} | ({"image": micrograph.source} if micrograph else {}),
+        ),
         picture,
         specimen or sizes.specimen_of_labels(path),
         grey if keep_grey else None,
     )
 
 
+def source_of(path: Path, sha256: str) -> dict[str, str]:
+    """What the provenance says of a file that was measured."""
+    return {"file": path.name, "sha256": sha256}
+
+
+def with_provenance(result: Quantification, **entries: Any) -> Quantification:
+    """A result with more entries in its provenance."""
+    provenance = {**result.statistics["provenance"], **entries}
+    return replace(result, statistics={**result.statistics, "provenance": provenance})
+
+
+def survey(files: Iterable[Path], *, sizes: PixelSizes, images: Path | None = None) -> Survey:
+    """Look at the label files of a study before the first is measured.
+
+    A class that one file of several lacks is zero there: otherwise it would be missing from the
+    mean over fields. Files that cannot be read are left to their turn.
+
+    Parameters
+    ----------
+    images
+        As of `quantify_file`.
+
+    Raises
+    ------
+    InputError
+        When some files have a pixel size and others none, or two are not of one magnitude.
+    """
+    values: set[int] = set()
+    known: dict[str, float | None] = {}
+    for path in files:
+        with suppress(InputError):
+            labels = read_labels(path)
+            values |= set() if labels.classes else set(np.unique(labels.indices).tolist())
+            size = sizes.of_labels(path, labels)
+            if size is None and images is not None:
+                size = read_image(_image_in(images, path), sizes).calibration
+            known[path.name] = size.mean_um if size else None
+    require_one_scale(known)
+    note = scale_note(known)
+    return Survey(foreign_values(values) if values else (), (note,) if note else ())
+
+
+def points_of(image: MeasuredImage, grid: PointGrid) -> pd.DataFrame:
+    """Points counted in every plane; each has a start of the grid of its own."""
+    if image.points is not None:
+        return image.points
+    mask = image.labels.measured.mask()
+    planes = enumerate(image.labels.planes)
+    return pd.concat(
+        [
+            count_points(plane, mask, image.labels.classes, grid, image.name, number)
+            for number, plane in planes
+        ],
+        ignore_index=True,
+    )
+
+
+def without_pixels(
+    image: MeasuredImage, grid: PointGrid, *, keep_labels: bool = False
+) -> MeasuredImage:
+    """The tables of an image, so that a study of many takes no memory for their pixels.
+
+    The points of a grid are counted; particle numbers, labels and grey values are gone, the latter
+    two unless `threshold_comparisons` is to have them.
+    """
+    counted = replace(
+        image,
+        result=replace(image.result, ids=np.zeros((0, 0), np.int32)),
+        points=points_of(image, grid),
+    )
+    if keep_labels:
+        return counted
+    nothing = replace(image.labels, indices=np.zeros((0, 0), np.uint8))
+    return replace(counted, labels=nothing, grey=None)
+
+
 def provenance_table(images: Sequence[MeasuredImage]) -> pd.DataFrame:
-    """Rows of (image, what, value): calibration, field, and how the labels were made."""
+    """Rows of (image, what, value): digests, calibration, field, and what made the labels.
+
+    Corrections by hand have a table of their own, `study.correction_table`.
+    """
     rows = []
     for image in images:
-        provenance = image.result.statistics["provenance"]
+        stated = image.result.statistics["provenance"]
+        provenance = {what: value for what, value in stated.items() if what != CORRECTIONS}
         rows += [(image.name, what, _cell(value)) for what, value in titled(provenance)]
     return pd.DataFrame(rows, columns=["image", "what", "value"], dtype=object)
 
 
-def unnamed_classes(files: Iterable[Path]) -> tuple[PhaseClass, ...]:
-    """Classes, by number, of all label files of a run that name none.
+def foreign_values(values: Iterable[int]) -> tuple[int, ...]:
+    """Class indices of files that name no classes: those that occur, 0, and one other at least."""
+    occurring = sorted({0, *values} - {UNLABELLED})
+    return tuple(occurring) if len(occurring) > 1 else (0, 1)
 
-    A file in which the last phase does not occur has it all the same: otherwise the phase would
-    be missing from the mean over fields where it is zero. Files that cannot be read are left to
-    their turn.
+
+def with_classes(labels: LabelImage, values: Sequence[int] = ()) -> LabelImage:
+    """Labels whose classes have names: those of a foreign file are named by their values.
+
+    Only what occurs, there or among `values`, is a class: with the values 0, 77 and 200 there are
+    three, of the indices 0, 1 and 2.
     """
-    unnamed = []
-    for path in files:
-        with suppress(InputError):
-            if not is_label_image(path):
-                unnamed.append(class_count([read_labels(path).indices]))
-    return numbered_classes(max(unnamed, default=0)) if unnamed else ()
-
-
-def with_classes(labels: LabelImage, unnamed: Sequence[PhaseClass] = ()) -> LabelImage:
-    """Labels whose classes have names: those of a foreign file are numbered."""
     if labels.classes:
         return labels
-    return replace(
-        labels, classes=tuple(unnamed) or numbered_classes(class_count([labels.indices]))
-    )
+    known = foreign_values([*values, *np.unique(labels.indices).tolist()])
+    indices = np.full(UNLABELLED + 1, UNLABELLED, np.uint8)
+    indices[list(known)] = range(len(known))
+    return replace(labels, indices=indices[labels.indices], classes=classes_of_values(known))
 
 
 def grey_planes(micrograph: Micrograph, labels: LabelImage) -> NDArray[np.float32]:
@@ -219,6 +340,17 @@ def _calibration(
 def _size(calibration: Calibration | None) -> str:
     known = require(calibration, "pixel size")
     return f"{known.mean_um:.4g} µm a pixel ({known.source})"
+
+
+def _stating(
+    result: Quantification, labels: LabelImage, files: Mapping[str, Path]
+) -> Quantification:
+    """With the digests of the files, and the corrections that the labels state."""
+    stated = with_provenance(
+        result, sources={what: source_of(path, digest(path)) for what, path in files.items()}
+    )
+    corrections = labels.provenance.get(CORRECTIONS)
+    return with_provenance(stated, corrections=corrections) if corrections else stated
 
 
 def _cell(value: object) -> object:

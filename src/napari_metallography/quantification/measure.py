@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from functools import cached_property
 from itertools import repeat
 from typing import Any
@@ -275,7 +276,8 @@ class _Plan:
                 "no confidence interval; state so if each plane is a field of its own"
             )
         cut = edge_notes(self.parameters.edge_rule, particles)
-        return [*resolution_notes(particles), *cut, *stacked]
+        left_out = _emptied_notes(phases, self.parameters)
+        return [*left_out, *resolution_notes(particles), *cut, *stacked]
 
     @property
     def _splits(self) -> bool:
@@ -284,6 +286,7 @@ class _Plan:
     def _provenance(self, labels: dict[str, Any]) -> dict[str, Any]:
         return {
             "version": __version__,
+            "measured_on": date.today().isoformat(),
             "image": self.name,
             "calibration": self.calibration.to_dict(),
             "field": self.measured.to_dict(),
@@ -297,6 +300,28 @@ class _Plan:
                 f"{self.name}: label {indices[unknown][0]} has no class; name {len(self.classes)} "
                 "classes or more, or mark such pixels as unlabelled (255)"
             )
+
+
+def _emptied_notes(phases: pd.DataFrame, parameters: QuantifyParameters) -> list[str]:
+    """A sentence for each phase of which the rules leave no particle in a field that has it."""
+    none = phases["n_particles"].eq(0).fillna(False).to_numpy(bool)
+    emptied = phases[none & phases["area_um2"].gt(0).to_numpy()]
+    return [
+        _emptied_note(str(phase), rows, phases["plane"].nunique(), parameters)
+        for phase, rows in emptied.groupby("phase", sort=False)
+    ]
+
+
+def _emptied_note(
+    phase: str, rows: pd.DataFrame, planes: int, parameters: QuantifyParameters
+) -> str:
+    where = f" in plane {', '.join(map(str, rows['plane']))}" if planes > 1 else ""
+    reasons = []
+    if cut := int(rows["n_excluded"].sum()):
+        reasons.append(f"the edge rule {parameters.edge_rule} leaves out {cut}")
+    if rows["n_excluded"].eq(0).any():
+        reasons.append(f"all are below the smallest area of {parameters.smallest_area_px} px")
+    return f"{phase}: no particle counts{where}: {' and '.join(reasons)}"
 
 
 def _kept(

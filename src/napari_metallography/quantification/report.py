@@ -3,35 +3,44 @@
 from __future__ import annotations
 
 import base64
+import json
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from html import escape
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
-from PIL import Image
 
 from .. import __version__
 from ..calibration import Calibration
 from ..io.files import write_text
 from ..io.headings import heading
 from .distributions import Sizes, fit_lognormal, sizes_by_phase
+from .edges import edge_notes
+from .particles import CONNECTIVITY
 from .plots import size_figure
-from .resolution import RESOLVABLE_AREA_PX
-from .study import Study, interval_row, statistics_rows
+from .resolution import RESOLVABLE_AREA_PX, resolution_notes
+from .statistics import ONE_FIELD
+from .study import (
+    Study,
+    correction_table,
+    interval_row,
+    scale_note,
+    statistics_rows,
+)
 from .threshold_sweep import ThresholdComparison
 from .threshold_sweep import figure as threshold_figure
 
-_LONGEST_SIDE_PX = 1400
-_MOST_COLUMNS = 7
-_SAME_PIXEL_SIZE = 1.001
+_MOST_COLUMNS = 6
+_MOST_NAMES = 6
+_MOST_FIRST_ROWS = 24
+_KEY_QUANTITIES = ("area_fraction", "mean_radius_", "number_density_")
 _PHASE_KEYS = ("image", "specimen", "plane", "phase")
 _EDGE_RULES = {
     "all": "every particle counts, also those that touch the border of the field, so that numbers "
@@ -72,15 +81,35 @@ img { max-width: 100%; height: auto; }
 figure { margin: 0.8rem 0; }
 figcaption, .note { color: #555; font-size: 0.87rem; }
 .caution { border-left: 4px solid #d55e00; background: #fdf1e7; padding: 0.4rem 0.8rem; }
+.signature { display: flex; gap: 2rem; margin-top: 3.5rem; break-inside: avoid; }
+.signature div { flex: 1; border-top: 1px solid #1a1a1a; font-size: 0.87rem; }
 @media print {
-  @page { margin: 15mm; }
-  body { max-width: none; margin: 0; font-size: 10pt; }
-  table { font-size: 8pt; }
+  @page { size: A4; margin: 15mm 15mm 18mm; }
+  body { max-width: none; margin: 0; padding: 0; font-size: 9.5pt; }
+  table { font-size: 7.5pt; }
+  th, td { padding: 0.15rem 0.35rem; }
+  h1 { font-size: 1.35rem; margin-top: 0; }
+  h2 { font-size: 1.05rem; margin: 0.8rem 0 0.3rem; }
+  p { margin: 0.3rem 0; }
+  table { margin: 0.3rem 0; }
+  .caution { padding: 0.2rem 0.6rem; font-size: 8.5pt; }
   .wide { overflow: visible; }
-  h2, h3 { break-after: avoid; }
-  tr, figure { break-inside: avoid; }
+  .wide table { width: 100%; }
+  .wide td:first-child { white-space: normal; overflow-wrap: anywhere; min-width: 16mm; }
+  .new-page { break-before: page; }
+  thead { display: table-header-group; }
+  h2, h3, .note { break-after: avoid; }
+  tr, figure, .caution { break-inside: avoid; }
+  img { max-height: 108mm; width: auto; }
+  th, .caution { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
 }
 """
+
+
+_SIGNATURE = (
+    '<div class="signature"><div>Operator: date, signature</div>'
+    "<div>Checked: date, signature</div></div>"
+)
 
 
 @dataclass(frozen=True)
@@ -91,8 +120,8 @@ class ReportField:
     ----------
     name
         As in the column `image` of the tables.
-    overlay_rgb
-        Shape (Y, X, 3), 8-bit: the picture shown; None for none.
+    overlay_png
+        The picture shown, a PNG file; None for none.
     calibration
         None when unknown; the tables are in pixels then.
     provenance
@@ -100,7 +129,7 @@ class ReportField:
     """
 
     name: str
-    overlay_rgb: NDArray[np.uint8] | None
+    overlay_png: bytes | None
     calibration: Calibration | None
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
@@ -133,6 +162,7 @@ class Section:
 
     title: str
     body: str
+    on_new_page: bool = False
 
 
 def write_report(
@@ -142,7 +172,7 @@ def write_report(
     study: Study,
     comparisons: Mapping[str, ThresholdComparison] | None = None,
 ) -> None:
-    """Write the report of a quantification.
+    """Write the report of a quantification: on the first page what is signed, the rest behind it.
 
     Parameters
     ----------
@@ -159,31 +189,72 @@ def write_report(
         When the file cannot be written.
     """
     provenance = study.statistics["provenance"]
-    images = [_image(image, made) for image, made in zip(fields, provenance, strict=True)]
-    cautions = _cautions(fields, provenance)
-    sections = [
-        Section("Statistics over fields", cautions + _statistics(study.statistics)),
-        Section("Specimens", _specimens(study.statistics)),
-        Section("Point count", _point_count(study.statistics)),
-        Section("Phases", tables(_phases(study), _PHASE_KEYS)),
-        Section("Particle sizes", _sizes(study)),
-        Section("Against thresholding", _thresholds(comparisons or {})),
-        Section("How it was measured", entries(rule_lines(study.statistics))),
-        Section("Corrections", _corrections(fields, provenance)),
-        Section("Images", "".join(images)),
+    statistics = study.statistics
+    signed = [
+        Section("Result", _result(statistics) + _cautions(study, fields)),
+        Section("How it was measured", entries(rule_lines(statistics))),
+        Section("Pixel size", _calibrations(fields)),
+        Section("Labels", _makers(fields, provenance) + _SIGNATURE),
     ]
-    write_text(path, page(head, [section for section in sections if section.body]))
+    behind = [
+        Section("Overlays", _pictures(fields), on_new_page=True),
+        Section("Particle sizes", _sizes(study), on_new_page=True),
+        Section("Against thresholding", _thresholds(comparisons or {})),
+        Section("Specimens", _specimens(statistics)),
+        Section("All quantities", _all_quantities(statistics)),
+        Section("Point count", _point_count(statistics)),
+        Section("Fields", tables(_phases(study), _PHASE_KEYS)),
+        Section("Corrections", _corrections(study)),
+        Section("Images", "".join(map(_image, fields, provenance))),
+        Section("Definitions", entries(definition_lines())),
+    ]
+    sections = [section for section in (*signed, *behind) if section.body]
+    write_text(path, page(named_head(head, study), sections))
 
 
 def page(head: ReportHead, sections: Iterable[Section]) -> str:
     """A whole HTML page."""
     title = escape(head.title)
-    chapters = "".join(f"<section><h2>{escape(s.title)}</h2>{s.body}</section>" for s in sections)
+    chapters = "".join(map(_chapter, sections))
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-        f"<style>{_STYLE}</style></head>\n<body><h1>{title}</h1>{entries(head_lines(head))}{chapters}"
-        "</body></html>\n"
+        f"<style>{_STYLE}{_page_foot(head)}</style></head>\n<body><h1>{title}</h1>"
+        f"{entries(head_lines(head))}{chapters}</body></html>\n"
     )
+
+
+def _chapter(section: Section) -> str:
+    start = '<section class="new-page">' if section.on_new_page else "<section>"
+    return f"{start}<h2>{escape(section.title)}</h2>{section.body}</section>"
+
+
+def _page_foot(head: ReportHead) -> str:
+    """Every printed page says what it belongs to, and how many there are."""
+    parts = (head.title, head.specimen, (head.day or date.today()).isoformat())
+    text = "".join(map(_css_sign, " · ".join(part for part in parts if part)))
+    return (
+        f'@page {{ @bottom-left {{ content: "{text}"; font: 8pt sans-serif; }} @bottom-right '
+        '{ content: "page " counter(page) " of " counter(pages); font: 8pt sans-serif; } }\n'
+    )
+
+
+def _css_sign(sign: str) -> str:
+    """A character of a CSS string; whatever could end it is written as its number."""
+    return sign if sign.isascii() and sign.isalnum() else f"\\{ord(sign):x} "
+
+
+def named_head(head: ReportHead, study: Study) -> ReportHead:
+    """The head with the specimens that the study names, where it states none itself."""
+    if head.specimen or "specimen" not in study.phases:
+        return head
+    return replace(head, specimen=_listed(list(filter(None, study.phases["specimen"].unique()))))
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Names, or the first of many and how many there are."""
+    if len(names) <= _MOST_NAMES:
+        return ", ".join(names)
+    return f"{', '.join(names[: _MOST_NAMES - 1])} and {len(names) - _MOST_NAMES + 1} more"
 
 
 def table(frame: pd.DataFrame) -> str:
@@ -218,15 +289,6 @@ def tables(frame: pd.DataFrame, keys: Sequence[str]) -> str:
     rest = [name for name in frame.columns if name not in first]
     parts = [rest[start : start + _MOST_COLUMNS] for start in range(0, len(rest), _MOST_COLUMNS)]
     return "".join(table(frame[[*first, *part]]) for part in parts)
-
-
-def picture(rgb: NDArray[np.uint8], caption: str) -> str:
-    """An embedded PNG of an image (Y, X, 3), reduced where it is longer than 1400 px."""
-    image = Image.fromarray(rgb)
-    image.thumbnail((_LONGEST_SIDE_PX, _LONGEST_SIDE_PX), Image.Resampling.BOX)
-    buffer = BytesIO()
-    image.save(buffer, "PNG", optimize=True)
-    return _embedded(buffer.getvalue(), caption)
 
 
 def drawing(figure: Figure, caption: str) -> str:
@@ -269,60 +331,109 @@ def head_lines(head: ReportHead) -> dict[str, str]:
     return {name: text for name, text in lines.items() if text}
 
 
-def _statistics(statistics: Mapping[str, Any]) -> str:
-    counts = ", ".join(
-        f"{phase}: {quantities['n_particles']}"
-        for phase, quantities in statistics["phases"].items()
-        if quantities["n_particles"] is not None
-    )
+def _result(statistics: Mapping[str, Any]) -> str:
+    """The table that is signed: of each specimen, then over specimens; else over fields."""
+    counts = _counted({n: one["n_particles"] for n, one in statistics["phases"].items()})
+    n, found = statistics["n_fields"], statistics["n_particles"]
     note = (
-        f"{statistics['n_fields']} field(s), {statistics['n_particles']} particle(s)"
+        f"{n} field{'s' * (n != 1)}, {found} particle{'s' * (found != 1)}"
         f"{f' ({counts})' if counts else ''}. n counts fields, not particles; s is the standard "
         "deviation over fields; the mean radius is the mean over fields of each field's mean. "
-        f"{_needed_note(statistics, 'Fields')}"
+        f"{_needed_note(statistics)}"
     )
-    return _noted(note) + _interval_table(statistics["phases"], "fields")
+    if "over_specimens" not in statistics:
+        return _noted(note) + _interval_table("fields", {"": _key(statistics["phases"])})
+    several = {name: _key(one) for name, one in _several_fields(statistics).items()}
+    over = _interval_table("specimens", {"": _key(statistics["over_specimens"]["phases"])})
+    if not several:
+        return _noted(note) + _noted(_over_note(statistics)) + over
+    each = _interval_table("fields", several)
+    if sum(len(phases) for phases in several.values()) * len(_KEY_QUANTITIES) > _MOST_FIRST_ROWS:
+        each = _noted("The fields of each specimen follow under Specimens.")
+    return _noted(note) + each + _noted(_over_note(statistics)) + over
+
+
+def _key(phases: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The quantities of each phase that stand on the first page."""
+    return {
+        phase: {n: value for n, value in quantities.items() if n.startswith(_KEY_QUANTITIES)}
+        for phase, quantities in phases.items()
+    }
+
+
+def _several_fields(statistics: Mapping[str, Any]) -> dict[str, Any]:
+    """The phases of each specimen of several fields, by its name."""
+    specimens = statistics.get("specimens", {})
+    return {name: one["phases"] for name, one in specimens.items() if one["n_fields"] > 1}
+
+
+def _over_note(statistics: Mapping[str, Any]) -> str:
+    n = statistics["over_specimens"]["n_specimens"]
+    return f"{n} specimens: each has the mean of its fields; n counts specimens."
 
 
 def _specimens(statistics: Mapping[str, Any]) -> str:
-    if "over_specimens" not in statistics:
-        return ""
-    over = statistics["over_specimens"]
-    note = (
-        f"{over['n_specimens']} specimens: each has the mean of its fields; n counts specimens. "
-        f"{_needed_note(statistics, 'Specimens')}"
-    )
-    several = {n: one for n, one in statistics["specimens"].items() if one["n_fields"] > 1}
+    several = _several_fields(statistics)
     each = "".join(
-        f"<h3>Specimen {escape(name)}: {specimen['n_fields']} field(s)</h3>"
-        f"{_interval_table(specimen['phases'], 'fields')}"
-        for name, specimen in several.items()
+        f"<h3>Specimen {escape(name)}: {statistics['specimens'][name]['n_fields']} fields</h3>"
+        f"{_interval_table('fields', {'': phases})}"
+        for name, phases in several.items()
     )
-    alone = ", ".join(name for name in statistics["specimens"] if name not in several)
+    alone = _listed([name for name in statistics.get("specimens", {}) if name not in several])
     ending = _noted(f"One field each, so no statistics of their own: {alone}.") if alone else ""
-    return f"{_noted(note)}{_interval_table(over['phases'], 'specimens')}{each}{ending}"
+    return each + ending
 
 
-def _needed_note(statistics: Mapping[str, Any], counted: str) -> str:
-    wanted = statistics["wanted_accuracy_percent"]
-    return f"{counted} needed: in all, for a relative accuracy of {number(wanted)} %."
+def _all_quantities(statistics: Mapping[str, Any]) -> str:
+    """Over specimens where there are several: fields of several are not independent."""
+    if "over_specimens" not in statistics:
+        return _interval_table("fields", {"": statistics["phases"]})
+    over = _interval_table("specimens", {"": statistics["over_specimens"]["phases"]})
+    return _noted(_over_note(statistics)) + over
 
 
-def _interval_table(phases: Mapping[str, Any], counted: str) -> str:
+def _needed_note(statistics: Mapping[str, Any]) -> str:
+    wanted = number(statistics["wanted_accuracy_percent"])
+    return f"What is needed is in all, for a relative accuracy of {wanted} %."
+
+
+def _interval_table(counted: str, groups: Mapping[str, Mapping[str, Any]]) -> str:
+    """Statistics by phase, of several specimens by their names, without columns of dashes."""
     rows = [
-        {
-            "phase": row["phase"],
-            "quantity": heading(row["quantity"]),
-            f"n {counted}": row["n"],
-            "mean": row["mean"],
-            "s": row["s"],
-            "95 % confidence interval": _interval(row),
-            "relative accuracy (%)": row["relative_accuracy_percent"],
-            f"{counted} needed": row["needed"],
-        }
+        {"specimen": name, "phase": row["phase"], "quantity": heading(row["quantity"])}
+        | _interval_cells(row, counted)
+        for name, phases in groups.items()
         for row in statistics_rows(counted, phases)
     ]
-    return table(pd.DataFrame(rows, dtype=object))
+    return _intervals(rows, [] if any(groups) else ["specimen"])
+
+
+def _interval_cells(row: Mapping[str, Any], counted: str) -> dict[str, Any]:
+    return {
+        f"n_{counted}": row["n"],
+        "mean": row["mean"],
+        "s": row["s"],
+        "ci95": _interval(row),
+        "relative_accuracy_percent": row["relative_accuracy_percent"],
+        f"{counted}_needed": row["needed"],
+        "reason": row["reason"],
+    }
+
+
+def _intervals(rows: Sequence[Mapping[str, Any]], left_out: Sequence[str] = ()) -> str:
+    """A table of `_interval_cells`; one without any interval says why in a line instead."""
+    frame = pd.DataFrame(rows, dtype=object).drop(columns=list(left_out))
+    reasons = [str(reason) for reason in frame.pop("reason").dropna().unique()]
+    if reasons and len(frame) and frame["relative_accuracy_percent"].isna().all():
+        frame = frame.drop(columns="ci95").dropna(axis="columns", how="all")
+        return _noted(f"No confidence interval: {'; '.join(map(_advised, reasons))}.") + table(
+            frame
+        )
+    return table(frame)
+
+
+def _advised(reason: str) -> str:
+    return f"{reason}; measure more fields of the specimen" if reason == ONE_FIELD else reason
 
 
 def _point_count(statistics: Mapping[str, Any]) -> str:
@@ -333,25 +444,15 @@ def _point_count(statistics: Mapping[str, Any]) -> str:
     note = (
         f"Simulated on the labels (ASTM E562): {rows} × {columns} points a field, "
         f"{number(counted['points_per_field'])} of them on it in the mean; {counted['rule']}. "
-        f"Beside it what all pixels give. {_needed_note(statistics, 'Fields')}"
+        f"Beside it what all pixels give. {_needed_note(statistics)}"
     )
     lines = []
     for phase, points in counted["phases"].items():
         area = statistics["phases"][phase]["area_fraction"]
         for method, values in (("points", points), ("all pixels", area)):
-            lines.append(
-                {
-                    "phase": phase,
-                    "counted": method,
-                    "n fields": values["n_fields"],
-                    "area fraction": values["mean"],
-                    "s": values["s"],
-                    "95 % confidence interval": _interval(interval_row(values)),
-                    "relative accuracy (%)": values["relative_accuracy_percent"],
-                    "fields needed": values["fields_needed"],
-                }
-            )
-    return _noted(note) + table(pd.DataFrame(lines, dtype=object))
+            cells = _interval_cells(interval_row(values), "fields")
+            lines.append({"phase": phase, "area fraction of": method} | cells)
+    return _noted(note) + _intervals(lines)
 
 
 def _thresholds(comparisons: Mapping[str, ThresholdComparison]) -> str:
@@ -363,16 +464,12 @@ def _thresholds(comparisons: Mapping[str, ThresholdComparison]) -> str:
     )
 
 
-def _corrections(fields: Sequence[ReportField], provenance: Sequence[Mapping[str, Any]]) -> str:
-    rows = [
-        {"image": image.name, **correction}
-        for image, made in zip(fields, provenance, strict=True)
-        for correction in made.get("corrections", ())
-    ]
-    if not rows:
+def _corrections(study: Study) -> str:
+    made = correction_table(study)
+    if made.empty:
         return ""
-    note = f"{len(rows)} correction(s) by hand, in the order in which they were made."
-    return _noted(note) + table(pd.DataFrame(rows, dtype=object))
+    note = f"{len(made)} correction(s) by hand, in the order in which they were made."
+    return _noted(note) + table(made)
 
 
 def _noted(text: str) -> str:
@@ -389,7 +486,15 @@ def rule_lines(statistics: Mapping[str, Any]) -> dict[str, str]:
         "Touching particles": _splitting(statistics["parameters"]),
         "Rolling direction": _ROLLING[statistics["parameters"]["rolling_direction"]],
         "Left out by the edge rule": _counted(statistics.get("n_excluded", {})),
-        "Particles": f"{statistics['connectivity']}-connected regions of a phase",
+    }
+    return {name: text for name, text in lines.items() if text}
+
+
+def definition_lines() -> dict[str, str]:
+    """What the measured quantities are, by title; the same for all studies."""
+    connectivity = {4: "share a side", 8: "share a side or a corner"}[CONNECTIVITY]
+    return {
+        "Particles": f"{CONNECTIVITY}-connected regions of a phase: their pixels {connectivity}",
         "Radius": "equivalent-circle radius √(area/π)",
         "Area fraction": "of the labelled part of the field, every pixel of the phase counted",
         "95 % confidence interval": "mean ± t·s/√n over n fields, cut at what is possible",
@@ -399,7 +504,6 @@ def rule_lines(statistics: Mapping[str, Any]) -> dict[str, str]:
         "Circularity": f"4π·area/perimeter², of particles from {RESOLVABLE_AREA_PX} px on",
         "Solidity": "area over that of the convex hull of the particle's pixels",
     }
-    return {name: text for name, text in lines.items() if text}
 
 
 def _measured_classes(statistics: Mapping[str, Any]) -> str:
@@ -412,23 +516,77 @@ def _splitting(parameters: Mapping[str, Any]) -> str:
     return f"{method}: {_SPLITS[method]}".format(depth=number(parameters["split_depth"]))
 
 
-def _counted(by_phase: Mapping[str, int]) -> str:
-    return ", ".join(f"{phase}: {count}" for phase, count in by_phase.items())
+def _counted(by_phase: Mapping[str, int | None]) -> str:
+    """Numbers by phase; phases that were not measured as particles have none."""
+    known = {phase: count for phase, count in by_phase.items() if count is not None}
+    return ", ".join(f"{phase}: {count}" for phase, count in known.items())
 
 
-def _cautions(fields: Sequence[ReportField], provenance: Sequence[Mapping[str, Any]]) -> str:
+def _cautions(study: Study, fields: Sequence[ReportField]) -> str:
+    """What the reader should know, of all images together; what differs stands at each image."""
+    statistics, particles = study.statistics, study.particles
+    made = statistics["provenance"]
+    overall = [
+        *resolution_notes(particles),
+        *edge_notes(statistics["edge_rule"], particles),
+        scale_note(
+            {one.name: one.calibration.mean_um if one.calibration else None for one in fields}
+        ),
+    ]
+    said = set(map(_kind, overall))
     images: dict[str, list[str]] = {}
-    for image, made in zip(fields, provenance, strict=True):
-        for note in made["notes"]:
-            images.setdefault(note, []).append(image.name)
-    notes = [f"{', '.join(names)}: {note}" for note, names in images.items()]
-    sizes = [image.calibration.mean_um for image in fields if image.calibration]
-    if sizes and max(sizes) > _SAME_PIXEL_SIZE * min(sizes):
-        notes.append(
-            f"the pixel sizes reach from {number(min(sizes))} to {number(max(sizes))} µm: the "
-            "smallest particle that can be seen differs between fields"
-        )
-    return "".join(f'<p class="caution">{escape(note)}</p>' for note in notes)
+    for image, one in zip(fields, made, strict=True):
+        for note in one["notes"]:
+            if _kind(note) not in said:
+                images.setdefault(note, []).append(image.name)
+    notes = [f"{_listed(names)}: {note}" for note, names in images.items()]
+    shown = [*notes, *filter(None, overall)]
+    return "".join(f'<p class="caution">{escape(note)}</p>' for note in shown)
+
+
+def _kind(note: str) -> str:
+    """A note without its numbers."""
+    return re.sub(r"\d+", "", note)
+
+
+def _calibrations(fields: Sequence[ReportField]) -> str:
+    """A row for each calibration."""
+    images: dict[Calibration | None, list[str]] = {}
+    for one in fields:
+        images.setdefault(one.calibration, []).append(one.name)
+    rows = [
+        {**_calibration_lines(size), "images": _listed(names)} for size, names in images.items()
+    ]
+    return table(pd.DataFrame(rows, dtype=object))
+
+
+def _makers(fields: Sequence[ReportField], provenance: Sequence[Mapping[str, Any]]) -> str:
+    """A row for each way in which labels were made."""
+    images: dict[str, list[str]] = {}
+    for one, made in zip(fields, provenance, strict=True):
+        row = json.dumps(_maker(one.provenance, len(made.get("corrections", ()))))
+        images.setdefault(row, []).append(one.name)
+    rows = [{**json.loads(row), "images": _listed(names)} for row, names in images.items()]
+    return table(pd.DataFrame(rows, dtype=object).dropna(axis="columns", how="all"))
+
+
+def _maker(labels: Mapping[str, Any], n_corrections: int) -> dict[str, Any]:
+    method = labels.get("method")
+    model = labels.get("model")
+    name = model.get("name") if isinstance(model, Mapping) else model
+    made_by = f"{method} {name or ''}".strip() if method or name else None
+    return {
+        "labels made by": made_by or "not recorded: labels of another program",
+        "model digest": labels.get("model_digest"),
+        "version": labels.get("version"),
+        "corrections by hand": n_corrections or None,
+    }
+
+
+def _pictures(fields: Sequence[ReportField]) -> str:
+    return "".join(
+        _embedded(one.overlay_png, one.name) for one in fields if one.overlay_png is not None
+    )
 
 
 def _phases(study: Study) -> pd.DataFrame:
@@ -439,12 +597,13 @@ def _phases(study: Study) -> pd.DataFrame:
 
 def _image(image: ReportField, made: Mapping[str, Any]) -> str:
     lines = {
-        **_calibration_lines(image.calibration),
         **_field_lines(made["field"]),
+        "Measured on": made.get("measured_on", ""),
+        "sources": made.get("sources", {}),
         **{what: value for what, value in image.provenance.items() if what != "corrections"},
     }
-    shown = "" if image.overlay_rgb is None else picture(image.overlay_rgb, image.name)
-    return f"<h3>{escape(image.name)}</h3>{shown}{entries(lines)}"
+    notes = "".join(map(_noted, made["notes"]))
+    return f"<h3>{escape(image.name)}</h3>{notes}{entries(lines)}"
 
 
 def _calibration_lines(size: Calibration | None) -> dict[str, Any]:
@@ -453,8 +612,8 @@ def _calibration_lines(size: Calibration | None) -> dict[str, Any]:
     uncertainty = size.relative_uncertainty
     return {
         "Pixel size": f"{size.x_um:.6g} µm × {size.y_um:.6g} µm (x × y)",
-        "Source of the pixel size": size.source,
-        "Relative uncertainty of it": "not stated" if uncertainty is None else uncertainty,
+        "Source": size.source,
+        "Relative uncertainty": "not stated" if uncertainty is None else uncertainty,
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ from .statistics import (
 _RULES = ("edge_rule", "smallest_area_px", "connectivity", "parameters")
 _FIELD: list[Hashable] = ["image", "plane"]
 _FIELD_COLUMNS = ("image", "specimen", "plane")
+_SAME_SCALE = 1.001
+_MOST_SCALES_APART = 100
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,88 @@ def combine(
         "provenance": [result.statistics["provenance"] for _, result in results],
     }
     return Study(phases, particles, statistics)
+
+
+def require_one_scale(sizes: Mapping[str, float | None]) -> None:
+    """Refuse images that have no common mean.
+
+    Parameters
+    ----------
+    sizes
+        Pixel size in µm by the name of an image; None where it is unknown.
+
+    Raises
+    ------
+    InputError
+        When some have a pixel size and others none, or one has a hundred times that of another.
+    """
+    known = {name: size for name, size in sizes.items() if size is not None}
+    unknown = [name for name in sizes if name not in known]
+    if known and unknown:
+        raise InputError(
+            f"{unknown[0]} has no pixel size but {next(iter(known))} has one, and pixels and µm "
+            f"have no common mean; {HOW_TO_CALIBRATE}"
+        )
+    if known:
+        finest, coarsest = min(known, key=known.__getitem__), max(known, key=known.__getitem__)
+        if known[coarsest] > _MOST_SCALES_APART * known[finest]:
+            raise InputError(
+                f"{coarsest} has {known[coarsest]:.4g} µm a pixel and {finest} "
+                f"{known[finest]:.4g} µm; correct the one that is wrong with --index, or measure "
+                "them one by one"
+            )
+
+
+def scale_note(sizes: Mapping[str, float | None]) -> str:
+    """A sentence where pixel sizes (µm, by image) differ; else empty."""
+    known = [size for size in sizes.values() if size is not None]
+    if not known or max(known) <= _SAME_SCALE * min(known):
+        return ""
+    return (
+        f"the pixel sizes reach from {min(known):.4g} to {max(known):.4g} µm: the smallest "
+        "particle that can be seen differs between fields"
+    )
+
+
+def correction_table(study: Study) -> pd.DataFrame:
+    """The corrections by hand in their order: `image`, and what is recorded of each."""
+    images = study.phases["image"].unique()
+    rows = [
+        {"image": image, **correction}
+        for image, made in zip(images, study.statistics["provenance"], strict=True)
+        for correction in made.get("corrections", ())
+    ]
+    return pd.DataFrame(rows, dtype=object)
+
+
+def point_table(study: Study) -> pd.DataFrame:
+    """The simulated point count, one row a phase, with the columns of `statistics_table`."""
+    counted = study.statistics.get("point_count", {"phases": {}})["phases"]
+    rows = [{"phase": phase, **interval_row(values)} for phase, values in counted.items()]
+    return pd.DataFrame(rows, dtype=object)
+
+
+def pooled_table(study: Study) -> pd.DataFrame:
+    """The particles of all fields together, one row a phase: number, radii, log-normal fit.
+
+    Nothing here has a confidence interval: particles of one field are not independent.
+    """
+    rows = [
+        {
+            "phase": phase,
+            **{name: value for name, value in found.items() if not isinstance(value, Mapping)},
+            "n_excluded": study.statistics.get("n_excluded", {}).get(phase),
+            **_fit_of(study, phase),
+        }
+        for phase, found in study.statistics["phases"].items()
+        if found["n_particles"] is not None
+    ]
+    return pd.DataFrame(rows, dtype=object)
+
+
+def _fit_of(study: Study, phase: str) -> dict[str, Any]:
+    fit = study.statistics["sizes"].get(phase, {}).get("lognormal", {})
+    return {name: value for name, value in fit.items() if name != "n_particles"}
 
 
 def field_table(study: Study) -> pd.DataFrame:
@@ -249,17 +334,12 @@ def _require_comparable(results: Sequence[tuple[str, Quantification]]) -> None:
             raise InputError(
                 f"{name}: measured by other rules than {results[0][0]}; measure all images alike"
             )
-    _require_one_kind_of_units(results)
+    require_one_scale({name: _pixel_um(result) for name, result in results})
 
 
-def _require_one_kind_of_units(results: Sequence[tuple[str, Quantification]]) -> None:
-    calibrated = {name: is_calibrated(result.phases) for name, result in results}
-    if len(set(calibrated.values())) > 1:
-        known, unknown = (next(n for n, c in calibrated.items() if c is k) for k in (True, False))
-        raise InputError(
-            f"{unknown} has no pixel size but {known} has one, and pixels and µm have no common "
-            f"mean; {HOW_TO_CALIBRATE}"
-        )
+def _pixel_um(result: Quantification) -> float | None:
+    stated = result.statistics["provenance"]["calibration"]
+    return float(math.prod(stated["pixel_size_um"]) ** 0.5) if stated else None
 
 
 def _names(result: Quantification) -> list[str]:

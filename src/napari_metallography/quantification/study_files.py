@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,17 +13,35 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from .. import __version__
 from ..classes import UNLABELLED
 from ..errors import InputError
-from ..io.overlays import write_png
+from ..io.files import write_bytes
+from ..io.images import IMAGE_SUFFIXES
 from ..io.tables import write_csv, write_json, write_or_rename, write_parquet, write_xlsx
 from ..segmentation.thresholding import ThresholdParameters
 from .distributions import size_table
-from .files import MeasuredImage, provenance_table
-from .point_count import PointGrid, count_points, point_statistics
-from .report import ReportField, ReportHead, head_lines, rule_lines, write_report
+from .files import MeasuredImage, points_of, provenance_table
+from .point_count import PointGrid, point_statistics
+from .report import (
+    ReportField,
+    ReportHead,
+    definition_lines,
+    head_lines,
+    named_head,
+    rule_lines,
+    write_report,
+)
 from .statistics import WANTED_ACCURACY_PERCENT, without_intervals
-from .study import Study, combine, field_table, statistics_table
+from .study import (
+    Study,
+    combine,
+    correction_table,
+    field_table,
+    point_table,
+    pooled_table,
+    statistics_table,
+)
 from .threshold_sweep import GreyField, ThresholdComparison, compare, count_masks
 
 _MOST_SHEET_ROWS = 200_000
@@ -61,7 +80,8 @@ def study_of(images: Sequence[MeasuredImage], parameters: StudyParameters | None
         {image.name: image.specimen for image in images},
         wanted,
     )
-    counted = point_statistics(_points(images, parameters.grid), parameters.grid, wanted)
+    points = pd.concat([points_of(image, parameters.grid) for image in images], ignore_index=True)
+    counted = point_statistics(points, parameters.grid, wanted)
     if reason := study.statistics.get("pooled"):
         counted |= without_intervals({"phases": counted["phases"]}, reason)
     return replace(study, statistics={**study.statistics, "point_count": counted})
@@ -77,8 +97,9 @@ def write_study(
 ) -> list[str]:
     """Write phases.csv, particles.csv, statistics.json, study.xlsx, report.html and overlays.
 
-    The overlays, `<name>_overlay.png`, are as large as the images, with a scale bar where the
-    pixel size is known and a legend; only images have one that are at hand.
+    The overlays, `<stem>_overlay.png`, are as large as the images, with a scale bar where the
+    pixel size is known and a legend; only images have one that are at hand. Where two images share
+    a stem, the later one has "<stem> (2)".
 
     Parameters
     ----------
@@ -97,27 +118,45 @@ def write_study(
     parameters = parameters or StudyParameters()
     study = study_of(images, parameters)
     comparisons = comparisons or {}
-    head = head or ReportHead("Phases and particles")
+    head = named_head(head or ReportHead("Phases and particles"), study)
+    head = replace(head, day=head.day or date.today())
     sheets = study_sheets(study, images, head)
     writers = _table_writers(study, sheets, parameters, comparisons)
+    stated = _stated(study, head, comparisons)
+    writers["statistics.json"] = lambda path: write_json(path, stated)
     renamed = [
         f"{folder / name} is open in another program; written as {written.name}"
         for name, write in writers.items()
         if (written := write_or_rename(folder / name, write)) != folder / name
     ]
-    write_json(folder / "statistics.json", study.statistics)
-    for image in images:
+    for image, name in zip(images, _overlay_names(images), strict=True):
         if image.picture is not None:
-            path = folder / f"{_file_name(image.name)}_overlay.png"
-            write_png(path, image.picture, image.labels.calibration)
+            write_bytes(folder / name, image.picture.png)
     fields = [_report_field(image) for image in images]
     write_report(folder / "report.html", head, fields, study, comparisons)
     return renamed
 
 
-def _file_name(name: str) -> str:
-    """An image's name as a part of a file's name; whole, since "0.5 h" has no suffix."""
-    return re.sub(r'[/\\:*?"<>|]', "_", name)
+def _overlay_names(images: Sequence[MeasuredImage]) -> list[str]:
+    """File names, each its own, also where upper and lower case are one."""
+    taken: set[str] = set()
+    names = []
+    for image in images:
+        stem = name = _file_stem(image.name)
+        number = 1
+        while name.casefold() in taken:
+            number += 1
+            name = f"{stem} ({number})"
+        taken.add(name.casefold())
+        names.append(f"{name}_overlay.png")
+    return names
+
+
+def _file_stem(name: str) -> str:
+    """An image's name as a part of a file's name; whole where it has no ending, as "0.5 h"."""
+    ending = Path(name).suffix
+    stem = name.removesuffix(ending) if ending.lower() in IMAGE_SUFFIXES else name
+    return re.sub(r'[/\\:*?"<>|]', "_", stem)
 
 
 def threshold_comparisons(images: Sequence[MeasuredImage]) -> dict[str, ThresholdComparison]:
@@ -153,22 +192,36 @@ def _for_a_sheet(particles: pd.DataFrame) -> pd.DataFrame:
 def study_sheets(
     study: Study, images: Sequence[MeasuredImage], head: ReportHead
 ) -> dict[str, pd.DataFrame]:
-    """The sheets of a study's workbook."""
-    return {
+    """The sheets of a study's workbook; `corrections` where there are any."""
+    sheets = {
         "particles": _for_a_sheet(study.particles),
         "phases": study.phases,
         "fields": field_table(study),
         "statistics": statistics_table(study),
+        "point count": point_table(study),
+        "all particles": pooled_table(study),
         "sizes": size_table(study.particles),
-        "method": _method(head, study.statistics),
+        "method": _method(named_head(head, study), study.statistics),
         "provenance": provenance_table(images),
     }
+    corrections = correction_table(study)
+    return sheets if corrections.empty else {**sheets, "corrections": corrections}
 
 
 def _method(head: ReportHead, statistics: Mapping[str, Any]) -> pd.DataFrame:
     """Who measured what, and how, as in the report."""
-    lines = {**head_lines(head), **rule_lines(statistics)}
+    lines = {**head_lines(head), **rule_lines(statistics), **definition_lines()}
     return pd.DataFrame(lines.items(), columns=["what", "value"], dtype=object)
+
+
+def _stated(
+    study: Study, head: ReportHead, comparisons: Mapping[str, ThresholdComparison]
+) -> dict[str, Any]:
+    """The statistics with what the workbook tells beside them."""
+    compared = {phase: one.methods.to_dict("records") for phase, one in comparisons.items()}
+    thresholds = {"thresholds": compared} if compared else {}
+    about = {"version": __version__, "head": {**asdict(head), "day": str(head.day)}}
+    return {**study.statistics, **thresholds, **about}
 
 
 def _table_writers(
@@ -195,17 +248,6 @@ def _table_writers(
         sheets = {**sheets, "thresholds": pd.concat(rows, ignore_index=True)}
     writers["study.xlsx"] = lambda path: write_xlsx(path, sheets)
     return writers
-
-
-def _points(images: Sequence[MeasuredImage], grid: PointGrid) -> pd.DataFrame:
-    """Points counted in every plane of every image; each has a start of the grid of its own."""
-    tables: list[pd.DataFrame] = []
-    for image in images:
-        mask = image.labels.measured.mask()
-        for number, plane in enumerate(image.labels.planes):
-            counted = count_points(plane, mask, image.labels.classes, grid, image.name, number)
-            tables.append(counted)
-    return pd.concat(tables, ignore_index=True)
 
 
 def _grey_fields(image: MeasuredImage) -> list[GreyField]:
@@ -235,4 +277,5 @@ def _side(
 
 def _report_field(image: MeasuredImage) -> ReportField:
     labels = image.labels
-    return ReportField(image.name, image.picture, labels.calibration, labels.provenance)
+    small = image.picture.small if image.picture else None
+    return ReportField(image.name, small, labels.calibration, labels.provenance)

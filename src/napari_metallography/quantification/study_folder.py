@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +19,13 @@ from numpy.typing import NDArray
 from .. import __version__
 from ..calibration import Calibration
 from ..errors import InputError, validated
-from ..io.files import read_bytes
+from ..io.files import digest, read_bytes
 from ..io.labels import LabelImage, read_labels, write_labels
 from ..io.tables import write_json
 from ..io.tiff import opened, resolution_tags
 from ..plane import ArrayLike
 from .corrections import Change, Correction, Ids, originals, replayed, require_known_classes
-from .files import MeasuredImage
+from .files import MeasuredImage, source_of, with_provenance
 from .parameters import QuantifyParameters
 from .report import ReportHead
 from .study_files import StudyParameters, write_study
@@ -35,7 +34,6 @@ STUDY_FILE = "study.json"
 
 _FORMAT = 1
 _HEAD = ("specimen", "laboratory", "operator", "standard")
-_BYTES_AT_A_TIME = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -157,7 +155,7 @@ def write_study_folder(
     folder = folder.absolute()
     _require_own(folder, identity)
     with _replacing_folder(folder) as beside:
-        write_study(beside, [one.measured for one in fields], head=head, parameters=parameters)
+        write_study(beside, [_with_digest(one) for one in fields], head=head, parameters=parameters)
         (beside / "labels").mkdir()
         entries = [
             _write_field(one, number, beside, folder, copy_images)
@@ -206,25 +204,16 @@ def identity_of(folder: Path) -> str | None:
     return None
 
 
-def digest(path: Path) -> str:
-    """SHA-256 of a file's bytes.
-
-    Raises
-    ------
-    InputError
-        When it cannot be read.
-    """
-    sha = hashlib.sha256()
-    try:
-        with path.open("rb") as file:
-            while part := file.read(_BYTES_AT_A_TIME):
-                sha.update(part)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
-    return sha.hexdigest()
-
-
 # --- writing ---------------------------------------------------------------------------------
+
+
+def _with_digest(one: StudyField) -> MeasuredImage:
+    """The measured image with name and digest of its file in the provenance."""
+    path = one.image.path if one.image else None
+    if one.image is None or path is None:
+        return one.measured
+    sources = {"image": source_of(path, one.image.sha256 or digest(path))}
+    return replace(one.measured, result=with_provenance(one.measured.result, sources=sources))
 
 
 def _write_field(
