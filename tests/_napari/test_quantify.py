@@ -11,9 +11,7 @@ import pandas as pd
 import pytest
 from napari.components import ViewerModel
 from napari.utils.notifications import notification_manager
-from qtpy.QtCore import Qt
 
-from napari_metallography._napari import particle_table
 from napari_metallography._napari import quantify as quantify_module
 from napari_metallography._napari.layers import add_labels_layer, calibrate_layer
 from napari_metallography._napari.particle_table import features_of, phase_table
@@ -101,7 +99,7 @@ def test_the_form_shows_area_count_radius_and_that_one_field_is_too_few(widget, 
     run(widget, qtbot)
     assert column(widget, "phase") == NAMES
     assert column(widget, "area\n(%)") == [f"{100 * n / 2000:.2f}" for n in (1959, 32, 9)]
-    assert column(widget, "n") == ["–", "2", "1"]
+    assert column(widget, "particles") == ["–", "2", "1"]
     radius = 0.5 * math.sqrt(16 / math.pi)
     assert column(widget, "mean radius\n(µm)")[:2] == ["–", f"{radius:.4g}"]
     assert "One field alone gives no confidence interval" in widget.results.summary.value
@@ -316,19 +314,6 @@ def test_a_file_that_cannot_be_written_is_one_line(widget, qtbot, tmp_path: Path
     assert "cannot be written" in widget.controls.status.value
 
 
-def test_many_particles_are_listed_in_the_form(widget, qtbot, monkeypatch) -> None:
-    monkeypatch.setattr(particle_table, "MOST_FEATURE_ROWS", 2)
-    layer = run(widget, qtbot)
-    assert len(layer.features.columns) == 0
-    listed = widget.results.rows.particles
-    assert listed.rowCount() == 3
-    assert [listed.data(listed.index(row, 0)) for row in range(3)] == ["1", "2", "3"]
-    titles = [listed.headerData(n, Qt.Orientation.Horizontal) for n in range(listed.columnCount())]
-    assert "equivalent radius (µm)" in titles
-    radius = listed.index(1, titles.index("equivalent radius (µm)"))
-    assert listed.data(radius) == f"{0.5 * math.sqrt(16 / math.pi):.4g}"
-
-
 def test_foreign_labels_are_named_by_number(qtbot) -> None:
     viewer = ViewerModel()
     labels = viewer.add_labels(phases() + 1, name="steel phases")
@@ -338,6 +323,25 @@ def test_foreign_labels_are_named_by_number(qtbot) -> None:
     run(widget, qtbot)
     assert [name for name, _ in widget._class_choices(None)] == ["matrix", "class 1", "class 2"]
     assert column(widget, "phase") == ["matrix", "class 1", "class 2"]
+
+
+@pytest.mark.parametrize("values", [(0, 1, 2), (0, 255, 255)])
+def test_an_image_of_classes_is_offered_as_labels(qtbot, values: tuple[int, ...]) -> None:
+    viewer = ViewerModel()
+    image = viewer.add_image(np.array(values, np.uint8)[phases()], name="mask")
+    calibrate_layer(image, Calibration.square(0.5, "test"))
+    viewer.add_image(np.random.default_rng(0).integers(0, 99, (40, 50), np.uint8), name="steel")
+    widget = QuantifyWidget(viewer)
+    qtbot.addWidget(widget.native)
+    widget.controls.run_button.native.click()
+    assert "mask is an image of classes" in widget.controls.status.value
+    assert widget.phase_layer.value is viewer.layers["mask labels"]
+    widget.image.value = None
+    widget.controls.run_button.native.click()
+    qtbot.waitUntil(finished(widget), timeout=30_000)
+    assert "3 particles" in widget.results.summary.value
+    radius = viewer.layers["mask labels particles"].features["equivalent_radius_um"][2]
+    assert radius == pytest.approx(0.5 * math.sqrt(16 / math.pi))
 
 
 def test_missing_numbers_are_dashes() -> None:

@@ -14,7 +14,6 @@ from napari.components import ViewerModel
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QTableView
 
-from napari_metallography._napari import particle_table
 from napari_metallography._napari.corrections_panel import CUT, numbers_in
 from napari_metallography._napari.layers import add_labels_layer, calibrate_layer
 from napari_metallography._napari.particle_colours import decimals, value_colours
@@ -401,23 +400,6 @@ def test_a_click_selects_and_shift_adds(widget) -> None:
     assert layer.selected_label == 2
 
 
-def test_rows_of_the_form_and_particles_are_linked(qtbot, monkeypatch) -> None:
-    monkeypatch.setattr(particle_table, "MOST_FEATURE_ROWS", 2)
-    widget = opened(ViewerModel())
-    qtbot.addWidget(widget.native)
-    measured(widget, qtbot)
-    layer, rows = particles(widget), widget.results.rows
-    layer.selected_label = 4
-    assert rows.selected_numbers() == [4]
-    rows.selectRow(1)
-    assert layer.selected_label == 2
-    assert widget.corrections.particles.value == "2"
-    rows.selectAll()
-    assert widget.corrections.particles.value == "1, 2, 3, 4"
-    press(widget, qtbot, "delete", "2")
-    assert rows.particles.rowCount() == 3
-
-
 def test_rows_of_naparis_table_and_particles_are_linked(viewer, qtbot) -> None:
     widget = opened(viewer)
     viewer.window.add_dock_widget(widget)
@@ -431,6 +413,8 @@ def test_rows_of_naparis_table_and_particles_are_linked(viewer, qtbot) -> None:
     assert widget.corrections.particles.value == "3"
     layer.selected_label = 2
     assert {i.row() for i in view.selectedIndexes()} == {2}
+    view.selectAll()
+    assert widget.corrections.particles.value == "1, 2, 3, 4"
     press(widget, qtbot, "delete", "2")
     assert view.model().rowCount() == 5
 

@@ -15,6 +15,7 @@ from napari.components import ViewerModel
 from napari.layers import Shapes
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QTableView
 
 from napari_metallography._napari import study_panel
 from napari_metallography._napari.layers import add_labels_layer, calibrate_layer
@@ -322,19 +323,80 @@ def crowded() -> np.ndarray:
     return indices
 
 
-def test_a_table_of_20000_particles_does_not_freeze_the_window(viewer, qtbot) -> None:
+def features_view(viewer: Any) -> QTableView:
+    docks = viewer.window.dock_widgets.items()
+    return next(dock for name, dock in docks if "Features table" in name).findChild(QTableView)
+
+
+def longest_stretch(qtbot: Any, act: Callable[[], None]) -> float:
+    """Of three times: a window that freezes does so each time, one on a busy machine does not."""
+    found = []
+    for _ in range(3):
+        qtbot.wait(200)
+        ticks = Ticks()
+        act()
+        qtbot.wait(200)
+        found.append(ticks.stop())
+        if found[-1] < 0.2:
+            break
+    return min(found)
+
+
+@pytest.fixture
+def large(viewer, qtbot) -> QuantifyWidget:
+    """A small image and one of 20 164 particles, of which the small one is measured."""
+    add_field(viewer, "few", phases())
     add_field(viewer, "many", crowded())
     widget = QuantifyWidget(viewer)
     viewer.window.add_dock_widget(widget)
-    widget.phase_layer.value = viewer.layers["many phases"]
-    qtbot.wait(300)
-    ticks = Ticks()
+    measure(widget, qtbot, "few")
+    widget.phase_layer.value, widget.image.value = viewer.layers["many phases"], None
+    return widget
+
+
+def quantify(widget: QuantifyWidget, qtbot: Any) -> None:
     widget.controls.run_button.native.click()
     wait(widget, qtbot)
-    qtbot.wait(300)
-    longest = ticks.stop()
-    assert "20,164 particles" in widget.results.summary.value
-    assert widget.results.rows.particles.rowCount() == 20_164
-    assert longest < 0.2
-    viewer.layers["many phases particles"].selected_label = 15_000
-    assert widget.results.rows.selected_numbers() == [15_000]
+
+
+def test_a_table_of_20000_particles_does_not_freeze_the_window(large, viewer, qtbot) -> None:
+    # On a busy machine napari takes longer for a layer of nothing already.
+    alone = longest_stretch(qtbot, lambda: viewer.add_labels(np.zeros((1200, 1200), np.uint16)))
+    assert longest_stretch(qtbot, lambda: quantify(large, qtbot)) < max(0.2, 1.5 * alone)
+    assert "20,164 particles" in large.results.summary.value
+    viewer.layers.selection.active = viewer.layers["many"]
+    assert longest_stretch(qtbot, large.results.features.native.click) < 0.2
+    view = features_view(viewer)
+    assert view.model().rowCount() == 20_165
+    layer = viewer.layers["many phases particles"]
+    layer.selected_label = 15_000
+    qtbot.wait(100)
+    assert {index.row() for index in view.selectedIndexes()} == {15_000}
+    numbers = iter(("500", "501", "502"))
+
+    def delete_and_undo() -> None:
+        number = next(numbers)
+        for button in ("delete", "undo"):
+            large.corrections.particles.value = number
+            getattr(large.corrections, button).native.click()
+            wait(large, qtbot)
+
+    assert longest_stretch(qtbot, delete_and_undo) < 0.2
+    assert "20,164 particles" in large.results.summary.value
+
+
+def test_a_second_large_image_is_in_the_table_that_the_first_opened(large, viewer, qtbot) -> None:
+    large.phase_layer.value = viewer.layers["few phases"]
+    large.results.features.native.click()
+    view = features_view(viewer)
+    assert view.model().rowCount() == len(viewer.layers["few phases particles"].features)
+    large.phase_layer.value = viewer.layers["many phases"]
+    quantify(large, qtbot)
+    assert view.model().rowCount() == 20_165
+
+    def look_at_another_and_back() -> None:
+        for name in ("few", "many"):
+            viewer.layers.selection.active = viewer.layers[f"{name} phases particles"]
+
+    assert longest_stretch(qtbot, look_at_another_and_back) < 0.2
+    assert view.model().rowCount() == 20_165

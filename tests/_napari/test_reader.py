@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import tifffile
 from napari.layers import Image, Layer
+from PIL import Image as iio
 
 from napari_metallography._napari import reader
 from napari_metallography._napari.layers import labels_as_indices, layer_calibration
 from napari_metallography.calibration import Calibration
-from napari_metallography.classes import named_classes
+from napari_metallography.classes import PALETTE, named_classes
 from napari_metallography.io.labels import LabelImage, write_labels
 from napari_metallography.regions import Field
 
@@ -122,6 +123,45 @@ def test_own_labels_open_as_a_labels_layer_of_classes(tmp_path: Path) -> None:
     assert layer_calibration(layer) == Calibration(0.1, 0.2, "index.csv")
     assert layer.metadata["provenance"] == {"method": "test"}
     assert Field.from_dict((40, 50), layer.metadata["field"]) == Field((40, 50))
+
+
+def areas() -> np.ndarray:
+    """Index mask of three classes, without unlabelled."""
+    indices = np.zeros((40, 50), np.uint8)
+    indices[5:20, 5:20], indices[25:35, 10:40] = 1, 2
+    return indices
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".bmp"])
+def test_an_index_mask_opens_as_labels_and_keeps_its_classes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(reader, "show_info", said.append)
+    path = tmp_path / f"steel{suffix}"
+    iio.fromarray(areas()).save(path)
+    (tmp_path / "index.csv").write_text(f"image,pixel_size_um\nsteel{suffix},0.25\n")
+    (layer,) = read(str(path))
+    indices, classes = labels_as_indices(layer)
+    np.testing.assert_array_equal(indices, areas())
+    assert [phase.name for phase in classes] == ["matrix", "class 1", "class 2"]
+    assert layer_calibration(layer) == Calibration.square(0.25, "index.csv")
+    assert "0 = matrix" in said[0]
+
+
+def test_colours_of_the_palette_open_as_labels(tmp_path: Path) -> None:
+    colours = np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in PALETTE], np.uint8)
+    iio.fromarray(colours[areas()]).save(tmp_path / "steel.png")
+    (layer,) = read(str(tmp_path / "steel.png"))
+    np.testing.assert_array_equal(labels_as_indices(layer)[0], areas())
+
+
+@pytest.mark.parametrize("values", [(0, 255), (0, 100, 200)])
+def test_an_ambiguous_grey_image_stays_an_image(tmp_path: Path, values: tuple[int, ...]) -> None:
+    grey = np.resize(np.array(values, np.uint8), 3)[areas()]
+    iio.fromarray(grey).save(tmp_path / "steel.png")
+    (layer,) = read(str(tmp_path / "steel.png"))
+    assert isinstance(layer, Image)
 
 
 def test_a_micrograph_that_mentions_labels_stays_an_image(tmp_path: Path) -> None:

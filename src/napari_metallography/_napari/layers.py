@@ -26,7 +26,7 @@ from ..classes import (
 )
 from ..databar import find_data_bar
 from ..errors import InputError
-from ..io.labels import LabelImage
+from ..io.labels import LabelImage, looks_like_labels, looks_like_mask
 from ..plane import ArrayLike, leading_shape
 from ..regions import Box, Field, Polygon
 from .results import PARTICLES_OF, is_computed, is_untouched
@@ -284,6 +284,20 @@ def labels_as_indices(layer: Labels) -> tuple[NDArray[np.uint8], tuple[PhaseClas
     return layer_to_indices(values), classes
 
 
+def indices_in(image: Image) -> NDArray[np.uint8] | None:
+    """Class indices that an image layer holds, white of a black and white one being class 1.
+
+    None for a micrograph.
+    """
+    pixels, rgb = pixels_of(image)
+    if rgb or is_computed(image):
+        return None
+    first = _first_plane(image)
+    if looks_like_mask(first):
+        return (np.asarray(pixels) > 0).astype(np.uint8)
+    return np.asarray(pixels).astype(np.uint8) if looks_like_labels(first) else None
+
+
 def label_image(layer: Labels) -> LabelImage:
     """A Labels layer of classes as `io.labels` writes it; call on the GUI thread.
 
@@ -447,7 +461,8 @@ def _assumed_classes(
     classes = numbered_classes(highest)
     show_info(
         f"{layer.name} does not say what its labels mean; assumed: 0 = unlabelled, "
-        f"1 to {highest} = {classes[0].name} to {classes[-1].name}"
+        f"1 to {highest} = {classes[0].name} to {classes[-1].name}; where 0 is the matrix, remove "
+        "it and open the file itself by File › Open"
     )
     return classes
 

@@ -6,14 +6,12 @@ from typing import Any
 
 import pandas as pd
 
-from ..quantification.columns import UNITS, column, unit_of
+from ..io.headings import heading
+from ..quantification.columns import column
 from ..quantification.correctable import by_number
 from ..quantification.measure import Quantification
 from ..quantification.pixel_units import NO_PIXEL_SIZE
 from ..quantification.statistics import ONE_FIELD
-
-MOST_FEATURE_ROWS = 5000
-"""Beyond this napari's features table becomes slow: the form then lists the particles itself."""
 
 SLICES = (
     "Each plane is measured as a flat field of its own. Slices of a volume show sections: their "
@@ -22,24 +20,20 @@ SLICES = (
 
 
 def features_of(particles: pd.DataFrame) -> pd.DataFrame:
-    """Features of a layer of particles: row *i* belongs to particle *i*, row 0 to none.
-
-    Without rows beyond `MOST_FEATURE_ROWS` particles.
-    """
+    """Features of a layer of particles: row *i* belongs to particle *i*, row 0 to none."""
     highest = int(particles["particle"].max()) if len(particles) else 0
-    return pd.DataFrame() if highest > MOST_FEATURE_ROWS else by_number(particles, highest)
+    return by_number(particles, highest)
 
 
 def phase_table(phases: pd.DataFrame) -> pd.DataFrame:
     """What the form shows of each phase; a row a plane where there are several."""
     shown: dict[str, Any] = {"plane": phases["plane"]} if phases["plane"].nunique() > 1 else {}
     radius = column(phases, "mean_radius")
-    unit = unit_of(phases, "mean_radius")
     shown |= {
         "phase": phases["phase"],
         "area (%)": texts(100 * phases["area_fraction"], "{:.2f}"),
-        "n": texts(phases["n_particles"], "{:,.0f}"),
-        f"mean radius ({unit})": texts(phases[radius], "{:.4g}"),
+        heading("n_particles"): texts(phases["n_particles"], "{:,.0f}"),
+        heading(radius): texts(phases[radius], "{:.4g}"),
     }
     return pd.DataFrame(shown)
 
@@ -71,13 +65,6 @@ def numeric_columns(particles: pd.DataFrame) -> list[str]:
     """Columns that particles can be coloured by."""
     numbers = particles.select_dtypes("number").columns
     return [str(n) for n in numbers if n not in ("particle", "plane", "class_index")]
-
-
-def column_text(name: str) -> str:
-    """A column's name for people: "equivalent radius (µm)"."""
-    stem, _, unit = name.rpartition("_")
-    shown = {**UNITS, "um2": "µm²", "px2": "px²", "deg": "°"}.get(unit)
-    return f"{stem.replace('_', ' ')} ({shown})" if shown else name.replace("_", " ")
 
 
 def texts(values: pd.Series[Any], form: str) -> list[str]:

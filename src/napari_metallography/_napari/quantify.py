@@ -14,6 +14,7 @@ from napari.utils.colormaps import DirectLabelColormap
 from qtpy.compat import isalive
 from qtpy.QtWidgets import QFileDialog
 
+from ..classes import class_count, numbered_classes
 from ..errors import InputError
 from ..io.labels import write_labels
 from ..quantification.parameters import QuantifyParameters
@@ -30,10 +31,12 @@ from .corrected_layer import (
 from .corrections_panel import CUT, CorrectionsPanel
 from .form import Form, chosen, layer_choice, micrograph_choice, parameter_fields, read
 from .layers import (
+    add_labels_layer,
     calibrate_layer,
     class_names,
     field_of,
     find_or_add_data_bar,
+    indices_in,
     label_image,
     layer_calibration,
     plane_placement,
@@ -43,11 +46,10 @@ from .measured import Measured, file_of, measured_again, measured_events
 from .particle_colours import ParticleColours
 from .particle_link import ParticleLink
 from .particle_table import features_of
-from .quantify_results import Results
+from .quantify_results import Results, make_ready_for_many_rows
 from .results import PARTICLES_OF, mark_computed, remove_untouched
 from .size_plots import SizePlots
 from .study_panel import OpenedStudy, StudyPanel, field_layers
-from .training_curve import as_low_as_possible
 from .worker import Run, nothing, one_step
 from .writer import as_tiff, proposed_path
 
@@ -256,9 +258,14 @@ class QuantifyWidget(Form):
         )
         for change in measured.changes:
             corrected.put(change)
+        self._ready_tables()
         self.viewer.add_layer(layer)
         self._measured_layers.append(corrected)
         return corrected
+
+    def _ready_tables(self) -> None:
+        # A model of a viewer, without a window, has none.
+        make_ready_for_many_rows(getattr(self.viewer, "window", None))
 
     def _present(self, corrected: CorrectedLayer) -> None:
         self._current = corrected
@@ -320,7 +327,6 @@ class QuantifyWidget(Form):
             self.corrections.add(number)
         else:
             self.corrections.choose([number])
-            self.results.select(number)
 
     # --- corrections -------------------------------------------------------------------------
 
@@ -349,6 +355,7 @@ class QuantifyWidget(Form):
         if list(measured.changes) != corrected.changes:
             return
         layer = corrected.particles
+        self._ready_tables()
         layer.features = features_of(measured.result.particles)
         layer.metadata = {**layer.metadata, "statistics": measured.result.statistics}
         if corrected.may_be_painted:
@@ -406,8 +413,10 @@ class QuantifyWidget(Form):
             self._plots = SizePlots()
             window = getattr(self.viewer, "window", None)
             if window is not None:
-                dock = window.add_dock_widget(self._plots, name="Particle sizes", area="bottom")
-                as_low_as_possible(dock)
+                # Behind one another, so that the image keeps its room.
+                window.add_dock_widget(
+                    self._plots, name="Particle sizes", area="bottom", tabify=True
+                )
         self._draw_plots()
 
     def _draw_plots(self) -> None:
@@ -452,8 +461,25 @@ class QuantifyWidget(Form):
             self.refuse(error)
 
     def _chosen_labels(self) -> Labels:
+        if self.phase_layer.value is None:
+            self._offer_labels()
         labels: Labels = chosen(self.phase_layer, "a Labels layer of phases, or run Segment")
         return labels
+
+    def _offer_labels(self) -> None:
+        """Show an image that holds classes as labels, for the user to look at first."""
+        for image in [layer for layer in self.viewer.layers if isinstance(layer, Image)]:
+            indices = indices_in(image)
+            if indices is None:
+                continue
+            classes = numbered_classes(class_count([indices]))
+            name = f"{image.name} labels"
+            layer = add_labels_layer(self.viewer, image, indices, classes, name, {})
+            self.phase_layer.value = layer
+            raise InputError(
+                f"{image.name} is an image of classes; taken as labels in {layer.name}, from "
+                f"0 = {classes[0].name} on: look at them, then press Quantify again"
+            )
 
     def _calibrate(self, labels: Labels) -> None:
         """Give labels in pixels the pixel size of the chosen image, where that has one."""

@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from magicgui.widgets import (
     CheckBox,
     Container,
@@ -19,7 +18,7 @@ from magicgui.widgets import (
 )
 from napari.layers import Image, Labels
 from qtpy.QtCore import QLocale, Qt
-from qtpy.QtWidgets import QFileDialog
+from qtpy.QtWidgets import QFileDialog, QTableView
 
 from ..errors import InputError
 from ..io.tables import write_csv, write_or_rename, write_xlsx
@@ -28,7 +27,6 @@ from ..quantification.study_files import study_of, study_sheets
 from .corrected_layer import CorrectedLayer
 from .form import Form, align_labels, as_result, button_row, fill, wrap
 from .measured import Measured, report
-from .particle_rows import ParticleRows
 from .particle_table import phase_table, summary_text
 from .worker import one_step
 
@@ -37,6 +35,7 @@ _PAINTED = (
     "{painted} was painted on since. Press Quantify to measure {phases} as it is now; paint on a "
     "layer of particles does not count."
 )
+_ROWS_LOOKED_AT = 5
 _STALE = "Corrected; measuring again …"
 
 
@@ -54,15 +53,11 @@ class Results(Container[Widget]):
     def __init__(self, form: Form, on_rows: Callable[[list[int]], None]) -> None:
         self._form = form
         self._on_rows = on_rows
+        self._shown: CorrectedLayer | None = None
         self._measured: Measured | None = None
         self._of: tuple[Labels | None, Image | None] = (None, None)
-        self._listed = False
         self.phases = Table(value=None)
         self.summary = Label(value="")
-        self.rows = ParticleRows(on_rows)
-        self._rows: Container[Widget] = Container(visible=False)
-        self._rows.margins = (0, 0, 0, 0)
-        self._rows.native.layout().addWidget(self.rows)
         self.features = PushButton(text="Particle table", tooltip="napari's features table")
         self.plots = PushButton(text="Size plots", tooltip="histograms and cumulative curves")
         self.specimen = LineEdit(label="Specimen")
@@ -80,7 +75,6 @@ class Results(Container[Widget]):
                 self.phases,
                 self.summary,
                 button_row(self.features, self.plots),
-                self._rows,
                 self.specimen,
                 self.laboratory,
                 self.operator,
@@ -135,19 +129,11 @@ class Results(Container[Widget]):
         """Show the result of a layer of particles."""
         measured = corrected.measured
         self._measured, self._of = measured, (corrected.phases, corrected.image)
+        self._shown = corrected
         fill(self.phases, phase_table(measured.result.phases), "phase")
         self.summary.value = self._described(measured)
         self.enabled = True
-        n = len(measured.result.particles)
-        self._listed = n > 0 and not len(corrected.particles.features.columns)
-        self._rows.visible = self._listed
-        self.rows.show_particles(measured.result.particles if self._listed else pd.DataFrame())
         self.visible = True
-
-    def select(self, number: int) -> None:
-        """Show and select the row of a particle, where the form lists them."""
-        if self._listed:
-            self.rows.select(number)
 
     def write_csv(self, path: Path) -> None:
         """Write the particles to `path` and the phases beside it."""
@@ -216,8 +202,14 @@ class Results(Container[Widget]):
             self._form.refuse(error)
 
     def _open_features_table(self) -> None:
-        window = self._form.viewer.window
+        if self._shown is None:
+            return
+        window, selection = self._form.viewer.window, self._form.viewer.layers.selection
+        # Opened empty, so that it is ready for many rows when these come.
+        selection.clear()
         dock, table = window.add_plugin_dock_widget("napari", "Features table widget")
+        make_ready_for_many_rows(window)
+        selection.active = self._shown.particles
         # Below the canvas there is room for its many columns.
         dock.parent().addDockWidget(Qt.DockWidgetArea.BottomDockWidgetArea, dock)
         _follow_rows(table, self._on_rows)
@@ -226,6 +218,17 @@ class Results(Container[Widget]):
         if self._measured is None:
             raise InputError("quantify first")
         return self._measured
+
+
+def make_ready_for_many_rows(window: Any) -> None:
+    """Let napari's features tables fit their columns to some rows, not to a thousand.
+
+    That takes seconds otherwise, each time they show another layer.
+    """
+    for name, widget in getattr(window, "dock_widgets", {}).items():
+        if "Features table" in name:
+            for view in widget.findChildren(QTableView):
+                view.horizontalHeader().setResizeContentsPrecision(_ROWS_LOOKED_AT)
 
 
 def with_ending(path: Path, suffix: str) -> Path:

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from napari.utils.notifications import show_error
+from napari.utils.notifications import show_error, show_info
+from numpy.typing import NDArray
 
 from ..calibration import Calibration
+from ..classes import PALETTE, class_count, numbered_classes
 from ..errors import InputError
 from ..io.images import Micrograph, is_image_file, read_micrograph
-from ..io.labels import LabelImage, is_label_image, read_labels
+from ..io.labels import LabelImage, is_label_image, looks_like_labels, read_labels
+from ..plane import leading_shape
 from .layers import class_labels_keywords
 
 LayerData = tuple[Any, ...]
 ReadPaths = Callable[[str | Sequence[str]], list[LayerData]]
 
 _NOTHING_TO_ADD: list[LayerData] = [(None,)]
+_SAMPLES_A_SIDE = 256
+_PALETTE = np.array([int(colour[1:], 16) for colour in (*PALETTE, "#ffffff")], np.uint32)
 
 
 def get_reader(path: str | Sequence[str]) -> ReadPaths | None:
@@ -72,7 +78,37 @@ def _layer(paths: list[Path]) -> LayerData:
         return image_layer(_stacked([read_micrograph(path) for path in paths]))
     if is_label_image(paths[0]):
         return labels_layer(read_labels(paths[0]), paths[0].stem)
-    return image_layer(read_micrograph(paths[0]))
+    micrograph = read_micrograph(paths[0])
+    if _is_of_classes(micrograph):
+        return labels_layer(_foreign_labels(paths[0], micrograph.calibration), paths[0].stem)
+    return image_layer(micrograph)
+
+
+def _is_of_classes(micrograph: Micrograph) -> bool:
+    """Whether an image can only be one of classes: by index, or in the palette's colours."""
+    leading = leading_shape(micrograph.pixels, rgb=micrograph.rgb)
+    plane = np.asarray(micrograph.pixels[(0,) * len(leading)])
+    if not micrograph.rgb:
+        return looks_like_labels(plane)
+    step = max(1, max(plane.shape[:2]) // _SAMPLES_A_SIDE)
+    return not leading and _in_palette(plane[::step, ::step]) and _in_palette(plane)
+
+
+def _in_palette(pixels: NDArray[Any]) -> bool:
+    """Whether colours (Y, X, 3 or 4) are classes' own, two of them at least."""
+    if pixels.dtype != np.uint8:
+        return False
+    packed = pixels[..., :3].astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
+    colours = np.unique(packed)
+    return len(colours) > 1 and bool(np.isin(colours, _PALETTE).all())
+
+
+def _foreign_labels(path: Path, calibration: Calibration | None) -> LabelImage:
+    """Labels that do not say what their values mean; what is assumed is told."""
+    labels = read_labels(path)
+    classes = labels.classes or numbered_classes(class_count([labels.indices]))
+    show_info(f"{path.name}: {labels.assumed}; the layer shows each value plus 1, 0 = unlabelled")
+    return replace(labels, classes=classes, calibration=labels.calibration or calibration)
 
 
 def _stacked(micrographs: Sequence[Micrograph]) -> Micrograph:

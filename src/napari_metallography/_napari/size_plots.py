@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
-from qtpy.QtWidgets import QComboBox, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from ..quantification.distributions import Sizes, fit_lognormal, sizes_by_phase
 from ..quantification.plots import size_figure
 
-_LEAST_HEIGHT = 260
+_LEAST_SIDES = (600, 250)
+"""Width and height in pixels below which the three plots could not be read."""
+
+_TEXT_PT = 8
+_MOST_TICKS = 5
 
 
 class SizePlots(QWidget):
@@ -23,9 +28,11 @@ class SizePlots(QWidget):
         self.canvas: FigureCanvasQTAgg | None = None
         self._sizes: dict[str, Sizes] = {}
         self._layout = QVBoxLayout(self)
-        for widget in (self.phase, self.fit):
-            self._layout.addWidget(widget)
-        self.setMinimumHeight(_LEAST_HEIGHT)
+        self._layout.setContentsMargins(4, 0, 4, 4)
+        above = QHBoxLayout()
+        above.addWidget(self.phase)
+        above.addWidget(self.fit, 1)
+        self._layout.addLayout(above)
         self.phase.currentTextChanged.connect(self._draw)
 
     def show_particles(self, particles: pd.DataFrame) -> None:
@@ -50,5 +57,19 @@ class SizePlots(QWidget):
         sizes = self._sizes[phase]
         fit = fit_lognormal(sizes.radii, sizes.weights)
         self.fit.setText(fit.sentence)
-        self.canvas = FigureCanvasQTAgg(size_figure(sizes, fit))  # type: ignore[no-untyped-call]
-        self._layout.insertWidget(1, self.canvas, 1)
+        figure = size_figure(sizes, fit)
+        for axes in figure.axes:
+            _fit_a_dock(axes)
+        self.canvas = FigureCanvasQTAgg(figure)  # type: ignore[no-untyped-call]
+        self.canvas.setMinimumSize(*_LEAST_SIDES)
+        self._layout.addWidget(self.canvas, 1)
+
+
+def _fit_a_dock(axes: Axes) -> None:
+    """Small texts and few ticks: a dock is lower than a page of a report is wide."""
+    axes.locator_params(nbins=_MOST_TICKS)
+    axes.tick_params(labelsize=_TEXT_PT)
+    legend = axes.get_legend()
+    texts = [axes.xaxis.label, axes.yaxis.label, *(legend.get_texts() if legend else ())]
+    for text in texts:
+        text.set_fontsize(_TEXT_PT)
