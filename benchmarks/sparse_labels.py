@@ -43,6 +43,7 @@ from napari_metallography.segmentation.prediction import (
     Predictor,
     predict,
 )
+from napari_metallography.training.fine_tuning import with_all_labels_last
 from napari_metallography.training.job import TrainingJob
 from napari_metallography.training.recipe import FINE_TUNE, SegmentationRecipe
 from napari_metallography.training.segmentation import train
@@ -171,7 +172,7 @@ def tuned(
         recipe=recipe,
         device=bench.device,
     )
-    return drain(train(job)).network
+    return drain(train(with_all_labels_last(job, parts) if parts else job)).network
 
 
 def strokes(

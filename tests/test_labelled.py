@@ -16,6 +16,7 @@ from napari_metallography.labelled import (
     check_labels,
     classes_or_default,
     digest,
+    joined,
     read_labelled_folder,
 )
 from napari_metallography.regions import Box, Field
@@ -302,3 +303,16 @@ def test_the_users_names_come_before_the_files_and_numbers_last() -> None:
     assert classes_or_default([], STEEL, images) == STEEL
     numbered = classes_or_default([], (), images)
     assert [phase.name for phase in numbered] == ["matrix", "class 1", "class 2"]
+
+
+def test_labels_of_one_image_are_joined() -> None:
+    pixels = np.zeros((2, 3, 3), np.uint8)
+    first, second = (np.full((2, 3), UNLABELLED, np.uint8) for _ in range(2))
+    first[0], second[1] = 1, 2
+    other = LabelledImage("b", pixels, first)
+    one, two = joined(
+        [LabelledImage("a", pixels, first), other, LabelledImage("a", pixels, second)]
+    )
+    assert one.labels.tolist() == [[1, 1, 1], [2, 2, 2]]
+    assert two is other
+    assert first[1].tolist() == [UNLABELLED] * 3

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +70,22 @@ class LabelledImage:
     def field(self) -> Field:
         """The image less its data bar."""
         return self.measured or Field(self.labels.shape)
+
+
+def joined(images: Sequence[LabelledImage]) -> list[LabelledImage]:
+    """The images, those of one name and size taken as one with the labels of all.
+
+    The later one's label stands where two have one.
+    """
+    found: dict[tuple[str, tuple[int, ...]], LabelledImage] = {}
+    for image in images:
+        key = image.name, image.labels.shape
+        before = found.get(key)
+        if before is not None:
+            labels = np.where(image.labels != UNLABELLED, image.labels, before.labels)
+            image = replace(image, labels=labels)
+        found[key] = image
+    return list(found.values())
 
 
 def check_labels(images: Sequence[LabelledImage], classes: int) -> None:

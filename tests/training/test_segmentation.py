@@ -356,6 +356,34 @@ def test_watching_changes_nothing(job: TrainingJob) -> None:
     assert torch.equal(_weights(plain.network), _weights(looked_at.network))
 
 
+def test_held_out_labels_are_learnt_in_the_end_and_judge_until_then(job: TrainingJob) -> None:
+    plain = job.recipe.model_copy(update={"keep": "last"})
+    job = replace(job, recipe=plain, checkpoint=None)
+    never, late, soon = (
+        drain(train(replace(job, all_labels_from=start))) for start in (None, 2, 1)
+    )
+    assert [row["iteration"] for row in never.history if "miou" in row] == [2, 4]
+    assert [row["iteration"] for row in late.history if "miou" in row] == [2]
+    assert [row["iteration"] for row in soon.history if "miou" in row] == [1]
+    assert late.metrics["miou"] == never.history[1]["miou"]
+    losses = [[row["loss"] for row in trained.history] for trained in (never, late)]
+    assert losses[0][:2] == losses[1][:2]
+    assert losses[0][2] != losses[1][2]
+    assert (late.iteration, never.iteration) == (4, 4)
+
+
+def test_a_training_that_learns_all_labels_in_the_end_resumes_there(job: TrainingJob) -> None:
+    job = replace(job, all_labels_from=2, recipe=job.recipe.model_copy(update={"keep": "last"}))
+    whole = drain(train(replace(job, checkpoint=None)))
+    events = train(job)
+    while not (isinstance(event := next(events), TrainingStep) and event.iteration == 3):
+        pass
+    events.close()
+    resumed = drain(train(job, resume=True))
+    assert torch.equal(_weights(whole.network), _weights(resumed.network))
+    assert resumed.metrics == whole.metrics
+
+
 def test_frozen_batch_statistics_stay(job: TrainingJob) -> None:
     recipe = RECIPE.model_copy(update={"freeze_normalisation": True, "iterations": 2})
     trained = drain(train(replace(job, recipe=recipe, checkpoint=None)))

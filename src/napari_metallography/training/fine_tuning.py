@@ -46,6 +46,8 @@ from .start import PastRound, Start, from_model, new_network
 
 _CHECKPOINT = ".checkpoint.safetensors"
 _KEPT = 3
+_ALL_LABELS_FOR = 3
+"""The last of so many parts of a training learns the held-out strokes too."""
 
 
 @dataclass(frozen=True)
@@ -242,6 +244,22 @@ def median_size(sizes: Sequence[float | None]) -> float | None:
     return float(np.median(known)) if known else None
 
 
+def with_all_labels_last(job: TrainingJob, parts: Split) -> TrainingJob:
+    """The job, of which the last third learns held-out strokes and blocks too.
+
+    A few strokes are too few to keep a quarter of them from the network for good. Its score is
+    that from before.
+    """
+    if not _joins_in_the_end(parts) or job.recipe.keep != "last":
+        return job
+    iterations = job.recipe.iterations
+    return replace(job, all_labels_from=iterations - iterations // _ALL_LABELS_FOR)
+
+
+def _joins_in_the_end(parts: Split) -> bool:
+    return parts.held_out in ("strokes", "blocks")
+
+
 def held_out_words(parts: Split) -> str:
     """What is held out, for people."""
     if parts.held_out == "nothing":
@@ -253,7 +271,8 @@ def held_out_words(parts: Split) -> str:
     pixels = sum(int((one != UNLABELLED).sum()) for one in labels)
     count = len(labels) if parts.held_out in ("specimens", "images") else _pieces(labels)
     what = _HELD_OUT[parts.held_out].format(count) if count > 1 else _HELD_OUT_ONE[parts.held_out]
-    return f"held out: {what} ({pixels:,} pixels)"
+    learnt = ", learnt too in the last third" if _joins_in_the_end(parts) else ""
+    return f"held out: {what} ({pixels:,} pixels){learnt}"
 
 
 def fine_tune(plan: Plan, session: Session, *, resume: bool = False) -> Events[Tuned]:
@@ -354,6 +373,7 @@ def job_of(
         precision=plan.precision,
         watch=watch,
     )
+    job = with_all_labels_last(job, parts)
     name = f"{fingerprint(job.settings())[:16]}{_CHECKPOINT}"
     return replace(job, checkpoint=plan.checkpoints / name)
 

@@ -29,6 +29,9 @@ class TrainingJob:
         Of the computation; the weights are float32.
     watch
         Gives the pixels (Y, X, 3) to predict every `preview_every` iterations, None for none.
+    all_labels_from
+        Iteration after which the labels of `validation` are learnt too, and no longer judged by;
+        None never learns them.
     """
 
     images: Sequence[LabelledImage]
@@ -40,6 +43,12 @@ class TrainingJob:
     checkpoint: Path | None = None
     precision: Precision = "32-true"
     watch: Callable[[], NDArray[np.uint8] | None] | None = None
+    all_labels_from: int | None = None
+
+    @property
+    def judged_until(self) -> int:
+        """The last iteration that the validation images can judge."""
+        return self.recipe.iterations if self.all_labels_from is None else self.all_labels_from
 
     def settings(self) -> dict[str, Any]:
         """All that determines the result."""
@@ -56,4 +65,5 @@ class TrainingJob:
             "recipe": self.recipe.model_dump(),
             "parent": self.start.parent,
             "rows": list(self.start.rows),
+            "all_labels_from": self.all_labels_from,
         }

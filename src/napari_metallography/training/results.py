@@ -85,7 +85,8 @@ def finished(
     ModelCard
         With the scores that count, where there are validation images.
     dict
-        All scores, as `evaluation.segmentation.summary` gives them; empty without any.
+        All scores, as `evaluation.segmentation.summary` gives them; empty without any, and where
+        the validation's labels were learnt in the end: the card's scores are those from before.
         `particles` is empty where the validation images are labelled in parts only.
     """
     card = model_card(name, job, description)
@@ -94,6 +95,8 @@ def finished(
     card = card.model_copy(update={"training": used, "rounds": told})
     if not job.validation:
         return card, {}
+    if job.all_labels_from is not None:
+        return card.model_copy(update={"metrics": _metrics_before(trained, description)}), {}
     parameters = SegmentParameters(device=job.device.type)
     scores = yield from evaluate(
         SegmentationModel(card, trained.network, ""), job.validation, parameters
@@ -215,6 +218,17 @@ def _labelled_px(images: Sequence[LabelledImage]) -> int:
 def _are_whole(images: Sequence[LabelledImage]) -> bool:
     """Whether particles can be told by the labels; strokes and blocks cut them."""
     return all((image.labels != UNLABELLED).mean() > _WHOLE for image in images)
+
+
+def _metrics_before(trained: TrainedNetwork, description: Description) -> dict[str, float]:
+    """The scores of the network before it learnt the held-out labels."""
+    by_class = {
+        f"IoU of {phase.name}, before the held-out labels were learnt": trained.metrics[key]
+        for index, phase in enumerate(description.classes)
+        if (key := f"iou_{index}") in trained.metrics
+    }
+    miou = trained.metrics["miou"]
+    return {"validation mIoU, before the held-out labels were learnt": miou, **by_class}
 
 
 def _scores_for_card(scores: dict[str, Any]) -> dict[str, Any]:

@@ -122,7 +122,7 @@ class _Source:
 
 @dataclass(frozen=True)
 class _Crop:
-    """Where a crop lies: an offset (x, y) from its centre is that offset times `turn`, plus `centre`.
+    """Where a crop lies: what is `offset` from its centre lies at `turn @ offset + centre`.
 
     Attributes
     ----------

@@ -70,7 +70,9 @@ def enlarged_receptive_field(job: TrainingJob) -> TrainingJob:
 def paper_baseline(job: TrainingJob) -> TrainingJob:
     """The job without the tricks: a random encoder, crops without any change, the whole image."""
     plain = job.recipe.model_copy(update={"augmentation": "weak", "zoom": 1.0})
-    return replace(job, recipe=plain, start=new_network(job.start.network, "random"))
+    start = new_network(job.start.network, "random")
+    # Trainings are compared on labels that none of them learns.
+    return replace(job, recipe=plain, start=start, all_labels_from=None)
 
 
 def paper_tricks(job: TrainingJob) -> dict[str, Trick]:

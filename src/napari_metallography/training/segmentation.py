@@ -42,7 +42,8 @@ class TrainedNetwork:
     iteration
         The one after which the weights are kept.
     metrics
-        Its validation results; empty where it was not validated.
+        Its validation results, or those of the last step before the held-out labels were learnt
+        too; empty where it was not validated.
     batch_size
         Of the last step; smaller than the recipe's after memory ran out.
     """
@@ -104,7 +105,7 @@ def train(
     except GeneratorExit:
         checkpoints.keep(state)
         raise
-    return _result(state, job.recipe)
+    return _result(state, job)
 
 
 def _resume(state: TrainingState, checkpoint: Path | None, settings: str, fabric: Fabric) -> None:
@@ -127,12 +128,14 @@ def _resume(state: TrainingState, checkpoint: Path | None, settings: str, fabric
         )
 
 
-def _result(state: TrainingState, recipe: SegmentationRecipe) -> TrainedNetwork:
-    network, row = _core(state), _result_row(state, recipe)
+def _result(state: TrainingState, job: TrainingJob) -> TrainedNetwork:
+    network, row = _core(state), _result_row(state, job.recipe)
     if row["iteration"] != state.iteration and state.best is not None:
         network.load_state_dict(state.best)
-    iteration, metrics = row["iteration"], metrics_of(row)
-    return TrainedNetwork(network, state.history, iteration, metrics, state.batch_size)
+    judged = state.history[job.judged_until - 1] if row["iteration"] > job.judged_until else row
+    return TrainedNetwork(
+        network, state.history, row["iteration"], metrics_of(judged), state.batch_size
+    )
 
 
 def _result_row(state: TrainingState, recipe: SegmentationRecipe) -> dict[str, Any]:
@@ -184,7 +187,7 @@ def _run(
         state.history.append(row)
         yield from _validated(state, job)
         checkpoint_is_due = _checkpoint_is_due(state.iteration, recipe)
-        if checkpoint_is_due or state.iteration == 1 or _is_due(state.iteration, recipe):
+        if checkpoint_is_due or state.iteration == 1 or _is_due(state.iteration, job):
             good = state.iteration, _weights(state)
         yield from checkpoints.keep_when_due(state, is_due=checkpoint_is_due)
         yield TrainingStep(row["iteration"], row["loss"], row["learning_rate"], metrics_of(row))
@@ -194,7 +197,7 @@ def _run(
 
 def _validated(state: TrainingState, job: TrainingJob) -> Events[None]:
     """Score the last step, if that is due, and remember the best."""
-    if not (state.history and job.validation and _is_due(state.iteration, job.recipe)):
+    if not (state.history and job.validation and _is_due(state.iteration, job)):
         return
     row = state.history[-1]
     if "miou" in row:
@@ -314,8 +317,9 @@ def _core(state: TrainingState) -> SegmentationNetwork:
     return state.network
 
 
-def _is_due(iteration: int, recipe: SegmentationRecipe) -> bool:
-    return iteration % recipe.validate_every == 0 or iteration == recipe.iterations
+def _is_due(iteration: int, job: TrainingJob) -> bool:
+    last = job.judged_until
+    return iteration == last or (iteration < last and iteration % job.recipe.validate_every == 0)
 
 
 def _checkpoint_is_due(iteration: int, recipe: SegmentationRecipe) -> bool:

@@ -12,6 +12,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from ..devices import is_out_of_memory
+from ..labelled import joined
 from . import augmentation
 from .checkpoint import TrainingState
 from .job import TrainingJob
@@ -44,7 +45,12 @@ class Step:
         self._optimiser: Any = wrapped[1]
         if state.scale:
             fabric.strategy.precision.load_state_dict(state.scale)
+        self._judged_until = job.judged_until
         self._sampler = CropSampler(job.images, _geometry(job), job.device)
+        self._of_all_labels = self._sampler
+        if job.all_labels_from is not None:
+            images = joined([*job.images, *job.validation])
+            self._of_all_labels = CropSampler(images, _geometry(job), job.device)
         self._loss = LOSSES[job.recipe.loss]
         self._mean, self._std = (
             torch.tensor(values, device=job.device).view(1, 3, 1, 1)
@@ -122,7 +128,9 @@ class Step:
         rank, ranks = self._fabric.global_rank, self._fabric.world_size
         size = state.batch_size
         part = slice(rank * size // ranks, (rank + 1) * size // ranks)
-        images, labels = self._sampler.batch(size, state.random, part)
+        is_judged = state.iteration < self._judged_until
+        sampler = self._sampler if is_judged else self._of_all_labels
+        images, labels = sampler.batch(size, state.random, part)
         if self._recipe.augmentation == "strong":
             images, labels = augmentation.turned(images, labels, state.random)
         if self._recipe.augmentation != "weak":
