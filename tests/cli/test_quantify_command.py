@@ -384,3 +384,11 @@ def test_a_class_without_a_name_is_chosen_by_its_value(run, tmp_path, chosen, n)
     assert run("quantify", tmp_path / "a.tif", "-o", out, *options).code == 0
     assert len(pd.read_csv(out / "particles.csv")) == n
     assert pd.read_csv(out / "phases.csv")["phase"].tolist() == ["matrix", "class 77", "class 200"]
+
+
+def test_a_value_that_does_not_occur_is_no_class(run, tmp_path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", _squares() * 2)
+    options = ("--pixel-size", 1, "--classes", "1")
+    done = run("quantify", tmp_path / "a.tif", "-o", tmp_path / "out", *options)
+    assert done.code == 2
+    assert "--classes 1: the classes are matrix, class 2" in done.errors[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -53,6 +54,7 @@ class Direction(StrEnum):
     vertical = "vertical"
 
 
+_VALUE = re.compile(r"class \d+")
 _RULES = QuantifyParameters()
 _EDGE_RULE = EdgeRule(_RULES.edge_rule)
 _SPLIT = Split(_RULES.split)
@@ -208,6 +210,7 @@ def _index(part: str, names: list[str]) -> int:
     for name in (part, f"class {part}"):
         if name in names:
             return names.index(name)
-    if part.isdigit() and int(part) < len(names):
+    # A class named by its value was found above: "1" is none of matrix, class 2.
+    if part.isdigit() and int(part) < len(names) and not _VALUE.fullmatch(names[int(part)]):
         return int(part)
     raise InputError(f"--classes {part}: the classes are {', '.join(names)}")

@@ -85,11 +85,15 @@ figcaption, .note { color: #555; font-size: 0.87rem; }
 .signature div { flex: 1; border-top: 1px solid #1a1a1a; font-size: 0.87rem; }
 @media print {
   @page { size: A4; margin: 15mm 15mm 18mm; }
-  body { max-width: none; margin: 0; padding: 0; font-size: 9.5pt; }
+  body { max-width: none; margin: 0; padding: 0; font-size: 9pt; line-height: 1.28; }
   table { font-size: 7.5pt; }
-  th, td { padding: 0.15rem 0.35rem; }
+  th, td { padding: 0.08rem 0.35rem; }
+  th { white-space: nowrap; }
+  .wide th { white-space: normal; }
+  .note, figcaption { font-size: 8pt; }
+  .signature { margin-top: 2rem; }
   h1 { font-size: 1.35rem; margin-top: 0; }
-  h2 { font-size: 1.05rem; margin: 0.8rem 0 0.3rem; }
+  h2 { font-size: 1.05rem; margin: 0.6rem 0 0.2rem; }
   p { margin: 0.3rem 0; }
   table { margin: 0.3rem 0; }
   .caution { padding: 0.2rem 0.6rem; font-size: 8.5pt; }
