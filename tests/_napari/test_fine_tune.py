@@ -813,11 +813,26 @@ def test_labels_of_another_size_or_scale_are_refused(form) -> None:
     form.viewer.layers.selection = {image, smaller}
     form.set.add_button.native.click()
     assert refusal(form).startswith("small: its size (9, 9)")
-    uncalibrated = form.viewer.add_labels(np.zeros((SIDE, SIDE), np.uint8), name="pixels")
-    form.viewer.layers.selection = {image, uncalibrated}
+    other = form.viewer.add_labels(np.zeros((SIDE, SIDE), np.uint8), name="other", scale=(2, 2))
+    form.viewer.layers.selection = {image, other}
     form.set.add_button.native.click()
-    assert refusal(form).startswith("pixels: does not lie on steel")
+    assert refusal(form).startswith("other: does not lie on steel")
     assert form.set.pairs == ()
+
+
+def test_uncalibrated_labels_are_laid_on_their_image(form) -> None:
+    image = form.viewer.layers["steel"]
+    labels = form.viewer.add_labels(np.zeros((SIDE, SIDE), np.uint8), name="from a file")
+    assert form.viewer.layers.extent.units is None
+    form.viewer.layers.selection = {image, labels}
+    form.set.add_button.native.click()
+    assert form.set.pairs == (Pair(image, labels),)
+    assert labels.units == image.units
+    # With units that agree napari has nothing to warn of.
+    assert form.viewer.layers.extent.units == image.units
+    corner = (SIDE - 1, SIDE - 1)
+    np.testing.assert_allclose(labels.data_to_world(corner), image.data_to_world(corner))
+    assert labels.metadata["calibration"] == image.metadata["calibration"]
 
 
 def test_a_label_without_a_class_is_refused(form) -> None:

@@ -16,8 +16,10 @@ from .layers import (
     add_labels_layer,
     class_labels_keywords,
     labels_as_indices,
+    layer_calibration,
     pixel_positions,
     pixels_of,
+    plane_placement,
     plane_shape,
 )
 
@@ -46,6 +48,20 @@ def require_fit(image: Image, labels: Labels) -> None:
             f"{labels.name}: does not lie on {image.name} pixel by pixel; give it the image's "
             "scale, units and place, or press 'New labels layer'"
         )
+
+
+def lay_on(image: Image, labels: Labels) -> None:
+    """Put labels of the image's size that have no place of their own, as from a file, onto it.
+
+    Left in pixels beside an image in µm they would slip off it, and napari would warn of units
+    with every layer that comes or goes.
+    """
+    if tuple(labels.data.shape) != image_shape(image) or not _has_no_place(labels):
+        return
+    for name, value in plane_placement(image, labels.ndim).items():
+        setattr(labels, name, value)
+    if calibration := layer_calibration(image):
+        labels.metadata = {**labels.metadata, "calibration": calibration.to_dict()}
 
 
 def new_labels(viewer: ViewerModel, image: Image, classes: Sequence[PhaseClass]) -> Labels:
@@ -185,6 +201,12 @@ def _same_place(image: Image, labels: Labels) -> bool:
     leading = (0,) * (labels.ndim - 2)
     found = pixel_positions([(*leading, *corner) for corner in corners], labels, image)
     return bool(np.allclose(found, corners, atol=0.1))
+
+
+def _has_no_place(labels: Labels) -> bool:
+    in_pixels = all(str(unit) == "pixel" for unit in labels.units)
+    corners = np.vstack([np.zeros(labels.ndim), np.eye(labels.ndim)])
+    return in_pixels and np.array_equal([labels.data_to_world(x) for x in corners], corners)
 
 
 def _factor(unit: str) -> float:

@@ -17,7 +17,7 @@ from ..regions import Field
 from ..training.fine_tuning import Painted
 from .form import button_row, wrap
 from .layers import labels_as_indices, layer_calibration, snapshot, stated_names
-from .painting import require_fit
+from .painting import lay_on, require_fit
 from .results import is_computed
 
 FieldOf = Callable[[Image], Field]
@@ -92,12 +92,13 @@ class TrainingSet(Container[Widget]):
         InputError
             When the labels do not lie on the image, or one of the two is in the set already.
         """
-        require_fit(pair.image, pair.labels)
         if self.holds(pair.image) or self.holds(pair.labels):
             raise InputError(
                 f"{pair.image.name} with {pair.labels.name}: one of the two is in the training "
                 "set already; paint on the layer that is, or remove it first"
             )
+        lay_on(pair.image, pair.labels)
+        require_fit(pair.image, pair.labels)
         self._pairs.append(pair)
         self._show()
         self._on_change()
