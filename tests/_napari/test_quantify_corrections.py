@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,6 +20,7 @@ from napari_metallography._napari.layers import add_labels_layer, calibrate_laye
 from napari_metallography._napari.particle_colours import decimals, value_colours
 from napari_metallography._napari.particle_link import RING, row_of
 from napari_metallography._napari.quantify import QuantifyWidget
+from napari_metallography._napari.size_plots import SizePlots
 from napari_metallography.calibration import Calibration
 from napari_metallography.classes import layer_to_indices, named_classes
 from napari_metallography.errors import InputError
@@ -496,6 +498,38 @@ def test_plots_show_each_phase_and_follow(widget, qtbot) -> None:
     assert "2 particles" in plots.canvas.figure.axes[0].get_legend().get_texts()[0].get_text()
     press(widget, qtbot, "delete", "4")
     assert plots.phase.count() == 1
+
+
+def test_the_dock_of_plots_can_be_read_as_it_opens(viewer, qtbot) -> None:
+    widget = opened(viewer)
+    viewer.window._qt_window.resize(1280, 860)
+    viewer.window._qt_window.show()
+    viewer.window.add_dock_widget(widget)
+    measured(widget, qtbot)
+    widget.results.features.native.click()
+    widget.results.plots.native.click()
+    qtbot.wait(500)
+    figure = widget.plots.canvas.figure
+    figure.canvas.draw()
+    assert widget.plots.canvas.height() >= 210
+    for axes in figure.axes:
+        box = axes.get_window_extent()
+        assert box.height > 0.4 * figure.bbox.height
+        seen = [text for text in axes.get_xticklabels() if box.x0 <= text.get_window_extent().x0]
+        ends = [text.get_window_extent() for text in seen]
+        assert all(left.x1 < right.x0 for left, right in pairwise(ends))
+
+
+def test_large_curves_are_drawn_to_their_end(qtbot) -> None:
+    plots = SizePlots()
+    qtbot.addWidget(plots)
+    radii = np.random.default_rng(0).lognormal(0, 0.5, 20_000)
+    table = {"phase": "carbide", "equivalent_radius_um": radii, "weight": 1.0}
+    plots.show_particles(pd.DataFrame(table))
+    line = plots.canvas.figure.axes[2].lines[0]
+    assert len(line.get_xdata()) <= 1000
+    assert line.get_ydata()[-1] == pytest.approx(100)
+    assert line.get_xdata()[-1] == radii.max()
 
 
 def test_numbers_in_texts() -> None:

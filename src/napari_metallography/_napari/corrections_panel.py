@@ -26,7 +26,7 @@ from ..classes import UNLABELLED
 from ..errors import InputError
 from ..quantification.corrections import MATRIX, Action, Correction, audit_rows
 from .corrected_layer import CorrectedLayer, Prepared
-from .form import align_labels, as_result, button_row, fill, wrap
+from .form import align_labels, as_result, button_row, fill, keep_narrow, wrap
 from .layers import pixel_positions, plane_placement
 from .worker import Run, nothing
 
@@ -85,6 +85,7 @@ class CorrectionsPanel(Container[Widget]):
         )
         self.margins = (0, 0, 0, 0)
         align_labels(self)
+        keep_narrow(self.phase)
         wrap(self.how)
         as_result(self.trail)
         for button, press in (

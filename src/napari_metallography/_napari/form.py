@@ -436,6 +436,13 @@ def wrap(label: Label) -> None:
     native.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
 
 
+def keep_narrow(choice: ComboBox) -> None:
+    """Let no long name, such as a layer's, widen the dock."""
+    native = typing.cast(QComboBox, choice.native)
+    native.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    native.setMinimumContentsLength(12)
+
+
 def align_labels(fields: Container[Widget]) -> None:
     """Keep the labels before fields at one width; magicgui does so only for fields added later."""
     _LabelColumn(fields)
@@ -515,11 +522,7 @@ def _scrolled(fields: Container[Widget]) -> QScrollArea:
     """A scroll area around fields; magicgui's own does not nest."""
     for widget in fields:
         if isinstance(widget, ComboBox):
-            # A long layer name must not widen the dock.
-            widget.native.setSizeAdjustPolicy(
-                QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-            )
-            widget.native.setMinimumContentsLength(12)
+            keep_narrow(widget)
     fields.native.layout().addStretch(1)
     area = QScrollArea()
     area.setWidgetResizable(True)

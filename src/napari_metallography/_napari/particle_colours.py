@@ -16,6 +16,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QImage, QPixmap
 
 from ..io.headings import heading
+from .form import keep_narrow
 from .particle_table import numeric_columns
 
 DISTINCT = "distinct colours"
@@ -51,6 +52,7 @@ class ParticleColours(Container[Widget]):
         self.legend.native.setPixmap(_gradient())
         super().__init__(widgets=[self.column, self.legend, self.low, self.high])
         self.margins = (0, 0, 0, 0)
+        keep_narrow(self.column)
         self.column.changed.connect(self._column_chosen)
         for limit in (self.low, self.high):
             limit.changed.connect(self._limits_changed)

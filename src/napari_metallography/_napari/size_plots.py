@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from ..quantification.distributions import Sizes, fit_lognormal, sizes_by_phase
 from ..quantification.plots import size_figure
 
-_LEAST_SIDES = (600, 250)
+_LEAST_SIDES = (600, 210)
 """Width and height in pixels below which the three plots could not be read."""
 
 _TEXT_PT = 8
 _MOST_TICKS = 5
+_MOST_POINTS = 1000
 
 
 class SizePlots(QWidget):
@@ -23,6 +25,9 @@ class SizePlots(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.phase = QComboBox()
+        # Below the image there is room for the longest name.
+        self.phase.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
+        self.phase.setSizePolicy(QSizePolicy.Policy.Minimum, QSizePolicy.Policy.Fixed)
         self.fit = QLabel("")
         self.fit.setWordWrap(True)
         self.canvas: FigureCanvasQTAgg | None = None
@@ -66,9 +71,14 @@ class SizePlots(QWidget):
 
 
 def _fit_a_dock(axes: Axes) -> None:
-    """Small texts and few ticks: a dock is lower than a page of a report is wide."""
+    """Small texts, few ticks, and no more points than there are pixels, as it is drawn often."""
     axes.locator_params(nbins=_MOST_TICKS)
     axes.tick_params(labelsize=_TEXT_PT)
+    for line in axes.lines:
+        step = 1 + len(line.get_xdata()) // _MOST_POINTS
+        # From the last backwards, so that a curve reaches its end.
+        x, y = (np.asarray(values)[::-step][::-1] for values in line.get_data())
+        line.set_data(x, y)
     legend = axes.get_legend()
     texts = [axes.xaxis.label, axes.yaxis.label, *(legend.get_texts() if legend else ())]
     for text in texts:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from .runs import renumber
+from .runs import renumber, row_blocks
 
 Ids = NDArray[np.int32]
 
@@ -42,15 +42,23 @@ def given_particles(
     owners
         Shape (n,): the class index of each particle.
     """
-    inside = known & np.isin(indices, list(classes))
-    found = np.where(inside, ids, 0).astype(np.int32)
-    owner = indices.ravel()[_first_pixels(found)]
-    found[found > 0] *= (indices == owner[found])[found > 0]
-    first, areas = _first_pixels(found), np.bincount(found.ravel())
-    numbers = np.flatnonzero(areas >= smallest_area_px)
-    kept = numbers[numbers > 0]
+    counted = np.isin(np.arange(256), list(classes))
+    found = np.zeros(ids.shape, np.int32)
+    for rows in row_blocks(ids.shape):
+        np.copyto(found[rows], ids[rows], where=known[rows] & counted[indices[rows]])
+    # What follows looks at the particles' pixels alone.
+    places = np.flatnonzero(found)
+    numbers, phases = found.ravel()[places], indices.ravel()[places]
+    owner = indices.ravel()[_first_of(numbers, places)]
+    strange = phases != owner[numbers]
+    if strange.any():
+        found.ravel()[places[strange]] = 0
+        places, numbers = places[~strange], numbers[~strange]
+    first, areas = _first_of(numbers, places), np.bincount(numbers, minlength=1)
+    kept = np.flatnonzero(areas >= smallest_area_px)
+    kept = kept[(kept > 0) & (areas[kept] > 0)]
     kept = kept[np.argsort(first[kept])]
-    table = np.zeros(len(areas), np.int32)
+    table = np.zeros(int(found.max(initial=0)) + 1, np.int32)
     table[kept] = np.arange(1, len(kept) + 1)
     renumber(found, table)
     return found, owner[kept].astype(np.int64)
@@ -64,11 +72,9 @@ def numbers_of(ids: Ids, given: Ids) -> Ids:
     return numbers[1:]
 
 
-def _first_pixels(ids: Ids) -> NDArray[np.int64]:
-    """Flat index of the first pixel of each number from 0 on; 0 where there is none."""
-    flat = ids.ravel()
-    places = np.flatnonzero(flat)
-    first = np.zeros(int(flat.max(initial=0)) + 1, np.int64)
-    # Backwards, so that the first pixel is written last.
-    first[flat[places[::-1]]] = places[::-1]
+def _first_of(numbers: Ids, places: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The first place of each number from 0 on, where places ascend; 0 where there is none."""
+    first = np.zeros(int(numbers.max(initial=0)) + 1, np.int64)
+    # Backwards, so that the first is written last.
+    first[numbers[::-1]] = places[::-1]
     return first

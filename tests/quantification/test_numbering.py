@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from napari_metallography.quantification.numbering import given_particles, numbers_of
+
+
+@given(seed=st.integers(0, 10_000), smallest=st.integers(1, 6))
+def test_given_particles_are_counted_as_stated(seed: int, smallest: int) -> None:
+    random = np.random.default_rng(seed)
+    shape = (9, 11)
+    ids = (random.integers(0, 9, shape) * random.integers(0, 2, shape)).astype(np.int32)
+    indices = random.choice(np.array([0, 1, 2, 255], np.uint8), shape)
+    known = (random.random(shape) < 0.8) & (indices != 255)
+    before = ids.copy()
+    found, owners = given_particles(ids, indices, (1, 2), known, smallest)
+    expected = []
+    for number in np.unique(ids[ids > 0]):
+        inside = (ids == number) & known & np.isin(indices, (1, 2))
+        if inside.any():
+            owner = indices[inside][0]
+            own = inside & (indices == owner)
+            expected += [(np.flatnonzero(own)[0], number, owner, own)] * (own.sum() >= smallest)
+    expected.sort(key=lambda one: one[0])
+    np.testing.assert_array_equal(owners, [owner for _, _, owner, _ in expected])
+    np.testing.assert_array_equal(numbers_of(found, ids), [number for _, number, _, _ in expected])
+    for place, (_, _, _, own) in enumerate(expected, start=1):
+        np.testing.assert_array_equal(found == place, own)
+    assert found.max() == len(expected)
+    np.testing.assert_array_equal(ids, before)
