@@ -22,7 +22,7 @@ def test_given_particles_are_counted_as_stated(seed: int, smallest: int) -> None
         if inside.any():
             owner = indices[inside][0]
             own = inside & (indices == owner)
-            expected += [(np.flatnonzero(own)[0], number, owner, own)] * (own.sum() >= smallest)
+            expected += [(np.flatnonzero(own)[0], number, owner, own)] * int(own.sum() >= smallest)
     expected.sort(key=lambda one: one[0])
     np.testing.assert_array_equal(owners, [owner for _, _, owner, _ in expected])
     np.testing.assert_array_equal(numbers_of(found, ids), [number for _, number, _, _ in expected])
