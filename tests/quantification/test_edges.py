@@ -149,3 +149,10 @@ def test_what_a_rule_makes_of_cut_particles_is_said(rule, said):
     assert note.startswith("1 of 2 particles counted touch the border")
     assert said in note
     assert edge_notes(rule, cut[1:]) == edge_notes("miles-lantuejoul", cut) == []
+
+
+def test_a_guard_frame_is_a_rectangle():
+    known = np.ones(FOUR.shape, bool)
+    known[20, 8] = False
+    with pytest.raises(InputError, match="a guard frame is a rectangle"):
+        selection("guard-frame", FOUR, known)

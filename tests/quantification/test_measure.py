@@ -333,3 +333,17 @@ def test_labels_of_other_whole_numbers(dtype):
     first, second = run(micrograph()), run(micrograph().astype(dtype))
     assert first.particles.equals(second.particles)
     assert first.phases.equals(second.phases)
+
+
+def test_outlines_without_labels_are_said():
+    indices = np.zeros((60, 60), np.uint8)
+    indices[20:40, 20:40] = 1
+    assert not _told_of_outlines(indices)
+    # Of 102 pixel sides between phases or no label, 20 + 20 + 2 are the seam's.
+    indices[20:40, 19] = 255
+    (note,) = _told_of_outlines(indices)
+    assert note.startswith("41% of the phases' outlines border on unlabelled pixels")
+
+
+def _told_of_outlines(indices):
+    return [n for n in run(indices).statistics["provenance"]["notes"] if "outlines" in n]

@@ -47,9 +47,12 @@ def test_no_field_has_nothing_but_a_reason():
     assert (result["n_fields"], result["mean"], result["reason"]) == (0, None, NO_FIELD)
 
 
-def test_a_mean_of_nought_has_no_relative_accuracy():
-    result = field_statistics([0.0, 0.0])
-    assert (result["ci95"], result["relative_accuracy_percent"]) == ([0.0, 0.0], None)
+@pytest.mark.parametrize("value", [0.0, 0.3])
+def test_fields_that_do_not_differ_have_no_interval(value):
+    result = field_statistics([value, value])
+    assert (result["n_fields"], result["mean"], result["s"]) == (2, value, 0)
+    assert (result["ci95"], result["relative_accuracy_percent"]) == (None, None)
+    assert result["reason"].startswith("the fields do not differ")
 
 
 def test_the_interval_keeps_to_what_is_possible():
@@ -94,7 +97,7 @@ def test_the_fields_still_needed_are_what_is_missing():
     assert field_statistics(values, wanted_accuracy_percent=50)["fields_still_needed"] == 0
     assert field_statistics([0.0, 0.0])["fields_needed"] is None
     assert field_statistics([0.1])["fields_needed"] is None
-    assert field_statistics([0.2, 0.2])["fields_needed"] == 2
+    assert field_statistics([0.2, 0.2])["fields_needed"] is None
 
 
 def tables(unit, specimens=None, weight=None):

@@ -61,11 +61,19 @@ def select(
     ------
     InputError
         When Miles–Lantuéjoul weights do not exist, as the field is too narrow for the particle's
-        box.
+        box; when a guard frame would not be a rectangle, in which it alone is unbiased.
 
     Source: Miles (1974); Lantuéjoul (1980); Gundersen, Journal of Microscopy 111 (1977) 219-223.
     """
     return _RULES[rule](particles, ids, known)
+
+
+def is_rectangle(known: Mask) -> bool:
+    """Whether the known pixels fill an upright rectangle."""
+    rows, columns = np.flatnonzero(known.any(axis=1)), np.flatnonzero(known.any(axis=0))
+    if not len(rows):
+        return False
+    return bool(known[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].all())
 
 
 def edge_notes(rule: EdgeRule, particles: pd.DataFrame) -> list[str]:
@@ -182,6 +190,11 @@ def _weighted(particles: pd.DataFrame, ids: NDArray[np.int32], known: Mask) -> S
 
 
 def _framed(particles: pd.DataFrame, ids: NDArray[np.int32], known: Mask) -> Selection:
+    if not is_rectangle(known):
+        raise InputError(
+            "a guard frame is a rectangle, and the field has slanting or ragged edges or holes "
+            "without labels; choose the edge rule miles-lantuejoul"
+        )
     edges = exclusion_edges(known)
     kept = ~touching(ids, len(particles), edges)
     counted = int(np.count_nonzero(known)) - int(np.count_nonzero(edges))

@@ -20,7 +20,7 @@ from ..errors import InputError
 from ..events import Events, Notice, Progress
 from ..plane import ArrayLike
 from .boundaries import count_crossings
-from .edges import Selection, edge_notes, select
+from .edges import Selection, edge_notes, is_rectangle, select
 from .numbering import given_particles
 from .parameters import QuantifyParameters
 from .particles import CONNECTIVITY, measure_particles, number_particles
@@ -28,6 +28,8 @@ from .phases import boundary_columns, measure_phases
 from .resolution import resolution_notes
 from .runs import renumber
 from .statistics import number_of_fields, planes_depend, statistics_over_fields
+
+_TOLERATED_OPEN = 0.05
 
 
 @dataclass(frozen=True)
@@ -136,10 +138,35 @@ def quantify(
     return result
 
 
+def _open_outline(coded: NDArray[np.uint8], field: NDArray[np.bool_]) -> float:
+    """Share of the phases' outlines, within the field, that border on unlabelled pixels."""
+    open_ends = changes = 0
+    for first, second in (
+        ((slice(None), slice(None, -1)), (slice(None), slice(1, None))),
+        ((slice(None, -1), slice(None)), (slice(1, None), slice(None))),
+    ):
+        differ = (coded[first] != coded[second]) & field[first] & field[second]
+        unknown = (coded[first] == UNLABELLED) | (coded[second] == UNLABELLED)
+        changes += int(np.count_nonzero(differ))
+        open_ends += int(np.count_nonzero(differ & unknown))
+    return open_ends / changes if changes else 0.0
+
+
+def _outline_notes(results: Sequence[_PlaneResult]) -> list[str]:
+    share = max(result.open_outline for result in results)
+    if share <= _TOLERATED_OPEN:
+        return []
+    return [
+        f"{share:.0%} of the phases' outlines border on unlabelled pixels, where no boundary is "
+        "counted: boundary lengths come out too small there, chords and free paths too long"
+    ]
+
+
 @dataclass(frozen=True)
 class _PlaneResult:
     phases: pd.DataFrame
     particles: pd.DataFrame
+    open_outline: float
 
     @property
     def labelled(self) -> bool:
@@ -228,7 +255,8 @@ class _Plan:
             self.parameters.rolling_direction,
             self.particle_classes if self._splits else (),
         )
-        return _PlaneResult(phases.assign(**boundaries), particles), found
+        outline = _open_outline(coded, self.mask)
+        return _PlaneResult(phases.assign(**boundaries), particles, outline), found
 
     def assembled(
         self, results: list[_PlaneResult], ids: NDArray[np.int32], labels: dict[str, Any]
@@ -247,7 +275,8 @@ class _Plan:
             "smallest_area_px": self.parameters.smallest_area_px,
             "connectivity": CONNECTIVITY,
             "parameters": self.parameters.model_dump(mode="json"),
-            "provenance": self._provenance(labels) | {"notes": self._notes(phases, particles)},
+            "provenance": self._provenance(labels)
+            | {"notes": [*self._notes(phases, particles), *_outline_notes(results)]},
         }
         return Quantification(phases, particles, ids, statistics)
 
@@ -277,7 +306,25 @@ class _Plan:
             )
         cut = edge_notes(self.parameters.edge_rule, particles)
         left_out = _emptied_notes(phases, self.parameters)
-        return [*left_out, *resolution_notes(particles), *cut, *stacked]
+        ragged = self._raggedness(phases)
+        return [
+            *left_out,
+            *resolution_notes(particles),
+            *cut,
+            *ragged,
+            *stacked,
+        ]
+
+    def _raggedness(self, phases: pd.DataFrame) -> list[str]:
+        """What the field's shape makes of weights that are exact in a rectangle."""
+        whole = (phases["labelled_area_um2"] >= phases["field_area_um2"]).all()
+        exact = whole and is_rectangle(self.mask)
+        if self.parameters.edge_rule != "miles-lantuejoul" or exact:
+            return []
+        return [
+            "the field is no full rectangle: Miles–Lantuéjoul weights, which go by the particles' "
+            "boxes, come out too large there, the more so the larger the particles"
+        ]
 
     @property
     def _splits(self) -> bool:

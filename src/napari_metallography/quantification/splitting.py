@@ -126,7 +126,9 @@ class _Contrast:
     def __call__(self, mask: Mask, box: Box) -> Floats:
         margin = int(4 * _SMOOTHING_PX) + 1
         around = tuple(slice(max(0, side.start - margin), side.stop + margin) for side in box)
-        smooth = ndimage.gaussian_filter(self.grey[around].astype(float), _SMOOTHING_PX)
+        values = self.grey[around].astype(float)
+        finite = np.where(np.isfinite(values), values, self.level)
+        smooth = ndimage.gaussian_filter(finite, _SMOOTHING_PX)
         inner = tuple(
             slice(side.start - wide.start, side.stop - wide.start)
             for side, wide in zip(box, around, strict=True)
@@ -136,9 +138,11 @@ class _Contrast:
 
 
 def _mean(grey: NDArray[np.number], mask: Mask) -> float:
-    """Mean grey value where the mask is True; 0 where it nowhere is."""
+    """Mean of the finite grey values where the mask is True; 0 where there is none."""
     total, n = 0.0, 0
     for rows in row_blocks(mask.shape):
-        total += float(grey[rows][mask[rows]].sum(dtype=float))
-        n += int(np.count_nonzero(mask[rows]))
+        values = grey[rows][mask[rows]].astype(float)
+        known = values[np.isfinite(values)]
+        total += float(known.sum())
+        n += len(known)
     return total / n if n else 0.0

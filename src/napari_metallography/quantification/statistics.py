@@ -17,6 +17,7 @@ Counted = Literal["field", "specimen"]
 
 ONE_FIELD = "one field alone gives no confidence interval"
 NO_FIELD = "no field holds a value"
+ALIKE = "the fields do not differ, which tells nothing of their spread"
 PLANES = "planes of one image are not independent fields"
 WANTED_ACCURACY_PERCENT = 10.0
 """The relative accuracy that ASTM E562 and E1245 hold to be good enough for most purposes."""
@@ -76,6 +77,8 @@ def field_statistics(
     if n < _FEWEST:
         return _without_interval(known, counted)
     mean, s = float(known.mean()), float(known.std(ddof=1))
+    if s == 0:
+        return {**_without_interval(known, counted), "s": s, "reason": ALIKE}
     half = _t(n) * s / math.sqrt(n)
     # What may be negative can have a mean near 0, to which nothing is accurate.
     relative = mean != 0 and smallest >= 0

@@ -85,7 +85,7 @@ def combine(
     first = results[0][1].statistics
     planes_are_fields = bool(first["parameters"]["planes_are_fields"])
     found = phase_statistics(phases, particles, wanted_accuracy_percent)
-    pooled = _pooled(phases, planes_are_fields=planes_are_fields)
+    pooled = _pooled(phases, planes_are_fields=planes_are_fields) or _repeated(results)
     statistics = {
         "n_images": len(results),
         "n_fields": number_of_fields(phases, _FIELD),
@@ -284,6 +284,16 @@ def _pooled(phases: pd.DataFrame, *, planes_are_fields: bool) -> dict[str, str]:
     else:
         return {}
     return {"pooled": reason}
+
+
+def _repeated(results: Sequence[tuple[str, Quantification]]) -> dict[str, Any]:
+    """Why there is no interval where one image is there several times."""
+    made = [result.statistics["provenance"].get("sources", {}) for _, result in results]
+    digests = [(one.get("image") or one.get("labels") or {}).get("sha256") for one in made]
+    known = [digest for digest in digests if digest]
+    if len(set(known)) == len(known):
+        return {}
+    return {"pooled": "several fields are of one image, and so not independent"}
 
 
 def _specimens(phases: pd.DataFrame) -> int:
