@@ -75,7 +75,7 @@ def _fit_a_dock(axes: Axes) -> None:
     axes.locator_params(nbins=_MOST_TICKS)
     axes.tick_params(labelsize=_TEXT_PT)
     for line in axes.lines:
-        step = 1 + len(line.get_xdata()) // _MOST_POINTS
+        step = 1 + np.size(line.get_xdata()) // _MOST_POINTS
         # From the last backwards, so that a curve reaches its end.
         x, y = (np.asarray(values)[::-step][::-1] for values in line.get_data())
         line.set_data(x, y)
