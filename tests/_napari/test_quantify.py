@@ -106,7 +106,9 @@ def test_the_form_shows_area_count_radius_and_that_one_field_is_too_few(widget, 
 
 
 def test_planes_are_fields_with_a_confidence_interval(qtbot) -> None:
-    widget = opened(ViewerModel(), np.stack([phases(), np.roll(phases(), 3, 1)]))
+    other = np.roll(phases(), 3, 1)
+    other[9, 8:12], other[3, 33:36] = 1, 2
+    widget = opened(ViewerModel(), np.stack([phases(), other]))
     qtbot.addWidget(widget.native)
     widget.parameters["planes_are_fields"].value = True
     layer = run(widget, qtbot)

@@ -419,6 +419,8 @@ def test_rows_of_naparis_table_and_particles_are_linked(viewer, qtbot) -> None:
     assert widget.corrections.particles.value == "1, 2, 3, 4"
     press(widget, qtbot, "delete", "2")
     assert view.model().rowCount() == 5
+    view.selectAll()
+    assert widget.corrections.particles.value == "1, 3, 4"
 
 
 def test_a_real_ctrl_z_takes_a_correction_back(viewer, qtbot) -> None:

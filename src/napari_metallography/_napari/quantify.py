@@ -317,7 +317,12 @@ class QuantifyWidget(Form):
     # --- row and particle --------------------------------------------------------------------
 
     def _rows_chosen(self, numbers: list[int]) -> None:
-        if self._current is None or not numbers:
+        if self._current is None:
+            return
+        # Deleted particles, and those that do not count, have an empty row.
+        counted = set(self._current.measured.result.particles["particle"])
+        numbers = [number for number in numbers if number in counted]
+        if not numbers:
             return
         self._current.particles.selected_label = numbers[-1]
         self.corrections.choose(numbers)

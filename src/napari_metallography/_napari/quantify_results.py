@@ -245,8 +245,9 @@ def _follow_rows(features_table: Any, on_rows: Callable[[list[int]], None]) -> N
     def changed() -> None:
         selected = view.selectionModel().selectedIndexes()
         proxy = view.model()
-        rows = sorted({proxy.mapToSource(index).row() for index in selected})
-        if rows and rows[0] > 0:
+        # The first row is of no particle.
+        rows = sorted({proxy.mapToSource(index).row() for index in selected} - {0})
+        if rows:
             view.scrollTo(selected[0])
             on_rows(rows)
 
