@@ -6,7 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_metallography.errors import InputError
-from napari_metallography.synthesis.tessellation import laguerre, lengths_inside, power_diagram
+from napari_metallography.synthesis.tessellation import (
+    Tessellation,
+    laguerre,
+    lengths_inside,
+    power_diagram,
+)
 
 seeds = st.integers(0, 2**32)
 
@@ -20,6 +25,13 @@ def _squares() -> tuple[np.ndarray, tuple[int, int]]:
     )
 
 
+def _random_diagram(seed: int) -> tuple[np.ndarray, np.ndarray, Tessellation]:
+    """Seeds, weights and their cells on a field of 100 by 100."""
+    rng = np.random.default_rng(seed)
+    places, weights = rng.uniform(0, 100, (60, 2)), rng.uniform(0, 60, 60)
+    return places, weights, power_diagram(places, weights, (100, 100))
+
+
 def _power_of(seeds: np.ndarray, weights: np.ndarray, places: np.ndarray) -> np.ndarray:
     return ((places[:, None] - seeds) ** 2).sum(2) - weights
 
@@ -27,9 +39,7 @@ def _power_of(seeds: np.ndarray, weights: np.ndarray, places: np.ndarray) -> np.
 @given(seeds)
 @settings(max_examples=20)
 def test_triple_points_are_as_far_from_three_cells(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    places, weights = rng.uniform(0, 100, (60, 2)), rng.uniform(0, 60, 60)
-    found = power_diagram(places, weights, (100, 100))
+    places, weights, found = _random_diagram(seed)
     inside = ((found.vertices > 0) & (found.vertices < 100)).all(1)
     power = np.sort(_power_of(places, weights, found.vertices[inside]), axis=1)
     assert power[:, 0] == pytest.approx(power[:, 2], abs=1e-5)
@@ -38,9 +48,7 @@ def test_triple_points_are_as_far_from_three_cells(seed: int) -> None:
 @given(seeds)
 @settings(max_examples=20)
 def test_boundaries_part_the_two_nearest_cells(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    places, weights = rng.uniform(0, 100, (60, 2)), rng.uniform(0, 60, 60)
-    found = power_diagram(places, weights, (100, 100))
+    places, weights, found = _random_diagram(seed)
     middles = found.vertices[found.edges].mean(1)
     inside = ((middles > 0) & (middles < 100)).all(1)
     nearest = np.argsort(_power_of(places, weights, middles[inside]), axis=1)[:, :2]

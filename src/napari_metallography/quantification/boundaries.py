@@ -93,6 +93,28 @@ def count_crossings(
     return Crossings(steps, crossed[:, :n_classes], within[:, :n_classes])
 
 
+def open_outline(indices: NDArray[np.uint8], field: NDArray[np.bool_]) -> float:
+    """Share of the phases' outlines within a field that border on unlabelled pixels.
+
+    Parameters
+    ----------
+    indices
+        Shape (Y, X): class indices, 255 = unlabelled.
+    field
+        Shape (Y, X): True where pixels count.
+    """
+    unlabelled = changes = 0
+    for step in (STEPS[_HORIZONTAL], STEPS[_VERTICAL]):
+        for rows in row_blocks(indices.shape):
+            here, there = _pair(indices, rows, step)
+            inside, still_inside = _pair(field.view(np.uint8), rows, step)
+            change = (here != there) & ((inside & still_inside) == 1)
+            changes += int(np.count_nonzero(change))
+            change &= (here == UNLABELLED) | (there == UNLABELLED)
+            unlabelled += int(np.count_nonzero(change))
+    return unlabelled / changes if changes else 0.0
+
+
 def _touching_pairs(
     indices: NDArray[np.uint8], ids: NDArray[np.int32], step: tuple[int, int]
 ) -> NDArray[np.int64]:

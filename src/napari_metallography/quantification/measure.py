@@ -19,7 +19,7 @@ from ..classes import UNLABELLED, PhaseClass
 from ..errors import InputError
 from ..events import Events, Notice, Progress
 from ..plane import ArrayLike
-from .boundaries import count_crossings
+from .boundaries import count_crossings, open_outline
 from .edges import Selection, edge_notes, is_rectangle, select
 from .numbering import given_particles
 from .parameters import QuantifyParameters
@@ -138,20 +138,6 @@ def quantify(
     return result
 
 
-def _open_outline(coded: NDArray[np.uint8], field: NDArray[np.bool_]) -> float:
-    """Share of the phases' outlines, within the field, that border on unlabelled pixels."""
-    open_ends = changes = 0
-    for first, second in (
-        ((slice(None), slice(None, -1)), (slice(None), slice(1, None))),
-        ((slice(None, -1), slice(None)), (slice(1, None), slice(None))),
-    ):
-        differ = (coded[first] != coded[second]) & field[first] & field[second]
-        unknown = (coded[first] == UNLABELLED) | (coded[second] == UNLABELLED)
-        changes += int(np.count_nonzero(differ))
-        open_ends += int(np.count_nonzero(differ & unknown))
-    return open_ends / changes if changes else 0.0
-
-
 def _outline_notes(results: Sequence[_PlaneResult]) -> list[str]:
     share = max(result.open_outline for result in results)
     if share <= _TOLERATED_OPEN:
@@ -255,7 +241,7 @@ class _Plan:
             self.parameters.rolling_direction,
             self.particle_classes if self._splits else (),
         )
-        outline = _open_outline(coded, self.mask)
+        outline = open_outline(coded, self.mask)
         return _PlaneResult(phases.assign(**boundaries), particles, outline), found
 
     def assembled(
@@ -276,7 +262,7 @@ class _Plan:
             "connectivity": CONNECTIVITY,
             "parameters": self.parameters.model_dump(mode="json"),
             "provenance": self._provenance(labels)
-            | {"notes": [*self._notes(phases, particles), *_outline_notes(results)]},
+            | {"notes": self._notes(results, phases, particles)},
         }
         return Quantification(phases, particles, ids, statistics)
 
@@ -295,7 +281,9 @@ class _Plan:
         smallest = self.parameters.smallest_area_px
         return given_particles(given, coded, self.particle_classes, known, smallest)
 
-    def _notes(self, phases: pd.DataFrame, particles: pd.DataFrame) -> list[str]:
+    def _notes(
+        self, results: Sequence[_PlaneResult], phases: pd.DataFrame, particles: pd.DataFrame
+    ) -> list[str]:
         """What the reader of the results should know."""
         planes = phases["plane"].nunique()
         stacked = [f"{planes} planes, each measured as a flat field"] if planes > 1 else []
@@ -313,6 +301,7 @@ class _Plan:
             *cut,
             *ragged,
             *stacked,
+            *_outline_notes(results),
         ]
 
     def _raggedness(self, phases: pd.DataFrame) -> list[str]:

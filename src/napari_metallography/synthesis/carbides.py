@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from scipy import ndimage
 from skimage.segmentation import find_boundaries
 
 from ..calibration import Calibration
 from ..errors import InputError
-from .exposure import exposed
+from .exposure import Exposure, exposed
 
 Floats = NDArray[np.float64]
 
@@ -24,15 +24,13 @@ _ATTEMPTS = 2000
 _MATRIX, _CARBIDE, _BOUNDARY = 90.0, 180.0, 150.0
 
 
-class CarbideParameters(BaseModel):
+class CarbideParameters(Exposure):
     """What the field and its micrograph look like.
 
     Attributes
     ----------
     height_px, width_px
         Shape of the image.
-    pixel_size_um
-        Width and height of a pixel.
     median_radius_px
         Median of the carbides' radii √(a·b), a and b the half axes of each ellipse.
     sigma_ln
@@ -45,11 +43,9 @@ class CarbideParameters(BaseModel):
         Share of the carbides that touch another, pair by pair.
     boundary_spacing_px
         Mean distance of the matrix's bright boundaries; 0 for none.
-    blur_px, noise, illumination
-        As `exposure.exposed` has them.
+    pixel_size_um, blur_px, noise, illumination
+        As `exposure.Exposure` has them.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     height_px: int = Field(default=768, ge=64)
     width_px: int = Field(default=1024, ge=64)
@@ -305,13 +301,7 @@ def _micrograph(
     if parameters.boundary_spacing_px:
         grey[_matrix_boundaries(carbides.shape, parameters.boundary_spacing_px, rng)] = _BOUNDARY
     grey[carbides] = _CARBIDE
-    return exposed(
-        grey,
-        rng,
-        blur_px=parameters.blur_px,
-        illumination=parameters.illumination,
-        noise=parameters.noise,
-    )
+    return exposed(grey, parameters, rng)
 
 
 def _matrix_boundaries(

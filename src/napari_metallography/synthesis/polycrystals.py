@@ -9,11 +9,11 @@ from typing import Literal
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from ..calibration import Calibration
 from ..grains.standards import intercept_g, intercept_mm_of, planimetric_g
-from .exposure import exposed
+from .exposure import Exposure, exposed
 from .tessellation import Tessellation, laguerre
 
 Floats = NDArray[np.float64]
@@ -26,15 +26,13 @@ _SURFACE = 165.0
 _LARGEST_PIT_PX = 4
 
 
-class PolycrystalParameters(BaseModel):
+class PolycrystalParameters(Exposure):
     """What the polycrystal and its micrograph look like.
 
     Attributes
     ----------
     height_px, width_px
         Shape of the image.
-    pixel_size_um
-        Width and height of a pixel.
     grain_size
         ASTM grain-size number G by the mean intercept of the true boundaries.
     sigma_ln
@@ -57,11 +55,9 @@ class PolycrystalParameters(BaseModel):
         Number of scratches across the field.
     pits
         Number of etch pits per million pixels.
-    blur_px, illumination, noise
-        As `exposure.exposed` has them.
+    pixel_size_um, blur_px, noise, illumination
+        As `exposure.Exposure` has them.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     height_px: int = Field(default=768, ge=32)
     width_px: int = Field(default=1024, ge=32)
@@ -253,13 +249,7 @@ def _micrograph(
     darker = 1 - parameters.contrast * grooves
     surface *= darker.reshape(*cells.shape, *(1 for _ in surface.shape[2:]))
     _scratch(surface, parameters.scratches, rng)
-    return exposed(
-        surface,
-        rng,
-        blur_px=parameters.blur_px,
-        illumination=parameters.illumination,
-        noise=parameters.noise,
-    )
+    return exposed(surface, parameters, rng)
 
 
 def _surface(
