@@ -87,9 +87,10 @@ def peer(images: Sequence[LabelledImage], batches: int, device: torch.device) ->
         yield pixels.to(device), labels.to(device).long()
 
 
-def seconds_each(make: Callable[[], Any], count: int, device: torch.device) -> float:
-    """Mean seconds of `count` calls after a warm-up call."""
-    make()
+def seconds_each(make: Callable[[], Any], warm_up: int, count: int, device: torch.device) -> float:
+    """Mean seconds of `count` calls after some that warm up."""
+    for _ in range(warm_up):
+        make()
     synchronise(device)
     start = time.perf_counter()
     for _ in range(count):
@@ -127,9 +128,9 @@ def throughput(images: Sequence[LabelledImage], device: torch.device, runs: int)
     }
     measured: dict[str, list[float]] = {name: [] for name in sources}
     for _, (name, make) in itertools.product(range(runs), sources.items()):
-        # What the workers have prepared beforehand must not count.
-        count = 20 if name.startswith("samples") else 5
-        measured[name].append(seconds_each(make, count, device))
+        # What the workers have prepared beforehand, two batches each, must not count.
+        warm_up, count = (4 * WORKERS, 40) if name.startswith("samples") else (1, 5)
+        measured[name].append(seconds_each(make, warm_up, count, device))
     return report(measured)
 
 
