@@ -5,6 +5,8 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.integrate import trapezoid
+from scipy.optimize import minimize
 from scipy.stats import norm
 
 from napari_metallography.quantification.distributions import (
@@ -46,6 +48,90 @@ def test_one_in_twenty_true_lognormals_is_rejected():
     p_values = [fit_lognormal(lognormal(40, seed)).p_value for seed in range(600)]
     assert np.mean(np.array(p_values) < 0.05) == pytest.approx(0.05, abs=0.025)
     assert np.mean(p_values) == pytest.approx(0.5, abs=0.05)
+
+
+def cut_off(n, at, seed=0):
+    """Log-normal radii of which those below a limit were left out."""
+    radii = lognormal(n, seed)
+    return radii[radii >= at]
+
+
+@pytest.mark.parametrize("at", [1.0, 1.35])
+def test_a_smallest_area_does_not_move_the_fit(at):
+    below = norm.cdf((np.log(at) - 0.3) / 0.4)
+    # Quantiles of the distribution above the limit: its truth without the chance of drawing.
+    reached = below + (1 - below) * (np.arange(4000) + 0.5) / 4000
+    radii = np.exp(0.3 + 0.4 * norm.ppf(reached))
+    fit = fit_lognormal(radii, smallest=np.full(len(radii), at))
+    assert fit.median == pytest.approx(np.exp(0.3), rel=0.01)
+    assert fit.ln_s == pytest.approx(0.4, abs=0.01)
+    assert fit.share_below_percent == pytest.approx(100 * below, abs=2)
+    assert fit_lognormal(radii).median > 1.15 * np.exp(0.3)
+    assert f"cut off at {at:.4g} by the smallest area" in fit.sentence
+
+
+def test_the_truncated_fit_is_the_likeliest_by_a_general_minimiser():
+    radii, limits = cut_off(300, 1.2), np.full(300, 1.2)
+    radii = np.concatenate([radii, cut_off(200, 0.9, seed=1)])
+    limits = np.concatenate([limits[: len(radii)], np.full(500, 0.9)])[: len(radii)]
+    limits = np.minimum(limits, radii)
+    x, t = np.log(radii), np.log(limits)
+
+    def unlikelihood(values):
+        mean, s = values[0], np.exp(values[1])
+        return -(norm.logpdf(x, mean, s) - norm.logsf(t, mean, s)).sum()
+
+    found = minimize(unlikelihood, [0.3, -1.0], method="Nelder-Mead", options={"xatol": 1e-7})
+    fit = fit_lognormal(radii, smallest=limits)
+    assert fit.ln_mean == pytest.approx(found.x[0], abs=1e-4)
+    assert fit.ln_s == pytest.approx(np.exp(found.x[1]), abs=1e-4)
+
+
+def test_one_in_twenty_truncated_lognormals_is_rejected():
+    p_values = []
+    for seed in range(60):
+        radii = cut_off(150, 1.0, seed)
+        p_values.append(fit_lognormal(radii, smallest=np.ones(len(radii))).p_value)
+    assert np.mean(np.array(p_values) < 0.05) < 0.15
+    assert np.mean(p_values) == pytest.approx(0.5, abs=0.12)
+
+
+def test_what_is_not_a_truncated_lognormal_is_rejected():
+    radii = np.random.default_rng(0).uniform(1, 2, 400)
+    fit = fit_lognormal(radii, smallest=np.ones(400))
+    assert fit.p_value <= 0.01
+    assert fit.p_value == fit_lognormal(radii, smallest=np.ones(400)).p_value
+
+
+def test_a_limit_far_below_all_sizes_changes_nothing():
+    radii = lognormal(500)
+    cut, whole = fit_lognormal(radii, smallest=np.full(500, 1e-3)), fit_lognormal(radii)
+    assert cut.ln_mean == pytest.approx(whole.ln_mean)
+    assert cut.ln_s == pytest.approx(whole.ln_s, rel=2e-3)
+
+
+def test_sizes_that_fall_off_too_steeply_have_no_fit():
+    # An exponential distribution of ln r: any log-normal one whose tail looks so would do.
+    radii = np.exp(np.random.default_rng(0).exponential(0.3, 400) ** 1.3)
+    fit = fit_lognormal(radii, smallest=np.ones(400))
+    assert (fit.median, fit.p_value) == (None, None)
+    assert "fall off so steeply" in fit.sentence
+
+
+def test_the_limit_is_half_a_pixel_below_the_smallest_area():
+    particles = table_of([2.0, 3.0]).assign(area_px=[16, 36])
+    assert Sizes.of(particles).smallest is None
+    assert Sizes.of(particles, 9).smallest == pytest.approx([2 * np.sqrt(8.5 / 16)] * 2)
+    stated = size_statistics(particles, 9)["carbide"]["lognormal"]
+    assert stated["smallest_radius"] == pytest.approx(2 * np.sqrt(8.5 / 16))
+
+
+@pytest.mark.parametrize("smallest", [None, 1.2])
+def test_the_density_of_what_counts_integrates_to_one(smallest):
+    radii = cut_off(2000, smallest or 0.0)
+    fit = fit_lognormal(radii, smallest=None if smallest is None else np.full(len(radii), smallest))
+    x = np.linspace(1e-3, 20, 200_001)
+    assert trapezoid(fit.density(x), x) == pytest.approx(1, abs=1e-3)
 
 
 def test_what_is_not_lognormal_is_rejected():

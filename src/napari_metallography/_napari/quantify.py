@@ -426,7 +426,9 @@ class QuantifyWidget(Form):
 
     def _draw_plots(self) -> None:
         if self.plots is not None and self._current is not None:
-            self.plots.show_particles(self._current.measured.result.particles)
+            shown = self._current.measured
+            smallest = shown.parameters.smallest_area_px
+            self.plots.show_particles(shown.result.particles, smallest)
 
     # --- study -------------------------------------------------------------------------------
 

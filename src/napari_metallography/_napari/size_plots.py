@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
-from ..quantification.distributions import Sizes, fit_lognormal, sizes_by_phase
+from ..quantification.distributions import Sizes, sizes_by_phase
 from ..quantification.plots import size_figure
 
 _LEAST_SIDES = (600, 210)
@@ -40,9 +40,9 @@ class SizePlots(QWidget):
         self._layout.addLayout(above)
         self.phase.currentTextChanged.connect(self._draw)
 
-    def show_particles(self, particles: pd.DataFrame) -> None:
-        """Draw a table of particles; the phase stays where it is there still."""
-        self._sizes = sizes_by_phase(particles)
+    def show_particles(self, particles: pd.DataFrame, smallest_area_px: int = 1) -> None:
+        """Draw a table of particles, those of fewer pixels left out; the phase stays if it can."""
+        self._sizes = sizes_by_phase(particles, smallest_area_px)
         former = self.phase.currentText()
         self.phase.blockSignals(True)
         self.phase.clear()
@@ -60,7 +60,7 @@ class SizePlots(QWidget):
             self.fit.setText("There is no particle to draw.")
             return
         sizes = self._sizes[phase]
-        fit = fit_lognormal(sizes.radii, sizes.weights)
+        fit = sizes.fit()
         self.fit.setText(fit.sentence)
         figure = size_figure(sizes, fit)
         for axes in figure.axes:

@@ -8,7 +8,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from scipy.stats import norm
 
 from .columns import UNITS
 from .distributions import LognormalFit, Sizes
@@ -35,7 +34,7 @@ def size_figure(sizes: Sizes, fit: LognormalFit | None = None) -> Figure:
     _mean_line(number, sizes, sizes.number_shares)
     _mean_line(area, sizes, sizes.area_shares)
     if fit is not None and fit.ln_mean is not None and fit.ln_s:
-        _fitted(number, fit.ln_mean, fit.ln_s, edges)
+        _fitted(number, fit, edges)
     _cumulative(cumulative, sizes)
     for axes in (number, area, cumulative):
         axes.set_xlabel(f"radius √(area/π) in {UNITS[sizes.unit]}")
@@ -62,11 +61,10 @@ def _mean_line(axes: Axes, sizes: Sizes, shares: NDArray[np.float64]) -> None:
     axes.axvline(mean, color="#444444", ls="--", lw=1, label=label)
 
 
-def _fitted(axes: Axes, ln_mean: float, ln_s: float, edges: NDArray[np.float64]) -> None:
+def _fitted(axes: Axes, fit: LognormalFit, edges: NDArray[np.float64]) -> None:
     x = np.linspace(max(edges[0], 0), edges[-1], _CURVE_POINTS + 1)[1:]
     width = edges[1] - edges[0]
-    density = norm.pdf((np.log(x) - ln_mean) / ln_s) / (x * ln_s)
-    axes.plot(x, 100 * width * density, color=_FIT, lw=1.5, label="log-normal fit")
+    axes.plot(x, 100 * width * fit.density(x), color=_FIT, lw=1.5, label="log-normal fit")
 
 
 def _cumulative(axes: Axes, sizes: Sizes) -> None:

@@ -21,7 +21,7 @@ from .. import __version__
 from ..calibration import Calibration
 from ..io.files import write_text
 from ..io.headings import heading
-from .distributions import Sizes, fit_lognormal, sizes_by_phase
+from .distributions import Sizes, sizes_by_phase
 from .edges import edge_notes
 from .particles import CONNECTIVITY
 from .plots import size_figure
@@ -630,7 +630,7 @@ def _field_lines(measured: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _sizes(study: Study) -> str:
-    found = sizes_by_phase(study.particles)
+    found = sizes_by_phase(study.particles, study.statistics["smallest_area_px"])
     parts = [
         _size_part(phase, found[phase]) for phase in study.statistics["phases"] if phase in found
     ]
@@ -638,7 +638,7 @@ def _sizes(study: Study) -> str:
 
 
 def _size_part(phase: str, sizes: Sizes) -> str:
-    fit = fit_lognormal(sizes.radii, sizes.weights)
+    fit = sizes.fit()
     caption = (
         f"{len(sizes.radii)} particle(s) of all fields together; each by its number (left), by its "
         "area (middle), and both summed up (right)"

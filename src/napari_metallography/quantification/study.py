@@ -96,7 +96,7 @@ def combine(
         **_by_specimen(
             phases, particles, wanted_accuracy_percent, planes_are_fields=planes_are_fields
         ),
-        "sizes": size_statistics(particles),
+        "sizes": size_statistics(particles, first["smallest_area_px"]),
         **{rule: first[rule] for rule in _RULES},
         **_excluded([result for _, result in results]),
         "provenance": [result.statistics["provenance"] for _, result in results],
