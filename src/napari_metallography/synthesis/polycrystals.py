@@ -200,8 +200,9 @@ def _points(places: Floats, fine: int = 1) -> NDArray[np.int32]:
 def _grains(cells: Tessellation) -> NDArray[np.int32]:
     """Numbers from 1 in the order in which the grains show."""
     drawn = np.zeros(cells.shape, np.int32)
+    points = _points(cells.vertices)
     for number, cell in enumerate(cells.cells, start=1):
-        cv2.fillConvexPoly(drawn, _points(cells.vertices[cell]), number, shift=_BITS)
+        cv2.fillConvexPoly(drawn, points[cell], number, shift=_BITS)
     return np.unique(drawn, return_inverse=True)[1].reshape(drawn.shape).astype(np.int32) + 1
 
 
@@ -229,9 +230,10 @@ def _grooves(
     depth = rng.uniform(0.7, 1.0, len(segments)) * (rng.random(len(segments)) >= parameters.missing)
     width = max(1, round(parameters.boundary_px * _FINE))
     # The deepest last, so that a faint boundary does not cut across it.
+    ends = _points(segments, _FINE)
     for index in np.argsort(depth):
         if depth[index]:
-            start, end = _points(segments[index], _FINE)
+            start, end = ends[index]
             cv2.line(fine, start, end, int(255 * depth[index]), width, cv2.LINE_8, _BITS)
     return np.asarray(cv2.resize(fine, shape[::-1], interpolation=cv2.INTER_AREA) / 255.0, float)
 
@@ -261,10 +263,11 @@ def _surface(
     """Grey values (Y, X), or colours (Y, X, 3), of the grains and their twins."""
     channels = 3 if parameters.etch == "colour" else 1
     drawn = np.full((*cells.shape, channels), _SURFACE, np.float32)
-    polygons = [*(cells.vertices[cell] for cell in cells.cells), *(twin.corners for twin in twins)]
+    points = _points(cells.vertices)
+    polygons = [*(points[cell] for cell in cells.cells), *(_points(t.corners) for t in twins)]
     for corners in polygons:
         tone = _tone(parameters, rng)
-        cv2.fillConvexPoly(drawn, _points(corners), tone, shift=_BITS)
+        cv2.fillConvexPoly(drawn, corners, tone, shift=_BITS)
     return np.asarray(drawn if channels == 3 else drawn[..., 0], float)
 
 
