@@ -114,3 +114,32 @@ def test_level_segments_on_the_edge_and_beside_it() -> None:
 def test_grains_larger_than_the_field_are_refused() -> None:
     with pytest.raises(InputError, match="smaller than a grain"):
         laguerre((20, 20), 400, 0.0, np.random.default_rng(0))
+
+
+@given(seeds)
+@settings(max_examples=10)
+def test_no_cell_far_from_the_field_is_kept(seed: int) -> None:
+    # Cells at the rim can be millions of pixels long, more than a drawing can hold.
+    found = laguerre((60, 80), 12, 0.7, np.random.default_rng(seed))
+    middle = np.array([found.vertices[cell].mean(0) for cell in found.cells])
+    assert np.abs(middle).max() < 1000
+    covered = sum(_area_inside(found.vertices[cell], found.shape) for cell in found.cells)
+    assert covered == pytest.approx(60 * 80)
+
+
+def _area_inside(corners: np.ndarray, shape: tuple[int, int]) -> float:
+    """Of a convex polygon within the field, by clipping it at each side and the shoelace rule."""
+    for axis, limit, sign in ((0, 0, 1), (1, 0, 1), (0, shape[0], -1), (1, shape[1], -1)):
+        kept = []
+        for i, end in enumerate(corners):
+            start = corners[i - 1]
+            a, b = sign * (start[axis] - limit), sign * (end[axis] - limit)
+            if (a >= 0) != (b >= 0):
+                kept.append(start + (end - start) * a / (a - b))
+            if b >= 0:
+                kept.append(end)
+        corners = np.array(kept).reshape(-1, 2)
+        if not len(corners):
+            return 0.0
+    y, x = corners.T
+    return abs(float(y @ np.roll(x, 1) - x @ np.roll(y, 1))) / 2

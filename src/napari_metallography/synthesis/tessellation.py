@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -19,6 +20,7 @@ _PADDING = 0.15
 _FEWEST_AROUND = 12
 _TOLERANCE_G = 0.002
 _ROUNDS = 8
+_RIM_PX = 16
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ def laguerre(
         if abs(2 * math.log2(change)) < _TOLERANCE_G:
             break
         scale *= change
-    return found
+    return _around_the_field(found)
 
 
 def power_diagram(seeds: Floats, weights: Floats, shape: tuple[int, int]) -> Tessellation:
@@ -127,6 +129,25 @@ def power_diagram(seeds: Floats, weights: Floats, shape: tuple[int, int]) -> Tes
     return Tessellation(
         shape, vertices, edges, neighbours, _cells(vertices, triangles, beside, len(seeds))
     )
+
+
+def _around_the_field(found: Tessellation) -> Tessellation:
+    """Without the boundaries and cells that do not show, of which those at the rim are huge."""
+    segments = found.vertices[found.edges]
+    shown = _reaches_in(segments.min(1), segments.max(1), found.shape)
+    corners = [found.vertices[cell] for cell in found.cells]
+    low = np.array([places.min(0) for places in corners])
+    high = np.array([places.max(0) for places in corners])
+    cells = itertools.compress(found.cells, _reaches_in(low, high, found.shape))
+    return replace(
+        found, edges=found.edges[shown], neighbours=found.neighbours[shown], cells=tuple(cells)
+    )
+
+
+def _reaches_in(low: Floats, high: Floats, shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """Whether boxes, given by their corners (n, 2), come as near as a groove is wide."""
+    near = (high >= -_RIM_PX) & (low <= np.array(shape) + _RIM_PX)
+    return np.asarray(near.all(1))
 
 
 def lengths_inside(segments: Floats, shape: tuple[int, int]) -> Floats:
