@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from npe2 import PluginManager, PluginManifest
+from qtpy.QtCore import QTimer
 
 import napari_metallography
 
@@ -17,6 +21,7 @@ _HAS_SCREEN = bool(os.environ.get("DISPLAY")) or sys.platform in ("win32", "darw
 if not _HAS_SCREEN:
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
+_FREEZE_S = 0.6
 _MANIFEST = Path(napari_metallography.__file__).parent / "napari.yaml"
 
 
@@ -42,3 +47,59 @@ def viewer(request: pytest.FixtureRequest, registered_plugin: None) -> Any:
     if os.environ.get("QT_QPA_PLATFORM") == "offscreen":
         pytest.skip("a viewer needs a screen: run the tests under xvfb-run")
     return request.getfixturevalue("make_napari_viewer")()
+
+
+class _Ticks:
+    """The longest work at a stretch in the window's thread."""
+
+    def __init__(self) -> None:
+        # Of the window's own thread, so that a busy machine makes no difference.
+        self.longest, self._last = 0.0, time.thread_time()
+        self._timer = QTimer()
+        self._timer.setInterval(5)
+        self._timer.timeout.connect(self._tick)
+        self._timer.start()
+
+    def _tick(self) -> None:
+        now = time.thread_time()
+        self.longest, self._last = max(self.longest, now - self._last), now
+
+    def stop(self) -> float:
+        self._tick()
+        self._timer.stop()
+        return self.longest
+
+
+@pytest.fixture
+def longest_stretch(qtbot: Any) -> Callable[[Callable[[], None]], float]:
+    """For how long, in seconds of its own work, something freezes the window.
+
+    Of two times: a window that freezes does so each time, one on a busy machine does not.
+    """
+
+    def measured(act: Callable[[], None]) -> float:
+        found: list[float] = []
+        while not found or (len(found) < 2 and found[-1] >= _FREEZE_S):
+            qtbot.wait(200)
+            ticks = _Ticks()
+            act()
+            qtbot.wait(200)
+            found.append(ticks.stop())
+        return min(found)
+
+    return measured
+
+
+@pytest.fixture
+def longest_allowed(viewer: Any, longest_stretch: Any) -> Callable[[tuple[int, int]], float]:
+    """How long the window may freeze when images of a shape are worked on.
+
+    On a slow machine napari takes long for a layer of nothing already.
+    """
+
+    def allowed(shape: tuple[int, int]) -> float:
+        nothing = longest_stretch(lambda: viewer.add_labels(np.zeros(shape, np.uint16)))
+        viewer.layers.remove(viewer.layers[-1])
+        return max(_FREEZE_S, 2 * nothing)
+
+    return allowed

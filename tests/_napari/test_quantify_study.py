@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ import tifffile
 from napari.components import ViewerModel
 from napari.layers import Shapes
 from napari.utils.notifications import notification_manager
-from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QTableView
 
 from napari_metallography._napari import study_panel
@@ -290,37 +288,17 @@ def test_a_folder_without_a_study_is_one_line(widget, qtbot, tmp_path) -> None:
     assert "holds no study.json" in widget.controls.status.value
 
 
-# --- 20 000 particles ------------------------------------------------------------------------
+# --- tens of thousands of particles -----------------------------------------------------------
 
 
-class Ticks:
-    """The longest work at a stretch in the window's thread."""
-
-    def __init__(self) -> None:
-        # Of the window's own thread, so that a busy machine makes no difference.
-        self.longest, self._last = 0.0, time.thread_time()
-        self._timer = QTimer()
-        self._timer.setInterval(5)
-        self._timer.timeout.connect(self._tick)
-        self._timer.start()
-
-    def _tick(self) -> None:
-        now = time.thread_time()
-        self.longest, self._last = max(self.longest, now - self._last), now
-
-    def stop(self) -> float:
-        self._tick()
-        self._timer.stop()
-        return self.longest
+SIDE = 1600
 
 
 def crowded() -> np.ndarray:
-    """20 000 particles of 4×4 pixels in 1200×1200."""
-    indices = np.zeros((1200, 1200), np.uint8)
+    """40 000 particles of 4×4 pixels: to measure them takes more than a second."""
     block = np.zeros((8, 8), np.uint8)
     block[2:6, 2:6] = 1
-    indices[:1136, :1136] = np.tile(block, (142, 142))
-    return indices
+    return np.tile(block, (SIDE // 8, SIDE // 8))
 
 
 def features_view(viewer: Any) -> QTableView:
@@ -328,23 +306,9 @@ def features_view(viewer: Any) -> QTableView:
     return next(dock for name, dock in docks if "Features table" in name).findChild(QTableView)
 
 
-def longest_stretch(qtbot: Any, act: Callable[[], None]) -> float:
-    """Of three times: a window that freezes does so each time, one on a busy machine does not."""
-    found = []
-    for _ in range(3):
-        qtbot.wait(200)
-        ticks = Ticks()
-        act()
-        qtbot.wait(200)
-        found.append(ticks.stop())
-        if found[-1] < 0.2:
-            break
-    return min(found)
-
-
 @pytest.fixture
 def large(viewer, qtbot) -> QuantifyWidget:
-    """A small image and one of 20 164 particles, of which the small one is measured."""
+    """A small image and one of 40 000 particles, of which the small one is measured."""
     add_field(viewer, "few", phases())
     add_field(viewer, "many", crowded())
     widget = QuantifyWidget(viewer)
@@ -359,20 +323,21 @@ def quantify(widget: QuantifyWidget, qtbot: Any) -> None:
     wait(widget, qtbot)
 
 
-def test_a_table_of_20000_particles_does_not_freeze_the_window(large, viewer, qtbot) -> None:
-    # On a busy machine napari takes longer for a layer of nothing already.
-    alone = longest_stretch(qtbot, lambda: viewer.add_labels(np.zeros((1200, 1200), np.uint16)))
-    assert longest_stretch(qtbot, lambda: quantify(large, qtbot)) < max(0.2, 1.5 * alone)
-    assert "20,164 particles" in large.results.summary.value
+def test_tens_of_thousands_of_particles_do_not_freeze_the_window(
+    large, viewer, qtbot, longest_stretch, longest_allowed
+) -> None:
+    allowed = longest_allowed((SIDE, SIDE))
+    assert longest_stretch(lambda: quantify(large, qtbot)) < allowed
+    assert "40,000 particles" in large.results.summary.value
     viewer.layers.selection.active = viewer.layers["many"]
-    assert longest_stretch(qtbot, large.results.features.native.click) < 0.2
+    assert longest_stretch(large.results.features.native.click) < allowed
     view = features_view(viewer)
-    assert view.model().rowCount() == 20_165
+    assert view.model().rowCount() == 40_001
     layer = viewer.layers["many phases particles"]
     layer.selected_label = 15_000
     qtbot.wait(100)
     assert {index.row() for index in view.selectedIndexes()} == {15_000}
-    numbers = iter(("500", "501", "502"))
+    numbers = iter(("500", "501"))
 
     def delete_and_undo() -> None:
         number = next(numbers)
@@ -381,22 +346,25 @@ def test_a_table_of_20000_particles_does_not_freeze_the_window(large, viewer, qt
             getattr(large.corrections, button).native.click()
             wait(large, qtbot)
 
-    assert longest_stretch(qtbot, delete_and_undo) < 0.2
-    assert "20,164 particles" in large.results.summary.value
+    assert longest_stretch(delete_and_undo) < allowed
+    assert "40,000 particles" in large.results.summary.value
 
 
-def test_a_second_large_image_is_in_the_table_that_the_first_opened(large, viewer, qtbot) -> None:
+def test_a_second_large_image_is_in_the_table_that_the_first_opened(
+    large, viewer, qtbot, longest_stretch, longest_allowed
+) -> None:
+    allowed = longest_allowed((SIDE, SIDE))
     large.phase_layer.value = viewer.layers["few phases"]
     large.results.features.native.click()
     view = features_view(viewer)
     assert view.model().rowCount() == len(viewer.layers["few phases particles"].features)
     large.phase_layer.value = viewer.layers["many phases"]
     quantify(large, qtbot)
-    assert view.model().rowCount() == 20_165
+    assert view.model().rowCount() == 40_001
 
     def look_at_another_and_back() -> None:
         for name in ("few", "many"):
             viewer.layers.selection.active = viewer.layers[f"{name} phases particles"]
 
-    assert longest_stretch(qtbot, look_at_another_and_back) < 0.2
-    assert view.model().rowCount() == 20_165
+    assert longest_stretch(look_at_another_and_back) < allowed
+    assert view.model().rowCount() == 40_001
