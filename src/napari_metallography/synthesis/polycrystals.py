@@ -24,6 +24,7 @@ _FINE = 3
 _BITS = 6
 _SURFACE = 165.0
 _LARGEST_PIT_PX = 4
+_FARTHEST = 2**30
 
 
 class PolycrystalParameters(Exposure):
@@ -194,7 +195,9 @@ def _cut(corners: Floats, normal: Floats, height: float) -> tuple[Floats, Floats
 
 def _points(places: Floats, fine: int = 1) -> NDArray[np.int32]:
     """x and y as the drawing functions take them; (0, 0) is the corner of the first pixel."""
-    return np.asarray(np.rint((places[..., ::-1] * fine - 0.5) * 2**_BITS), np.int32)
+    drawn = np.rint((places[..., ::-1] * fine - 0.5) * 2**_BITS)
+    # Corners of cells far outside may lie anywhere; they are not drawn.
+    return np.asarray(np.clip(drawn, -_FARTHEST, _FARTHEST), np.int32)
 
 
 def _grains(cells: Tessellation) -> NDArray[np.int32]:
