@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from .parameters import EdgeRule
+from .places import bounds, free_places, places_in_rectangle
+from .runs import runs_of
 
 Mask = NDArray[np.bool_]
 
@@ -42,8 +44,9 @@ def select(
 
     "all" keeps every particle. "exclude-border" leaves out those that touch the border.
     "miles-lantuejoul" does too, and weights each of the others by the field's area over the area
-    of the places where a particle of its height and width touches no border:
-    W·H / ((W−w−1)(H−h−1)) in a rectangle of pixels, as what is flush with the edge touches it.
+    of the places where it would touch no border: W·H / ((W−w−1)(H−h−1)) in a rectangle of pixels,
+    as what is flush with the edge touches it; in any other field the places of its own shape, see
+    `places.free_places`.
     "guard-frame" leaves out those that touch the lower or right border, and takes the pixels along
     these out of the counted area: in any one direction just one of the two ends of the field
     counts what it cuts.
@@ -60,8 +63,7 @@ def select(
     Raises
     ------
     InputError
-        When Miles–Lantuéjoul weights do not exist, as the field is too narrow for the particle's
-        box; when a guard frame would not be a rectangle, in which it alone is unbiased.
+        When a guard frame would not be a rectangle, in which it alone is unbiased.
 
     Source: Miles (1974); Lantuéjoul (1980); Gundersen, Journal of Microscopy 111 (1977) 219-223.
     """
@@ -70,10 +72,8 @@ def select(
 
 def is_rectangle(known: Mask) -> bool:
     """Whether the known pixels fill an upright rectangle."""
-    rows, columns = np.flatnonzero(known.any(axis=1)), np.flatnonzero(known.any(axis=0))
-    if not len(rows):
-        return False
-    return bool(known[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].all())
+    top, left, bottom, right = bounds(known)
+    return bottom > top and bool(known[top:bottom, left:right].all())
 
 
 def edge_notes(rule: EdgeRule, particles: pd.DataFrame) -> list[str]:
@@ -115,54 +115,6 @@ def exclusion_edges(known: Mask) -> Mask:
     return edges
 
 
-def free_places(
-    known: Mask, heights: NDArray[np.int64], widths: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    """Number of places, in pixels, where boxes of a height and width touch no border.
-
-    A box with a pixel more on each side must fit: (W−w−1)(H−h−1) places in a rectangle.
-    """
-    rows, columns = np.flatnonzero(known.any(axis=1)), np.flatnonzero(known.any(axis=0))
-    if not len(rows):
-        return np.zeros(len(heights), np.int64)
-    box = known[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    if box.all():
-        across = np.maximum(0, box.shape[1] - widths - 1)
-        return np.asarray(across * np.maximum(0, box.shape[0] - heights - 1), np.int64)
-    return _free_places_of_any(np.pad(box, 1).view(np.uint8), heights, widths)
-
-
-def _free_places_of_any(
-    eroded: NDArray[np.uint8], heights: NDArray[np.int64], widths: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    places = np.empty(len(heights), np.int64)
-    reached = 1
-    for height in np.unique(heights):
-        # A column of all the box's pixels, then the stretches along rows that its width fits in.
-        column = np.ones((int(height) + 3 - reached, 1), np.uint8)
-        eroded = np.asarray(
-            cv2.erode(eroded, column, borderType=cv2.BORDER_CONSTANT, borderValue=0), np.uint8
-        )
-        reached = int(height) + 2
-        alike = heights == height
-        places[alike] = _fits(_stretches(eroded), widths[alike] + 2)
-    return places
-
-
-def _stretches(mask: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Lengths of the stretches of ones along rows; the outermost columns are zero."""
-    changes = np.flatnonzero(mask.ravel()[1:] != mask.ravel()[:-1])
-    return changes[1::2] - changes[::2]
-
-
-def _fits(lengths: NDArray[np.int64], pixels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Places for numbers of pixels in all the stretches."""
-    ordered = np.sort(lengths)
-    beyond = np.append(np.cumsum(ordered[::-1])[::-1], 0)
-    first = np.searchsorted(ordered, pixels)
-    return np.asarray(beyond[first] - (len(ordered) - first) * (pixels - 1), np.int64)
-
-
 def _everything(particles: pd.DataFrame, ids: NDArray[np.int32], known: Mask) -> Selection:
     n = len(particles)
     return Selection(np.ones(n, bool), np.ones(n), int(np.count_nonzero(known)))
@@ -175,17 +127,14 @@ def _uncut(particles: pd.DataFrame, ids: NDArray[np.int32], known: Mask) -> Sele
 
 def _weighted(particles: pd.DataFrame, ids: NDArray[np.int32], known: Mask) -> Selection:
     uncut = _uncut(particles, ids, known)
-    whole = particles[uncut.kept]
-    places = free_places(
-        known,
-        (whole["bottom_px"] - whole["top_px"]).to_numpy(),
-        (whole["right_px"] - whole["left_px"]).to_numpy(),
-    )
-    if not places.all():
-        raise InputError(
-            "the field is too narrow for Miles–Lantuéjoul weights of its particles; "
-            "measure a wider region or choose the edge rule guard-frame"
+    if is_rectangle(known):
+        heights, widths = (
+            (particles[end] - particles[start]).to_numpy()[uncut.kept]
+            for start, end in (("top_px", "bottom_px"), ("left_px", "right_px"))
         )
+        places = places_in_rectangle(known, heights, widths)
+    else:
+        places = free_places(known, runs_of(ids).of(uncut.kept))
     return Selection(uncut.kept, uncut.counted_px / places, uncut.counted_px)
 
 

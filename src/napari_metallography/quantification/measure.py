@@ -20,7 +20,7 @@ from ..errors import InputError
 from ..events import Events, Notice, Progress
 from ..plane import ArrayLike
 from .boundaries import count_crossings, open_outline
-from .edges import Selection, edge_notes, is_rectangle, select
+from .edges import Selection, edge_notes, select
 from .numbering import given_particles
 from .parameters import QuantifyParameters
 from .particles import CONNECTIVITY, measure_particles, number_particles
@@ -102,7 +102,7 @@ def quantify(
     InputError
         When the pixel size is unknown, shapes do not fit, a label has no class, two classes share
         a name, no pixel of the field is labelled, grey values are missing to split by, or the
-        field is too narrow for the edge rule.
+        field is not one that the edge rule is for.
     """
     plan = _Plan(
         tuple(classes),
@@ -294,25 +294,12 @@ class _Plan:
             )
         cut = edge_notes(self.parameters.edge_rule, particles)
         left_out = _emptied_notes(phases, self.parameters)
-        ragged = self._raggedness(phases)
         return [
             *left_out,
             *resolution_notes(particles),
             *cut,
-            *ragged,
             *stacked,
             *_outline_notes(results),
-        ]
-
-    def _raggedness(self, phases: pd.DataFrame) -> list[str]:
-        """What the field's shape makes of weights that are exact in a rectangle."""
-        whole = (phases["labelled_area_um2"] >= phases["field_area_um2"]).all()
-        exact = whole and is_rectangle(self.mask)
-        if self.parameters.edge_rule != "miles-lantuejoul" or exact:
-            return []
-        return [
-            "the field is no full rectangle: Miles–Lantuéjoul weights, which go by the particles' "
-            "boxes, come out too large there, the more so the larger the particles"
         ]
 
     @property

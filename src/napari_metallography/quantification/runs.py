@@ -58,6 +58,13 @@ class Runs:
         right = np.maximum.reduceat(self.right, self.starts)
         return np.stack([top, left, bottom, right], axis=1)
 
+    def of(self, kept: NDArray[np.bool_]) -> Runs:
+        """Those of some of the particles, shape (n,), counted anew."""
+        chosen = kept[self.owner]
+        numbers = np.cumsum(kept) - 1
+        rows, left, right = (part[chosen] for part in (self.rows, self.left, self.right))
+        return Runs(rows, left, right, numbers[self.owner[chosen]], int(np.count_nonzero(kept)))
+
     def total(self, values: NDArray[np.number]) -> NDArray[np.float64]:
         """Sum of a value a stretch over each particle."""
         return np.asarray(np.bincount(self.owner, values, minlength=self.n), float)
