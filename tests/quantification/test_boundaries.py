@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 
 from napari_metallography.calibration import Calibration
 from napari_metallography.classes import UNLABELLED
-from napari_metallography.quantification.boundaries import count_crossings
+from napari_metallography.quantification.boundaries import count_crossings, find_seams
 from napari_metallography.quantification.crofton import STEPS
 from napari_metallography.quantification.phases import boundary_columns
 
@@ -140,3 +141,32 @@ def test_unlabelled_pixels_are_no_boundary():
     alone = columns(np.ascontiguousarray(indices[:, :60]))
     for name in left:
         np.testing.assert_allclose(left[name], alone[name])
+
+
+def seams_one_by_one(indices, field):
+    """Steps over seams along rows, and class pairs at their ends."""
+    steps, ends = 0, []
+    for row, inside in zip(indices, field, strict=True):
+        labelled = np.flatnonzero((row != UNLABELLED) & inside)
+        for a, b in pairwise(labelled):
+            if b - a > 1 and inside[a:b].all():
+                steps += b - a
+                ends += [(row[a], row[b])]
+    return steps, [sum((a == k) != (b == k) for a, b in ends) for k in range(3)]
+
+
+planes = arrays(
+    np.uint8,
+    st.tuples(st.integers(1, 6), st.integers(1, 9)),
+    elements=st.sampled_from([0, 1, 2, UNLABELLED]),
+)
+
+
+@given(planes, st.integers(0, 1000))
+def test_seams_are_found_line_by_line(indices, seed):
+    field = np.random.default_rng(seed).random(indices.shape) < 0.9
+    coded = np.where(field, indices, UNLABELLED).astype(np.uint8)
+    found = find_seams(coded, field, 3)
+    expected = [seams_one_by_one(coded, field), seams_one_by_one(coded.T, field.T)]
+    assert found.steps.tolist() == [steps for steps, _ in expected]
+    assert found.parting.tolist() == [parting for _, parting in expected]

@@ -31,7 +31,7 @@ from napari_metallography.quantification.corrections import (
 )
 from napari_metallography.quantification.measure import quantify
 from napari_metallography.quantification.parameters import QuantifyParameters
-from napari_metallography.regions import Field
+from napari_metallography.regions import Box, Field
 
 CLASSES = named_classes(["ferrite", "carbide", "inclusion"])
 
@@ -312,6 +312,20 @@ def test_numbers_stay_with_corrected_particles() -> None:
     assert rows["phase"].tolist() == ["", "carbide", "", "carbide", "inclusion"]
     (told,) = found.result.statistics["provenance"]["corrections"]
     assert told["phase_after"] == "ferrite"
+
+
+def test_a_particle_that_the_field_cuts_in_two_counts_twice() -> None:
+    indices, ids = scene()
+    # The field leaves out the middle of the dumb-bell, particle 1.
+    bar = Box(0, 20, 30, 26)
+    labels = replace(labelled(indices), measured=Field(indices.shape, bar))
+    found = drain(measure_given(labels, ids, QuantifyParameters(), None, "x"))
+    anew = drain(measure_anew(labels, QuantifyParameters(), None, "x"))
+    assert found.result.particles["area_px"].tolist() == anew.result.particles["area_px"].tolist()
+    assert found.result.particles["particle"].tolist() == [1, 5, 2, 3, 4]
+    np.testing.assert_array_equal(found.ids, ids)
+    shown = by_number(found.result.particles, 5)
+    assert (found.result.ids == 5).sum() == shown["area_px"][5] > 0
 
 
 def test_without_a_pixel_size_columns_are_in_pixels() -> None:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy import ndimage
 
 from napari_metallography.calibration import Calibration
 from napari_metallography.classes import UNLABELLED, named_classes
@@ -127,7 +128,8 @@ def test_particles_too_small_to_resolve_are_noted_with_the_result():
 
 def test_what_the_smallest_area_leaves_out_is_noted_only_where_nothing_is_left():
     parameters = QuantifyParameters(smallest_area_px=12, edge_rule="exclude-border")
-    assert run(micrograph(), parameters=parameters).statistics["provenance"]["notes"] == [
+    notes = run(micrograph(), parameters=parameters).statistics["provenance"]["notes"]
+    assert [note for note in notes if "no particle counts" in note] == [
         "network: no particle counts: all are below the smallest area of 12 px"
     ]
 
@@ -335,15 +337,67 @@ def test_labels_of_other_whole_numbers(dtype):
     assert first.phases.equals(second.phases)
 
 
-def test_outlines_without_labels_are_said():
+def notes_of(result, word):
+    return [note for note in result.statistics["provenance"]["notes"] if word in note]
+
+
+BOUNDARIES = ["mean_chord_horizontal_um", "mean_free_path_vertical_um", "omega12"]
+BOUNDARIES += ["specific_boundary_length_per_mm"]
+
+
+def test_what_seams_along_boundaries_hide_is_left_out_and_said():
     indices = np.zeros((60, 60), np.uint8)
     indices[20:40, 20:40] = 1
-    assert not _told_of_outlines(indices)
-    # Of 102 pixel sides between phases or no label, 20 + 20 + 2 are the seam's.
-    indices[20:40, 19] = 255
-    (note,) = _told_of_outlines(indices)
-    assert note.startswith("41% of the phases' outlines border on unlabelled pixels")
+    indices[50:55, 5:15] = 2
+    assert not notes_of(run(indices), "without labels")
+    indices[20:40, 18:20] = UNLABELLED
+    result = run(indices)
+    assert [note.split(":")[0] for note in notes_of(result, "without labels")] == [
+        "matrix",
+        "carbide",
+    ]
+    table = result.phases.set_index("phase")
+    assert table.loc[["matrix", "carbide"], BOUNDARIES].isna().all(axis=None)
+    # No seam touches the third phase.
+    whole = table.loc["network", BOUNDARIES]
+    assert whole.notna().all()
+    assert table["area_fraction"].notna().all()
 
 
-def _told_of_outlines(indices):
-    return [n for n in run(indices).statistics["provenance"]["notes"] if "outlines" in n]
+def test_seams_that_lie_anywhere_change_no_chord():
+    random = np.random.default_rng(3)
+    indices = (ndimage.gaussian_filter(random.random((400, 400)), 6) > 0.5).astype(np.uint8)
+    whole = run(indices).phases
+    for place in range(10, 400, 25):
+        indices[:, place : place + 3] = indices[place + 7 : place + 10] = UNLABELLED
+    seamed = run(indices)
+    assert not notes_of(seamed, "without labels")
+    np.testing.assert_allclose(seamed.phases[BOUNDARIES[:2]], whole[BOUNDARIES[:2]], rtol=0.05)
+
+
+def test_chords_longer_than_the_field_are_told_with_their_intercepts():
+    indices = np.zeros((40, 60), np.uint8)
+    indices[10:14, 20:24] = 1
+    result = run(indices)
+    (note,) = notes_of(result, "too few intercepts")
+    assert "carbide 4 horizontal" in note
+    row = result.phases.set_index("phase").loc["carbide"]
+    assert (row["n_intercepts_horizontal"], row["n_intercepts_vertical"]) == (4, 4)
+    assert row["mean_free_path_horizontal_um"] > 60 * PIXEL.x_um
+    assert "n_intercepts_horizontal" not in result.statistics["phases"]["carbide"]
+    many = np.tile(indices[5:19, 15:29], (6, 8))
+    assert not notes_of(run(many), "too few intercepts")
+
+
+def test_particles_told_apart_by_hand_have_a_contiguity():
+    indices = np.zeros((12, 14), np.uint8)
+    indices[4:8, 4:12] = 1
+    ids = indices.astype(np.int32)
+    together = run(indices, ids=ids).phases.set_index("phase")["contiguity"]
+    assert together.isna().all()
+    ids[4:8, 8:12] *= 2
+    apart = run(indices, ids=ids).phases.set_index("phase")["contiguity"]
+    # Lines cross the common side 4 times and the sides to the matrix 8 and 16 times.
+    own, other = 2 * 4 / (12 * 13), 8 / (12 * 13) + 16 / (11 * 14)
+    assert apart["carbide"] == pytest.approx(own / (own + other))
+    assert np.isnan(apart["matrix"])

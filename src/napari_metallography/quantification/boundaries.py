@@ -37,6 +37,11 @@ class Crossings:
     crossed: NDArray[np.int64]
     within: NDArray[np.int64]
 
+    @property
+    def n_intercepts(self) -> NDArray[np.float64]:
+        """Shape (2, c): pieces of a class that horizontal and vertical lines of pixels cross."""
+        return self.crossed[[_HORIZONTAL, _VERTICAL]] / 2
+
     def intercepts_per_um(self, calibration: Calibration) -> NDArray[np.float64]:
         """N_L, shape (2, c): pieces of a class per length of horizontal and of vertical line.
 
@@ -93,26 +98,68 @@ def count_crossings(
     return Crossings(steps, crossed[:, :n_classes], within[:, :n_classes])
 
 
-def open_outline(indices: NDArray[np.uint8], field: NDArray[np.bool_]) -> float:
-    """Share of the phases' outlines within a field that border on unlabelled pixels.
+@dataclass(frozen=True)
+class Seams:
+    """Stretches without labels between labelled pixels, along horizontal and vertical lines.
+
+    Attributes
+    ----------
+    steps
+        Shape (2,): steps along horizontal and along vertical lines that lead over them.
+    parting
+        Shape (2, c): how many have a class at one end only, so that they hide its boundary.
+    """
+
+    steps: NDArray[np.int64]
+    parting: NDArray[np.int64]
+
+    def hidden(self, crossings: Crossings) -> NDArray[np.float64]:
+        """Share of each class's crossings that seams hide beyond what chance would.
+
+        Seams that lie anywhere hide as many crossings a length as lines have elsewhere, and what is
+        counted beside them holds for all of the field. Seams along the boundaries hide more.
+        """
+        seen = crossings.crossed[[_HORIZONTAL, _VERTICAL]]
+        by_chance = ratio(
+            seen * self.steps[:, None], crossings.steps[[_HORIZONTAL, _VERTICAL], None]
+        )
+        beyond = np.clip(self.parting - np.nan_to_num(by_chance), 0, None).sum(axis=0)
+        total = (seen + self.parting).sum(axis=0)
+        return np.nan_to_num(ratio(beyond, total))
+
+
+def find_seams(indices: NDArray[np.uint8], field: NDArray[np.bool_], n_classes: int) -> Seams:
+    """Find the seams of a field.
 
     Parameters
     ----------
     indices
-        Shape (Y, X): class indices, 255 = unlabelled.
+        Shape (Y, X): class indices, 255 = unlabelled or outside the field.
     field
-        Shape (Y, X): True where pixels count.
+        Shape (Y, X): True inside the field; stretches that reach out of it are no seams.
     """
-    unlabelled = changes = 0
-    for step in (STEPS[_HORIZONTAL], STEPS[_VERTICAL]):
-        for rows in row_blocks(indices.shape):
-            here, there = _pair(indices, rows, step)
-            inside, still_inside = _pair(field.view(np.uint8), rows, step)
-            change = (here != there) & ((inside & still_inside) == 1)
-            changes += int(np.count_nonzero(change))
-            change &= (here == UNLABELLED) | (there == UNLABELLED)
-            unlabelled += int(np.count_nonzero(change))
-    return unlabelled / changes if changes else 0.0
+    along = [_seams_along(indices, field, rows) for rows in row_blocks(indices.shape)]
+    down = [_seams_along(indices.T, field.T, rows) for rows in row_blocks(indices.T.shape)]
+    steps, parting = zip(
+        *(map(sum, zip(*found, strict=True)) for found in (along, down)), strict=True
+    )
+    return Seams(np.array(steps, np.int64), np.array(parting, np.int64)[:, :n_classes])
+
+
+def _seams_along(
+    indices: NDArray[np.uint8], field: NDArray[np.bool_], rows: slice
+) -> tuple[int, NDArray[np.int64]]:
+    """Steps over seams along some rows, and how many have each class at one end only."""
+    block, inside = np.ascontiguousarray(indices[rows]), np.ascontiguousarray(field[rows])
+    ends = np.flatnonzero((block != UNLABELLED) | ~inside)
+    last, following = ends[:-1], ends[1:]
+    apart = (following - last > 1) & (last // block.shape[1] == following // block.shape[1])
+    last, following = last[apart], following[apart]
+    here, there = block.ravel()[last], block.ravel()[following]
+    labelled = (here != UNLABELLED) & (there != UNLABELLED)
+    parting = labelled & (here != there)
+    steps = int((following - last)[labelled].sum())
+    return steps, _counts(here[parting]) + _counts(there[parting])
 
 
 def _touching_pairs(
@@ -122,7 +169,8 @@ def _touching_pairs(
     for rows in row_blocks(indices.shape):
         here, there = _pair(indices, rows, step)
         number, next_number = _pair(ids, rows, step)
-        pairs += _counts(here[(here == there) & (here != UNLABELLED) & (number != next_number)])
+        touching = (here == there) & (here != UNLABELLED) & (number != next_number)
+        pairs += _counts(here[touching & (number > 0) & (next_number > 0)])
     return pairs
 
 

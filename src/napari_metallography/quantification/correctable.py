@@ -35,7 +35,8 @@ class CorrectableResult:
     ----------
     result
         The column `particle` of its table is the number in `ids`; its own `ids` hold those
-        particles only that count.
+        particles only that count. Where the field cuts a particle in pieces, all but the first
+        have numbers that follow the highest.
     ids
         Shaped like the labels: the numbers of all particles, also of those that the edge rule
         leaves out, 0 elsewhere.

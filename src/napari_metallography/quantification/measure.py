@@ -19,17 +19,24 @@ from ..classes import UNLABELLED, PhaseClass
 from ..errors import InputError
 from ..events import Events, Notice, Progress
 from ..plane import ArrayLike
-from .boundaries import count_crossings, open_outline
+from .boundaries import Crossings, count_crossings, find_seams
 from .edges import Selection, edge_notes, select
 from .numbering import given_particles
 from .parameters import QuantifyParameters
 from .particles import CONNECTIVITY, measure_particles, number_particles
 from .phases import boundary_columns, measure_phases
+from .places import bounds
 from .resolution import resolution_notes
 from .runs import renumber
 from .statistics import number_of_fields, planes_depend, statistics_over_fields
 
-_TOLERATED_OPEN = 0.05
+_TOLERATED_HIDDEN = 0.05
+"""Share of a phase's crossings that seams may hide beyond chance."""
+
+_UNCERTAIN = {
+    direction: tuple(f"{what}_{direction}_um" for what in ("mean_chord", "mean_free_path"))
+    for direction in ("horizontal", "vertical")
+}
 
 
 @dataclass(frozen=True)
@@ -138,13 +145,29 @@ def quantify(
     return result
 
 
-def _outline_notes(results: Sequence[_PlaneResult]) -> list[str]:
-    share = max(result.open_outline for result in results)
-    if share <= _TOLERATED_OPEN:
+def _seam_notes(results: Sequence[_PlaneResult]) -> list[str]:
+    """A sentence for each phase whose boundaries are hidden by seams in some plane."""
+    phases = dict.fromkeys(phase for result in results for phase in result.hidden)
+    return [
+        f"{phase}: stretches without labels run along its boundaries, where no line meets these; "
+        "chords, free paths, boundary length and banding cannot be known and are left out: label "
+        "the seams, to one side or the other"
+        for phase in phases
+    ]
+
+
+def _intercept_notes(phases: pd.DataFrame, extents_um: Mapping[str, float]) -> list[str]:
+    """A sentence where a mean chord or free path is longer than the field."""
+    told = []
+    for direction, columns in _UNCERTAIN.items():
+        longest = phases[list(columns)].max(axis=1)
+        for phase, rows in phases[longest > extents_um[direction]].groupby("phase", sort=False):
+            told.append(f"{phase} {rows[f'n_intercepts_{direction}'].min():g} {direction}")
+    if not told:
         return []
     return [
-        f"{share:.0%} of the phases' outlines border on unlabelled pixels, where no boundary is "
-        "counted: boundary lengths come out too small there, chords and free paths too long"
+        "mean chords or free paths longer than the field rest on too few intercepts of lines of "
+        f"pixels ({', '.join(told)}): do not rely on them, or measure larger fields"
     ]
 
 
@@ -152,7 +175,7 @@ def _outline_notes(results: Sequence[_PlaneResult]) -> list[str]:
 class _PlaneResult:
     phases: pd.DataFrame
     particles: pd.DataFrame
-    open_outline: float
+    hidden: tuple[str, ...]
 
     @property
     def labelled(self) -> bool:
@@ -215,7 +238,8 @@ class _Plan:
         coded = np.full(indices.shape, UNLABELLED, np.uint8)
         np.copyto(coded, indices, where=known, casting="unsafe")
         found, owners = self._numbered(number, coded, known, grey)
-        crossings = count_crossings(coded, len(self.classes), found if self._splits else None)
+        told_apart = self._splits or self.given is not None
+        crossings = count_crossings(coded, len(self.classes), found if told_apart else None)
         every = measure_particles(found, known, self.calibration, grey, owners)
         every.insert(1, "plane", number)
         every.insert(2, "phase", self.names[owners])
@@ -234,15 +258,17 @@ class _Plan:
         phases.insert(0, "plane", number)
         excluded = np.bincount(owners[~chosen.kept], minlength=len(self.classes))
         phases["n_excluded"] = phases["n_particles"] * 0 + excluded
+        hidden = self._hidden(coded, known, crossings)
         boundaries = boundary_columns(
             crossings,
             phases["area_fraction"].to_numpy(float),
             self.calibration,
             self.parameters.rolling_direction,
-            self.particle_classes if self._splits else (),
+            self._told_apart(crossings),
+            hidden,
         )
-        outline = open_outline(coded, self.mask)
-        return _PlaneResult(phases.assign(**boundaries), particles, outline), found
+        names = tuple(self.classes[index].name for index in hidden)
+        return _PlaneResult(phases.assign(**boundaries), particles, names), found
 
     def assembled(
         self, results: list[_PlaneResult], ids: NDArray[np.int32], labels: dict[str, Any]
@@ -299,8 +325,30 @@ class _Plan:
             *resolution_notes(particles),
             *cut,
             *stacked,
-            *_outline_notes(results),
+            *_seam_notes(results),
+            *_intercept_notes(phases, self._extents_um()),
         ]
+
+    def _hidden(
+        self, coded: NDArray[np.uint8], known: NDArray[np.bool_], crossings: Crossings
+    ) -> list[int]:
+        """Classes along whose boundaries seams without labels run."""
+        if np.array_equal(known, self.mask):
+            return []
+        shares = find_seams(coded, self.mask, len(self.classes)).hidden(crossings)
+        return [int(index) for index in np.flatnonzero(shares > _TOLERATED_HIDDEN)]
+
+    def _told_apart(self, crossings: Crossings) -> Sequence[int]:
+        """Classes whose touching particles were told apart: by the rules, or some by hand."""
+        if self._splits:
+            return self.particle_classes
+        return [int(index) for index in np.flatnonzero(crossings.within.any(axis=0))]
+
+    def _extents_um(self) -> dict[str, float]:
+        """Length of the longest lines over the field."""
+        top, left, bottom, right = bounds(self.mask)
+        size = self.calibration
+        return {"horizontal": (right - left) * size.x_um, "vertical": (bottom - top) * size.y_um}
 
     @property
     def _splits(self) -> bool:

@@ -87,6 +87,7 @@ def boundary_columns(
     calibration: Calibration,
     rolling_direction: RollingDirection,
     split_classes: Sequence[int],
+    hidden: Sequence[int] = (),
 ) -> dict[str, Floats]:
     """Columns of chords, free paths, boundaries, contiguity and banding, one value a phase.
 
@@ -98,15 +99,19 @@ def boundary_columns(
         Bands lie along it.
     split_classes
         Classes whose touching particles were told apart; the others have no contiguity.
+    hidden
+        Classes along whose boundaries seams without labels run: how long these are is not known.
 
     Returns
     -------
-    `intercepts_horizontal_per_mm`, `intercepts_vertical_per_mm` (N_L, half the crossings per
-    length of line), `mean_chord_horizontal_um`, `mean_chord_vertical_um` (A_A/N_L),
+    `n_intercepts_horizontal`, `n_intercepts_vertical` (pieces of the phase that lines of pixels
+    cross; those that the edge or a seam cuts count half), `intercepts_horizontal_per_mm`,
+    `intercepts_vertical_per_mm` (N_L, those per length of line), `mean_chord_horizontal_um`,
+    `mean_chord_vertical_um` (A_A/N_L),
     `mean_free_path_horizontal_um`, `mean_free_path_vertical_um` (λ = (1 − A_A)/N_L),
     `specific_boundary_length_per_mm` (mm of boundary per mm², see `crofton`), `contiguity`,
     `anisotropy_index` (AI = N_L⊥/N_L∥, across over along the rolling direction) and `omega12`
-    (Ω12 = (N_L⊥ − N_L∥)/(N_L⊥ + 0.571·N_L∥)); NaN where a phase has no boundary.
+    (Ω12 = (N_L⊥ − N_L∥)/(N_L⊥ + 0.571·N_L∥)); NaN where a phase has no boundary, or a hidden one.
 
     Source: ASTM E1245 (λ), E1268 (banding).
     """
@@ -115,7 +120,10 @@ def boundary_columns(
         (vertical, horizontal) if rolling_direction == "horizontal" else (horizontal, vertical)
     )
     told_apart = np.isin(np.arange(len(area_fractions)), split_classes)
-    return {
+    n_horizontal, n_vertical = crossings.n_intercepts
+    columns = {
+        "n_intercepts_horizontal": n_horizontal,
+        "n_intercepts_vertical": n_vertical,
         "intercepts_horizontal_per_mm": horizontal * _UM_PER_MM,
         "intercepts_vertical_per_mm": vertical * _UM_PER_MM,
         "mean_chord_horizontal_um": ratio(area_fractions, horizontal),
@@ -127,6 +135,8 @@ def boundary_columns(
         "anisotropy_index": ratio(across, along),
         "omega12": ratio(across - along, across + 0.571 * along),
     }
+    known = ~np.isin(np.arange(len(area_fractions)), hidden)
+    return {name: np.where(known, values, np.nan) for name, values in columns.items()}
 
 
 def _pixels(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .runs import Runs
 
-_MOST_WORK = 1 << 29
+_MOST_WORK = 1 << 28
 _FEWEST_ROWS = 256
 
 Mask = NDArray[np.bool_]
@@ -80,8 +80,8 @@ class _Gaps:
 
     @property
     def n(self) -> int:
-        """How many there are."""
-        return 2 * len(self.left) + len(self.starts)
+        """How many there are; those between count for more, as they take longer."""
+        return 2 * len(self.left) + 10 * len(self.starts)
 
     @classmethod
     def of(cls, known: Mask) -> _Gaps:

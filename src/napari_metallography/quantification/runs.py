@@ -8,6 +8,8 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 _PIXELS_AT_A_TIME = 1 << 21
 
@@ -57,6 +59,19 @@ class Runs:
         left = np.minimum.reduceat(self.left, self.starts)
         right = np.maximum.reduceat(self.right, self.starts)
         return np.stack([top, left, bottom, right], axis=1)
+
+    def pieces(self) -> NDArray[np.int64]:
+        """Shape (r,): which 8-connected piece of its particle each stretch is of, from 0 on."""
+        # All particles one below the other, so that no stretch touches another particle's.
+        height, width = int(self.rows.max(initial=0)) + 2, int(self.right.max(initial=0)) + 2
+        begin = (self.owner * height + self.rows) * width + self.left
+        end = begin + self.lengths
+        first = np.searchsorted(end, begin + width, "left")
+        number = np.maximum(np.searchsorted(begin, end + width, "right") - first, 0)
+        of = np.repeat(np.arange(len(begin)), number)
+        below = np.arange(len(of)) + np.repeat(first - (np.cumsum(number) - number), number)
+        touching = coo_array((np.ones(len(of), bool), (of, below)), (len(begin),) * 2)
+        return np.asarray(connected_components(touching, directed=False)[1], np.int64)
 
     def of(self, kept: NDArray[np.bool_]) -> Runs:
         """Those of some of the particles, shape (n,), counted anew."""

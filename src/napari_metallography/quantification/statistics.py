@@ -38,6 +38,7 @@ _TOTALS = {
         for unit in ("um2", "px2")
     ),
     *("std_radius_um", "std_radius_px"),
+    *("n_intercepts_horizontal", "n_intercepts_vertical"),
 }
 """Float columns of a field's phases that are no quantity to take a mean of over fields."""
 
