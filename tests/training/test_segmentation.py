@@ -10,7 +10,7 @@ from napari_metallography.errors import InputError
 from napari_metallography.events import Notice, Preview, Progress, TrainingStep, drain
 from napari_metallography.labelled import LabelledImage
 from napari_metallography.models.card import Network
-from napari_metallography.training import segmentation, step
+from napari_metallography.training import loop, segmentation, step
 from napari_metallography.training.checkpoint import (
     fingerprint,
     restore_checkpoint,
@@ -204,7 +204,7 @@ def spoilt(monkeypatch):
             return value + (logits - logits.detach()).square().sum().sqrt()
 
         monkeypatch.setitem(step.LOSSES, RECIPE.loss, loss)
-        monkeypatch.setattr(segmentation, "_CHECKPOINT_EVERY", every)
+        monkeypatch.setattr(loop, "CHECKPOINT_EVERY", every)
 
     return spoil
 

@@ -45,7 +45,7 @@ class TrainingState:
     scale: dict[str, Any] = field(default_factory=dict)
     iteration: int = 0
     best: dict[str, Tensor] | None = None
-    best_miou: float = -1.0
+    best_score: float = -1.0
 
 
 class Checkpoints:
@@ -120,7 +120,7 @@ def write_checkpoint(path: Path, state: TrainingState, settings: str) -> None:
                 "scale": state.scale,
                 "history": state.history,
                 "settings": settings,
-                "best_miou": state.best_miou,
+                "best_score": state.best_score,
             }
         )
     }
@@ -153,7 +153,7 @@ def restore_checkpoint(path: Path, state: TrainingState, settings: str) -> None:
     state.batch_size = saved["batch_size"]
     state.scale = saved["scale"]
     state.best = _with_prefix(tensors, "best.") or None
-    state.best_miou = saved["best_miou"]
+    state.best_score = saved["best_score"]
 
 
 def stopped_at(path: Path) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:

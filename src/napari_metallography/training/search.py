@@ -22,6 +22,7 @@ from ..io.tables import write_csv, write_json
 from ..segmentation.model import load_model
 from .checkpoint import fingerprint
 from .job import TrainingJob
+from .loop import metrics_of
 from .results import (
     Description,
     Score,
@@ -30,7 +31,7 @@ from .results import (
     gains_path,
     write_results,
 )
-from .segmentation import TrainedNetwork, metrics_of
+from .segmentation import TrainedNetwork
 from .segmentation import train as train_network
 from .start import Start, new_network
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 from ..devices import device_errors
 from ..errors import InputError
 from ..evaluation.scores import confusion_matrix, intersection_over_union, mean_iou
-from ..events import Events, Notice, Preview, Progress, TrainingStep, relayed
+from ..events import Events, Notice, Preview, Progress, relayed
 from ..labelled import check_labels
 from ..plane import as_plane
 from ..regions import Field
@@ -23,12 +22,9 @@ from ..segmentation.networks import SegmentationNetwork
 from ..segmentation.prediction import Predictor, predict
 from .checkpoint import Checkpoints, TrainingState, fingerprint, restore_checkpoint
 from .job import TrainingJob
+from .loop import Row, metrics_of, result_row, run
 from .recipe import SegmentationRecipe
 from .step import Step
-
-_CHECKPOINT_EVERY = 25
-
-Weights = tuple[int, dict[str, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -100,12 +96,9 @@ def train(
     if not fabric.is_global_zero:
         job = replace(job, checkpoint=None, validation=(), watch=None)
     checkpoints = Checkpoints(job.checkpoint, settings)
-    try:
-        yield from _run(state, step, job, checkpoints)
-    except GeneratorExit:
-        checkpoints.keep(state)
-        raise
-    return _result(state, job)
+    task = _Task(job, step)
+    yield from run(state, task, checkpoints)
+    return _result(state, task)
 
 
 def _resume(state: TrainingState, checkpoint: Path | None, settings: str, fabric: Fabric) -> None:
@@ -128,21 +121,14 @@ def _resume(state: TrainingState, checkpoint: Path | None, settings: str, fabric
         )
 
 
-def _result(state: TrainingState, job: TrainingJob) -> TrainedNetwork:
-    network, row = _core(state), _result_row(state, job.recipe)
+def _result(state: TrainingState, task: _Task) -> TrainedNetwork:
+    network, row, job = _core(state), result_row(state, task), task.job
     if row["iteration"] != state.iteration and state.best is not None:
         network.load_state_dict(state.best)
     judged = state.history[job.judged_until - 1] if row["iteration"] > job.judged_until else row
     return TrainedNetwork(
         network, state.history, row["iteration"], metrics_of(judged), state.batch_size
     )
-
-
-def _result_row(state: TrainingState, recipe: SegmentationRecipe) -> dict[str, Any]:
-    """The step whose weights are the result."""
-    if recipe.keep == "best" and state.best is not None:
-        return next(row for row in state.history if row.get("miou") == state.best_miou)
-    return state.history[state.iteration - 1]
 
 
 def several_devices(job: TrainingJob, devices: int = 1, nodes: int = 1) -> Fabric:
@@ -171,43 +157,38 @@ def several_devices(job: TrainingJob, devices: int = 1, nodes: int = 1) -> Fabri
     return fabric
 
 
-def _run(
-    state: TrainingState, step: Step, job: TrainingJob, checkpoints: Checkpoints
-) -> Events[None]:
-    recipe = job.recipe
-    good = (state.iteration, _weights(state)) if state.iteration else None
-    yield Progress(state.iteration, recipe.iterations, "iterations")
-    # A training may have been stopped while it validated.
-    yield from _validated(state, job)
-    while state.iteration < recipe.iterations:
-        row = yield from _step(step, state)
-        if not math.isfinite(row["loss"]):
-            yield _restored(state, good, row["iteration"], recipe)
-            return
-        state.history.append(row)
-        yield from _validated(state, job)
-        checkpoint_is_due = _checkpoint_is_due(state.iteration, recipe)
-        if checkpoint_is_due or state.iteration == 1 or _is_due(state.iteration, job):
-            good = state.iteration, _weights(state)
-        yield from checkpoints.keep_when_due(state, is_due=checkpoint_is_due)
-        yield TrainingStep(row["iteration"], row["loss"], row["learning_rate"], metrics_of(row))
-        yield from _preview(_core(state), job, state.iteration)
-        yield Progress(state.iteration, recipe.iterations, "iterations")
+@dataclass(frozen=True)
+class _Task:
+    """A segmentation training, as the loop sees it."""
+
+    job: TrainingJob
+    one_step: Step
+    score: str = "miou"
+
+    @property
+    def iterations(self) -> int:
+        return self.job.recipe.iterations
+
+    @property
+    def keep(self) -> Literal["best", "last"]:
+        return self.job.recipe.keep
+
+    def step(self, state: TrainingState) -> Events[Row]:
+        return _step(self.one_step, state)
+
+    def is_due(self, iteration: int) -> bool:
+        return _is_due(iteration, self.job)
+
+    def validate(self, state: TrainingState) -> Events[dict[str, float]]:
+        if not self.job.validation:
+            return {}
+        return (yield from validate(_core(state), self.job, state.iteration))
+
+    def preview(self, state: TrainingState) -> Events[None]:
+        return _preview(_core(state), self.job, state.iteration)
 
 
-def _validated(state: TrainingState, job: TrainingJob) -> Events[None]:
-    """Score the last step, if that is due, and remember the best."""
-    if not (state.history and job.validation and _is_due(state.iteration, job)):
-        return
-    row = state.history[-1]
-    if "miou" in row:
-        return
-    row |= yield from validate(_core(state), job, state.iteration)
-    if row["miou"] > state.best_miou:
-        state.best, state.best_miou = _weights(state), row["miou"]
-
-
-def _step(step: Step, state: TrainingState) -> Events[dict[str, Any]]:
+def _step(step: Step, state: TrainingState) -> Events[Row]:
     while True:
         try:
             return step.run(state)
@@ -216,30 +197,6 @@ def _step(step: Step, state: TrainingState) -> Events[dict[str, Any]]:
                 with device_errors():
                     raise
         yield Notice(f"memory ran out; going on with batches of {state.batch_size}")
-
-
-def _restored(
-    state: TrainingState, good: Weights | None, iteration: int, recipe: SegmentationRecipe
-) -> Notice:
-    """Go back to weights that worked."""
-    if good is None:
-        raise InputError(
-            f"the loss or its gradient is not finite at iteration {iteration}; start anew with a "
-            "lower learning rate"
-        )
-    state.iteration, tensors = good
-    state.network.load_state_dict(tensors)
-    kept = _result_row(state, recipe)["iteration"]
-    return Notice(
-        f"the loss or its gradient is not finite after iteration {iteration}: training stopped "
-        f"with the weights of iteration {kept}; try a lower learning rate"
-    )
-
-
-def _weights(state: TrainingState) -> dict[str, Tensor]:
-    """A copy on the CPU."""
-    tensors = state.network.state_dict().items()
-    return {name: tensor.detach().cpu().clone() for name, tensor in tensors}
 
 
 def validate(
@@ -270,11 +227,6 @@ def _preview(network: SegmentationNetwork, job: TrainingJob, iteration: int) -> 
     events = predict(as_plane(pixels), field, predictor, with_uncertainty=True)
     prediction = yield from relayed(events, lambda _: None)
     yield Preview(iteration, prediction.indices, prediction.uncertainty)
-
-
-def metrics_of(row: dict[str, Any]) -> dict[str, float]:
-    """The validation results in a row of history."""
-    return {k: v for k, v in row.items() if k not in ("iteration", "loss", "learning_rate")}
 
 
 def initial_state(job: TrainingJob) -> TrainingState:
@@ -320,7 +272,3 @@ def _core(state: TrainingState) -> SegmentationNetwork:
 def _is_due(iteration: int, job: TrainingJob) -> bool:
     last = job.judged_until
     return iteration == last or (iteration < last and iteration % job.recipe.validate_every == 0)
-
-
-def _checkpoint_is_due(iteration: int, recipe: SegmentationRecipe) -> bool:
-    return iteration % _CHECKPOINT_EVERY == 0 or iteration == recipe.iterations

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
@@ -16,6 +14,7 @@ from ..labelled import joined
 from . import augmentation
 from .checkpoint import TrainingState
 from .job import TrainingJob
+from .loop import own_randomness
 from .losses import LOSSES, disagreement
 from .samples import CropSampler, Geometry
 
@@ -73,7 +72,7 @@ class Step:
         if self._recipe.freeze_normalisation:
             _freeze_normalisation(self._network)
         self._optimiser.zero_grad()
-        with _own_randomness(state):
+        with own_randomness(state):
             logits = self._network(images.contiguous(memory_format=torch.channels_last))
         loss = self._loss(logits.float(), labels, self._across)
         loss = loss + self._disagreement(logits, images, labels)
@@ -153,21 +152,3 @@ def _freeze_normalisation(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.eval()
-
-
-@contextmanager
-def _own_randomness(state: TrainingState) -> Iterator[None]:
-    """Let dropout draw from the training's own state, whatever else draws between the steps."""
-    caller = torch.get_rng_state()
-    torch.set_rng_state(state.global_random)
-    device = torch.cuda.get_rng_state() if state.device_random is not None else None
-    if state.device_random is not None:
-        torch.cuda.set_rng_state(state.device_random)
-    try:
-        yield
-    finally:
-        state.global_random = torch.get_rng_state()
-        torch.set_rng_state(caller)
-        if device is not None:
-            state.device_random = torch.cuda.get_rng_state()
-            torch.cuda.set_rng_state(device)
