@@ -10,6 +10,7 @@ from .. import __version__
 from ..classes import PhaseClass
 
 Task = Literal["segmentation", "grain-size", "structure", "few-shot", "defects"]
+Storage = Literal["float32", "float16", "int8"]
 Settings = dict[str, str | int | float | bool | None]
 PixelSizeRange = Annotated[tuple[float, float], Field(description="smallest and largest, µm")]
 
@@ -35,6 +36,24 @@ class Network(BaseModel):
     architecture: str
     encoder: str
     enlargement: float = Field(default=1.0, gt=0)
+
+
+class LineInput(BaseModel):
+    """What lines a line network is shown, and the grain-size numbers of its classes.
+
+    Attributes
+    ----------
+    pixel_um
+        Pixel size at which its classes are the `grades`. None: "paper mode"; images of any
+        magnification were resized to one size, and no scale was taken into account.
+    grades
+        ASTM grain-size number G by intercepts of each class.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    pixel_um: float | None = Field(default=None, gt=0)
+    grades: tuple[float, ...]
 
 
 class DataSource(BaseModel):
@@ -73,6 +92,7 @@ class ModelCard(BaseModel):
     network: Network
     classes: tuple[PhaseClass, ...]
     normalisation: Normalisation = Normalisation()
+    lines: LineInput | None = Field(default=None, description="of a grain-size model")
     pixel_size_um: PixelSizeRange | None = None
     data: DataSource
     parent: str | None = Field(
@@ -84,7 +104,7 @@ class ModelCard(BaseModel):
     good_from_px: dict[str, float] = Field(
         default={}, description="by class, the particle diameter from which three in four are found"
     )
-    storage: Literal["float32", "float16"] = "float32"
+    storage: Storage = "float32"
     notice: str = ""
     version: str = __version__
 

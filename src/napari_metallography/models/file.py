@@ -15,9 +15,13 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..io.files import read_bytes, write_bytes
-from .card import ModelCard, Task
+from .card import ModelCard, Storage, Task
 
 _CARD_KEY = "napari_metallography"
+_STEPS = ":steps"
+_WORTH_BYTES = 4096
+_LARGEST_BYTE = 127
+_SMALLEST_STEP = 1e-30
 _PICKLE_STARTS = (b"\x80", b"PK\x03\x04")
 
 
@@ -32,11 +36,7 @@ class ModelFile:
 
 def write_model(path: Path, card: ModelCard, state: dict[str, Tensor]) -> None:
     """Write a model whole or not at all, in the storage precision its card names."""
-    dtype = getattr(torch, card.storage)
-    stored = {
-        name: tensor.detach().cpu().to(dtype if tensor.is_floating_point() else tensor.dtype)
-        for name, tensor in state.items()
-    }
+    stored = _stored(card.storage, {name: tensor.detach().cpu() for name, tensor in state.items()})
     contiguous = {name: tensor.contiguous() for name, tensor in stored.items()}
     write_bytes(path, safetensors.torch.save(contiguous, {_CARD_KEY: card.model_dump_json()}))
 
@@ -56,9 +56,43 @@ def read_model(path: Path, task: Task) -> ModelFile:
     state = safetensors.torch.load(content)
     return ModelFile(
         card=card,
-        state={name: t.float() if t.is_floating_point() else t for name, t in state.items()},
+        state=_restored(state),
         digest=hashlib.sha256(content).hexdigest(),
     )
+
+
+def _stored(storage: Storage, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Floating-point tensors in the storage's precision.
+
+    In 8 bits: large matrices and kernels in 255 steps a row, all else in float32.
+    """
+    if storage == "int8":
+        return {name: t for key, tensor in state.items() for name, t in _in_bytes(key, tensor)}
+    dtype = getattr(torch, storage)
+    return {name: t.to(dtype) if t.is_floating_point() else t for name, t in state.items()}
+
+
+def _in_bytes(name: str, tensor: Tensor) -> list[tuple[str, Tensor]]:
+    if not tensor.is_floating_point() or tensor.ndim < 2 or tensor.numel() < _WORTH_BYTES:
+        return [(name, tensor.float() if tensor.is_floating_point() else tensor)]
+    rows = tensor.float().flatten(1)
+    steps = rows.abs().amax(1, keepdim=True).clamp(min=_SMALLEST_STEP) / _LARGEST_BYTE
+    levels = (rows / steps).round().to(torch.int8).view(tensor.shape)
+    return [(name, levels), (f"{name}{_STEPS}", steps.flatten())]
+
+
+def _restored(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Floating-point tensors as float32, whatever they were stored in."""
+    steps = {name.removesuffix(_STEPS): state.pop(name) for name in [*state] if _is_steps(name)}
+    found = {name: t.float() if t.is_floating_point() else t for name, t in state.items()}
+    for name, of_rows in steps.items():
+        levels = found[name].float()
+        found[name] = levels * of_rows.view(-1, *(1 for _ in levels.shape[1:]))
+    return found
+
+
+def _is_steps(name: str) -> bool:
+    return name.endswith(_STEPS)
 
 
 def read_card(path: Path) -> ModelCard:
