@@ -1,0 +1,114 @@
+"""Scores of a line network against known grain sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..events import Events, Progress, relayed
+from ..grains.grades import GRADES, STEP
+from ..grains.line_grading import probabilities
+from ..grains.line_network import LineNetwork
+from ..models.card import Normalisation
+
+Floats = NDArray[np.float64]
+Votes = tuple[Floats, Floats]
+"""G of the classes (m,), and probabilities (lines, m) of an image's lines."""
+
+LINE_COUNTS = (1, 8, 32, 128)
+
+_SEED = 0
+
+
+def graded_lines(
+    network: LineNetwork, normalisation: Normalisation, values: NDArray[np.uint8]
+) -> Events[list[Votes]]:
+    """Votes on lines (images, lines, 1376) that lie at the reference pixel size."""
+    images, lines = values.shape[:2]
+    device = next(network.parameters()).device
+    flat = np.ascontiguousarray(values).reshape(images * lines, -1)
+    events = probabilities(network, normalisation, flat, device)
+    found = yield from relayed(events, lambda _: Progress(0, 0, "validating"))
+    grades = np.array(GRADES)
+    return [(grades, votes) for votes in found.reshape(images, lines, -1)]
+
+
+def scores(
+    votes: Sequence[Votes], grain_sizes: Sequence[float] | Floats, counts: Sequence[int]
+) -> dict[str, Any]:
+    """Accuracy of the class and error of G, over as many lines as there are, and over fewer.
+
+    Parameters
+    ----------
+    grain_sizes
+        True intercept G of each image; its class is the nearest half number.
+    counts
+        Of lines to be averaged; those of an image are dealt into as many such hands as it has.
+
+    Returns
+    -------
+    dict
+        `accuracy` (exact class), `within_one_class`, `mean_abs_error_G`, `bias_G`, `n`; the first
+        ones again `by_lines` and `by_grade`; and `confusion`, counts by true and found class.
+    """
+    truth = np.asarray(grain_sizes, float)
+    whole = [_answer(grades, votes.mean(0)) for grades, votes in votes]
+    found, expected = (np.array(values) for values in zip(*whole, strict=True))
+    classes = nearest_grade(truth)
+    return {
+        **_summary(classes, truth, found, expected),
+        "bias_G": float((expected - truth).mean()),
+        "n": len(truth),
+        "by_lines": {str(n): _with_lines(votes, truth, n) for n in counts},
+        "by_grade": {
+            f"{g:g}": {
+                **_summary(*(values[classes == g] for values in (classes, truth, found, expected))),
+                "n": int((classes == g).sum()),
+            }
+            for g in np.unique(classes)
+        },
+        "confusion": _confusion(classes, found),
+    }
+
+
+def nearest_grade(grain_sizes: Floats) -> Floats:
+    """The nearest half numbers."""
+    return np.asarray(np.round(np.asarray(grain_sizes) / STEP) * STEP)
+
+
+def _answer(grades: Floats, mean: Floats) -> tuple[float, float]:
+    """The most probable and the expected G."""
+    return float(grades[mean.argmax()]), float(mean @ grades)
+
+
+def _summary(classes: Floats, truth: Floats, found: Floats, expected: Floats) -> dict[str, float]:
+    off = np.abs(found - classes)
+    return {
+        "accuracy": float((off < STEP / 2).mean()),
+        "within_one_class": float((off < 1.5 * STEP).mean()),
+        "mean_abs_error_G": float(np.abs(expected - truth).mean()),
+    }
+
+
+def _with_lines(votes: Sequence[Votes], truth: Floats, count: int) -> dict[str, float]:
+    """The same with this many lines, over all hands of all images."""
+    random = np.random.default_rng(_SEED)
+    rows: list[tuple[float, float, float]] = []
+    for (grades, of_lines), g in zip(votes, truth, strict=True):
+        order = random.permutation(len(of_lines))
+        hands = max(1, len(order) // count)
+        dealt = np.array_split(order[: hands * count], hands)
+        rows += [(float(g), *_answer(grades, of_lines[hand].mean(0))) for hand in dealt]
+    known, found, expected = np.array(rows).T
+    return _summary(nearest_grade(known), known, found, expected)
+
+
+def _confusion(classes: Floats, found: Floats) -> dict[str, dict[str, int]]:
+    table: dict[str, dict[str, int]] = {}
+    for true, answered in zip(classes, found, strict=True):
+        row = table.setdefault(f"{true:g}", {})
+        row[f"{answered:g}"] = row.get(f"{answered:g}", 0) + 1
+    return {grade: table[grade] for grade in sorted(table, key=float)}

@@ -1,0 +1,373 @@
+"""Grain size by the line network: many rows and columns of an image, graded and averaged."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+from pydantic import Field as Limits
+
+from ..calibration import Calibration, require
+from ..devices import device_errors
+from ..errors import InputError
+from ..events import Events, Notice, Progress
+from ..models.card import LineInput, Normalisation
+from ..plane import LUMA, ArrayLike, as_plane
+from ..regions import Field
+from .grades import LINE_LENGTH, STEP, Lines, Scale, at_reference, fitted, scale_of
+from .line_model import LineModel
+from .line_network import LineNetwork
+from .standards import intercept_mm_of
+
+Floats = NDArray[np.float64]
+Direction = Literal["row", "column"]
+
+PAPER_MODE = (
+    "this model was trained in paper mode: the image was resized to 1376 x 1376, and its G holds "
+    "only for images of the magnification and field of the training images"
+)
+
+_BATCH = 64
+_ENLARGE_STEPS, _SHRINK_STEPS = 3, 4
+_MOST_ENLARGED, _MOST_SHRUNK = 3, 16
+_TURN = (math.sqrt(5) - 1) / 2
+_SHORTEST = 16
+_SHORT_SHARE = 0.2
+
+
+class LineParameters(BaseModel):
+    """How many lines are graded.
+
+    Attributes
+    ----------
+    rows, columns
+        Evenly spread over the field.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rows: int = Limits(default=64, ge=0, le=2048)
+    columns: int = Limits(default=64, ge=0, le=2048)
+
+
+@dataclass(frozen=True)
+class Line:
+    """A graded line: a row or column of the image, from its first to its last pixel's place."""
+
+    direction: Direction
+    place: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
+class LineVotes:
+    """What the network makes of each line.
+
+    Attributes
+    ----------
+    lines
+        n lines.
+    grades
+        (m,) G of the classes, half a number apart.
+    probabilities
+        (n, m).
+    """
+
+    lines: tuple[Line, ...]
+    grades: Floats
+    probabilities: Floats
+
+    @property
+    def expected(self) -> Floats:
+        """(n,) expected G of each line."""
+        return np.asarray(self.probabilities @ self.grades)
+
+
+@dataclass(frozen=True)
+class LineGrade:
+    """Grain size of an image by the line network.
+
+    Attributes
+    ----------
+    grain_size
+        Expected ASTM G by intercepts over the mean of all lines' probabilities.
+    spread
+        Standard deviation of the lines' expected G; NaN for a single line.
+    most_probable
+        G of the class with the largest mean probability.
+    independent_lines
+        As many of the lines as lie at least one mean intercept apart.
+    outside
+        The answer lies at the end of what the network can grade; the true G lies beyond.
+    """
+
+    grain_size: float
+    spread: float
+    most_probable: float
+    independent_lines: int
+    outside: bool
+    votes: LineVotes
+
+    @property
+    def mean_probabilities(self) -> Floats:
+        """(m,) mean over the lines."""
+        return np.asarray(self.votes.probabilities.mean(0))
+
+
+def grade(
+    image: ArrayLike,
+    calibration: Calibration | None,
+    model: LineModel,
+    parameters: LineParameters | None = None,
+    *,
+    field: Field | None = None,
+    name: str = "image",
+    device: torch.device | None = None,
+) -> Events[LineGrade]:
+    """Grade rows and columns of an image (Y, X) or (Y, X, 3 or 4).
+
+    Lines are shown to the network at the nearest of the pixel sizes that are steps of half a
+    number apart, and at others when its answer lies at an end of its classes.
+
+    Parameters
+    ----------
+    calibration
+        Pixels may be oblong. A model of paper mode takes no account of it.
+    field
+        Lines run through its pixels only, each through the longest stretch; None: the image.
+
+    Yields
+    ------
+    Progress
+        Of the lines.
+    Notice
+        When the answer lies at an end all the same, when lines are short, and of paper mode.
+
+    Raises
+    ------
+    InputError
+        Without a calibration, when the image cannot be used, or when no line is long enough.
+    DeviceError
+        When the device fails.
+    """
+    wanted = parameters or LineParameters()
+    if not wanted.rows + wanted.columns:
+        raise InputError(f"{name}: no rows and no columns are to be graded; choose some of either")
+    plane = as_plane(image, name, field)
+    grey = np.asarray(plane.rgb8(slice(None), slice(None)) @ LUMA, np.float32)
+    field = field or Field(plane.shape)
+    network = Grader(model, device or torch.device("cpu"))
+    if model.lines.pixel_um is None:
+        yield Notice(f"{name}: {PAPER_MODE}")
+        cut = _paper_lines(grey, field, wanted)
+        return _grade(None, (yield from network.votes(*cut, model.lines)))
+    known = require(calibration, name)
+    places = list(_places(field, wanted))
+    if not places:
+        raise InputError(f"{name}: no line in the field is {_SHORTEST} pixels long; enlarge it")
+    found = yield from _at_best_scale(grey, known, places, network, model.lines)
+    if found.outside:
+        yield Notice(_said_outside(name, found))
+    if _are_short(places, known, model.lines.pixel_um):
+        yield Notice(
+            f"{name}: lines are shorter than the network was trained for; compare with a "
+            "standard method"
+        )
+    return found
+
+
+def _said_outside(name: str, found: LineGrade) -> str:
+    beyond = "coarser" if found.most_probable <= found.votes.grades[0] else "finer"
+    return (
+        f"{name}: G {found.most_probable:g} lies at the end of what the network can grade at this "
+        f"pixel size; the grains may be {beyond}; use a standard method, or another magnification"
+    )
+
+
+class Grader:
+    """A line network with its normalisation on a device."""
+
+    def __init__(self, model: LineModel, device: torch.device) -> None:
+        self._network = model.network
+        self._normalisation = model.card.normalisation
+        self._device = device
+
+    def votes(
+        self, lines: tuple[Line, ...], values: Lines, scales: tuple[Scale, ...], given: LineInput
+    ) -> Events[LineVotes]:
+        """Votes on lines (n, 1376), on one axis of G although their scales may differ."""
+        found = yield from probabilities(self._network, self._normalisation, values, self._device)
+        steps = np.array([scale.steps for scale in scales])
+        grades, spread = _on_one_axis(found, np.array(given.grades), steps)
+        return LineVotes(lines, grades, spread)
+
+
+def probabilities(
+    network: LineNetwork,
+    normalisation: Normalisation,
+    lines: Lines | NDArray[np.uint8],
+    device: torch.device,
+) -> Events[Floats]:
+    """Probabilities (n, classes) of the classes for lines (n, 1376) of grey values."""
+    parts = []
+    with device_errors():
+        network.to(device).eval()
+    for start in range(0, len(lines), _BATCH):
+        with device_errors(), torch.inference_mode():
+            part = torch.from_numpy(lines[start : start + _BATCH]).to(device).float()
+            logits = network((part - normalisation.mean[0]) / normalisation.std[0])
+            parts.append(logits.softmax(1).double().cpu().numpy())
+        yield Progress(min(start + _BATCH, len(lines)), len(lines), "lines")
+    return np.concatenate(parts)
+
+
+def _at_best_scale(
+    grey: Lines,
+    calibration: Calibration,
+    places: list[Line],
+    network: Grader,
+    given: LineInput,
+) -> Events[LineGrade]:
+    """Lines shown larger or smaller until the answer lies inside the classes."""
+    enlarged, tried = 0, set[int]()
+    while True:
+        tried.add(enlarged)
+        cut = _cut(grey, calibration, places, given, enlarged)
+        found = _grade(calibration, (yield from network.votes(*cut, given)))
+        change = _change(found)
+        following = enlarged + change
+        allowed = -_MOST_SHRUNK <= following <= _MOST_ENLARGED
+        if not change or not allowed or following in tried:
+            return found
+        enlarged = following
+
+
+def _change(found: LineGrade) -> int:
+    """Steps by which lines are to be enlarged, or shrunk, for an answer inside the classes."""
+    if not found.outside:
+        return 0
+    return -_SHRINK_STEPS if found.most_probable <= found.votes.grades[0] else _ENLARGE_STEPS
+
+
+def _grade(calibration: Calibration | None, votes: LineVotes) -> LineGrade:
+    mean = votes.probabilities.mean(0)
+    grain_size = float(mean @ votes.grades)
+    best = int(mean.argmax())
+    spread = float(votes.expected.std(ddof=1)) if len(votes.lines) > 1 else math.nan
+    return LineGrade(
+        grain_size,
+        spread,
+        float(votes.grades[best]),
+        _independent(votes.lines, grain_size, calibration),
+        calibration is not None and best in (0, len(mean) - 1),
+        votes,
+    )
+
+
+def _independent(
+    lines: tuple[Line, ...], grain_size: float, calibration: Calibration | None
+) -> int:
+    """Lines at least a mean intercept apart; all of them where there is no scale."""
+    if calibration is None:
+        return len(lines)
+    apart_um = intercept_mm_of(grain_size) * 1000
+    count = 0
+    for direction, pixel_um in (("row", calibration.y_um), ("column", calibration.x_um)):
+        last = -math.inf
+        for place in sorted(line.place for line in lines if line.direction == direction):
+            if (place - last) * pixel_um >= apart_um:
+                count, last = count + 1, place
+    return count
+
+
+def _on_one_axis(found: Floats, grades: Floats, steps: NDArray[np.int64]) -> tuple[Floats, Floats]:
+    """Grades (m,) that hold all lines' classes, and the probabilities (n, m) on them."""
+    low, high = int(steps.min()), int(steps.max())
+    axis = grades[0] - STEP * high + STEP * np.arange(len(grades) + high - low)
+    spread = np.zeros((len(found), len(axis)))
+    for row, (values, step) in enumerate(zip(found, steps, strict=True)):
+        spread[row, high - step : high - step + len(grades)] = values
+    return axis, spread
+
+
+# --- lines of an image -----------------------------------------------------------------------
+
+
+def _places(field: Field, wanted: LineParameters) -> Iterator[Line]:
+    """Lines evenly spread over the field, each the longest stretch inside it."""
+    mask = field.mask()
+    sets: tuple[tuple[Direction, NDArray[np.bool_], int], ...] = (
+        ("row", mask, wanted.rows),
+        ("column", mask.T, wanted.columns),
+    )
+    for direction, inside, count in sets:
+        usable = np.flatnonzero(inside.any(1))
+        chosen = (np.arange(count) + 0.5) * len(usable) / max(count, 1)
+        for place in np.unique(usable[chosen.astype(int)]) if len(usable) else ():
+            first, last = _longest(inside[place])
+            if last - first >= _SHORTEST:
+                yield Line(direction, int(place), first, last)
+
+
+def _longest(inside: NDArray[np.bool_]) -> tuple[int, int]:
+    """First place and end of the longest run of True."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], inside.astype(np.int8), [0]])))
+    starts, ends = edges[::2], edges[1::2]
+    best = int((ends - starts).argmax())
+    return int(starts[best]), int(ends[best])
+
+
+def _cut(
+    grey: Lines, calibration: Calibration, places: list[Line], given: LineInput, enlarged: int
+) -> tuple[tuple[Line, ...], Lines, tuple[Scale, ...]]:
+    """The lines' grey values (n, 1376) at the network's scale."""
+    if given.pixel_um is None:
+        raise InputError("a model of paper mode has no scale")
+    scales = {
+        "row": scale_of(calibration.x_um, given.pixel_um, enlarged),
+        "column": scale_of(calibration.y_um, given.pixel_um, enlarged),
+    }
+    values = []
+    for number, line in enumerate(places):
+        along = grey[line.place] if line.direction == "row" else grey[:, line.place]
+        stretch = np.ascontiguousarray(along[line.first : line.last])[None]
+        shown = at_reference(stretch, scales[line.direction].ratio)
+        # Windows of long lines lie at other places on each, so that all of the field is seen.
+        values.append(fitted(shown, LINE_LENGTH, (number * _TURN) % 1)[0])
+    return tuple(places), np.stack(values), tuple(scales[line.direction] for line in places)
+
+
+def _paper_lines(
+    grey: Lines, field: Field, wanted: LineParameters
+) -> tuple[tuple[Line, ...], Lines, tuple[Scale, ...]]:
+    """Rows and columns of the field's frame resized to 1376 × 1376."""
+    rows, columns = field.frame().slices
+    resized = paper_image(grey[rows, columns])
+    places = tuple(_places(Field(resized.shape), wanted))
+    picked = [resized[p.place] if p.direction == "row" else resized[:, p.place] for p in places]
+    return places, np.stack(picked), tuple(Scale(0, 1.0) for _ in places)
+
+
+def paper_image(grey: Lines) -> NDArray[np.float32]:
+    """An image (Y, X) resized to 1376 × 1376, whatever its shape."""
+    shrunk = min(grey.shape) >= LINE_LENGTH
+    way = cv2.INTER_AREA if shrunk else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(grey, (LINE_LENGTH, LINE_LENGTH), interpolation=way), np.float32)
+
+
+def _are_short(places: list[Line], calibration: Calibration, pixel_um: float) -> bool:
+    """Whether most lines have fewer places than any that the network has learnt from."""
+    sizes = {"row": calibration.x_um, "column": calibration.y_um}
+    shown = [
+        (line.last - line.first) * scale_of(sizes[line.direction], pixel_um).ratio
+        for line in places
+    ]
+    return bool(np.median(shown) < _SHORT_SHARE * LINE_LENGTH)

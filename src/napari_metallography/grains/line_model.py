@@ -1,0 +1,63 @@
+"""Models of the line network: the network with its card."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..errors import InputError
+from ..models import registry
+from ..models.card import LineInput, ModelCard
+from ..models.file import write_model
+from .line_network import LineNetwork
+
+
+@dataclass(frozen=True)
+class LineModel:
+    """A line network ready for use; `digest` is the SHA-256 of the file it came from."""
+
+    card: ModelCard
+    network: LineNetwork
+    digest: str
+
+    @property
+    def lines(self) -> LineInput:
+        """What lines it is shown."""
+        if self.card.lines is None:
+            raise InputError(f"model {self.card.name}: its card does not say what lines it grades")
+        return self.card.lines
+
+    @property
+    def grades(self) -> Tensor:
+        """(classes,) G of each class."""
+        return torch.tensor(self.lines.grades)
+
+
+def load_line_model(name_or_file: str) -> LineModel:
+    """Load a line network by name or path.
+
+    Raises
+    ------
+    InputError
+        When there is no such model, or the file is not a grain-size model.
+    """
+    file = registry.load(name_or_file, "grain-size")
+    network = LineNetwork(len(file.card.classes))
+    model = LineModel(file.card, network.eval(), file.digest)
+    try:
+        network.load_state_dict(file.state)
+        if len(model.lines.grades) != len(file.card.classes):
+            raise RuntimeError("a grade is missing")
+    except RuntimeError as error:
+        raise InputError(
+            f"{name_or_file}: its tensors do not fit the network of its card"
+        ) from error
+    return model
+
+
+def save_line_model(path: Path, card: ModelCard, network: LineNetwork) -> None:
+    """Write a line network whole or not at all."""
+    write_model(path, card, network.state_dict())

@@ -1,0 +1,249 @@
+"""Training of line networks."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..devices import device_errors
+from ..errors import InputError
+from ..evaluation.grain_size import graded_lines, scores
+from ..events import Events
+from ..grains.grades import GRADES, STEP
+from ..grains.line_network import LineNetwork
+from ..models.card import Normalisation
+from .checkpoint import Checkpoints, TrainingState, fingerprint, restore_checkpoint
+from .grain_lines import Lines
+from .line_samples import LineSampler, varied
+from .loop import Row, metrics_of, result_row, run
+from .recipe import GrainSizeRecipe
+
+_VALIDATION_LINES = 8
+
+
+@dataclass(frozen=True)
+class GrainSizeJob:
+    """What is trained, on what, and how.
+
+    Attributes
+    ----------
+    lines, validation
+        Lines of images; those of validation from other specimens, or none.
+    checkpoint
+        File that lets the training go on after a stop; removed by whoever keeps the result.
+    """
+
+    lines: Lines
+    validation: Lines | None
+    recipe: GrainSizeRecipe
+    device: torch.device
+    checkpoint: Path | None = None
+
+    @property
+    def normalisation(self) -> Normalisation:
+        """Mean and standard deviation of the training lines' grey values."""
+        values = self.lines.values[:, :: max(1, self.lines.values.shape[1] // 8)]
+        mean, std = float(values.mean()), max(float(values.std()), 1.0)
+        return Normalisation(mean=(mean, mean, mean), std=(std, std, std))
+
+    def settings(self) -> dict[str, Any]:
+        """All that determines the result."""
+        return {
+            "data": self.lines.digest(),
+            "validation": self.validation.digest() if self.validation else "",
+            "recipe": self.recipe.model_dump(),
+            "device": self.device.type,
+        }
+
+
+@dataclass(frozen=True)
+class TrainedLines:
+    """The result of a training.
+
+    Attributes
+    ----------
+    history
+        A row a step.
+    iteration
+        The one whose weights are kept.
+    metrics
+        Its validation results; empty where nothing was held out.
+    """
+
+    network: LineNetwork
+    history: list[Row]
+    iteration: int
+    metrics: dict[str, float]
+
+
+def train_lines(job: GrainSizeJob, *, resume: bool = False) -> Events[TrainedLines]:
+    """Train a line network; closing the generator stops it after the step under way.
+
+    Deterministic under the recipe's seed on one device; a resumed training ends with the weights
+    an uninterrupted one would have had.
+
+    Yields
+    ------
+    Progress, TrainingStep
+        After each step; validation results on every `validate_every`-th and the last.
+    Notice
+        When no checkpoint could be written, or when the loss stopped being finite: then the last
+        weights that worked are the result.
+
+    Raises
+    ------
+    InputError
+        When there are no lines, the loss is not finite from the start, or no checkpoint can be
+        written or gone on from.
+    DeviceError
+        When the device fails.
+    """
+    if not len(job.lines):
+        raise InputError("there is no image to learn from")
+    settings = fingerprint(job.settings())
+    with device_errors():
+        state = initial_state(job)
+        if resume and job.checkpoint is not None and job.checkpoint.exists():
+            restore_checkpoint(job.checkpoint, state, settings)
+        task = _Task(job)
+    yield from run(state, task, Checkpoints(job.checkpoint, settings))
+    network, row = _core(state), result_row(state, task)
+    if row["iteration"] != state.iteration and state.best is not None:
+        network.load_state_dict(state.best)
+    return TrainedLines(network.eval(), state.history, row["iteration"], metrics_of(row))
+
+
+def initial_state(job: GrainSizeJob) -> TrainingState:
+    """The network with its first weights on the job's device, and all else a training needs."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(job.recipe.seed)
+        network = LineNetwork(len(GRADES))
+        global_random = torch.get_rng_state()
+    network.to(job.device)
+    return TrainingState(
+        network=network,
+        optimiser=_optimiser(network, job.recipe),
+        random=torch.Generator().manual_seed(job.recipe.seed),
+        global_random=global_random,
+        device_random=None,
+        history=[],
+        batch_size=job.recipe.batch_size,
+    )
+
+
+class _Task:
+    """A grain-size training, as the loop sees it."""
+
+    score = "accuracy"
+
+    def __init__(self, job: GrainSizeJob) -> None:
+        self._job = job
+        self._sampler = LineSampler(job.lines, job.recipe.seed)
+        self._mean, self._std = job.normalisation.mean[0], job.normalisation.std[0]
+
+    @property
+    def iterations(self) -> int:
+        return self._job.recipe.iterations
+
+    @property
+    def keep(self) -> Literal["best", "last"]:
+        return self._job.recipe.keep
+
+    def is_due(self, iteration: int) -> bool:
+        return iteration % self._job.recipe.validate_every == 0 or iteration == self.iterations
+
+    def step(self, state: TrainingState) -> Events[Row]:
+        yield from ()
+        with device_errors():
+            return self._learn(state)
+
+    def _learn(self, state: TrainingState) -> Row:
+        """Learn from a batch; weights stay when the loss or its gradient is not finite."""
+        recipe = self._job.recipe
+        rate = recipe.learning_rate_at(state.iteration)
+        for group in state.optimiser.param_groups:
+            group["lr"] = rate
+        lines, targets = self._batch(state)
+        state.network.train()
+        state.optimiser.zero_grad()
+        loss = LOSSES[recipe.loss](state.network(lines), targets)
+        torch.autograd.backward(loss)
+        parameters = [p.grad for p in state.network.parameters() if p.grad is not None]
+        norm = float(torch.nn.utils.get_total_norm(parameters))
+        value = float(loss.detach())
+        if math.isfinite(value) and math.isfinite(norm):
+            state.optimiser.step()
+            state.iteration += 1
+        else:
+            value = math.nan
+        return {"iteration": state.iteration, "loss": value, "learning_rate": rate}
+
+    def _batch(self, state: TrainingState) -> tuple[Tensor, Tensor]:
+        """Normalised lines (B, 1376) and shares of the classes (B, classes)."""
+        recipe = self._job.recipe
+        lines, sizes = self._sampler.batch(state.iteration, recipe.batch_size, state.random)
+        if recipe.augmentation == "strong":
+            lines = varied(lines, state.random)
+        targets = class_shares(sizes, shared=recipe.labels == "shared")
+        normalised = (lines - self._mean) / self._std
+        return normalised.to(self._job.device), targets.to(self._job.device)
+
+    def validate(self, state: TrainingState) -> Events[dict[str, float]]:
+        held_out = self._job.validation
+        if held_out is None:
+            return {}
+        with device_errors():
+            votes = yield from graded_lines(
+                _core(state), self._job.normalisation, held_out.values[:, :_VALIDATION_LINES]
+            )
+        found = scores(votes, held_out.grain_sizes, (_VALIDATION_LINES,))
+        wanted = ("accuracy", "within_one_class", "mean_abs_error_G")
+        return {name: found[name] for name in wanted}
+
+    def preview(self, state: TrainingState) -> Events[None]:
+        yield from ()
+
+
+def class_shares(grain_sizes: Tensor, *, shared: bool) -> Tensor:
+    """Shares (B, classes) of the classes in grain sizes (B,): of the nearest one, or two."""
+    places = ((grain_sizes - GRADES[0]) / STEP).clamp(0, len(GRADES) - 1)
+    if not shared:
+        places = places.round()
+    return (1 - (places[:, None] - torch.arange(len(GRADES))).abs()).clamp(min=0)
+
+
+def cross_entropy(logits: Tensor, shares: Tensor) -> Tensor:
+    """Mean cross-entropy of logits (B, classes) and shares of the classes."""
+    return functional.cross_entropy(logits, shares)
+
+
+def focal(logits: Tensor, shares: Tensor) -> Tensor:
+    """Mean focal loss with γ 1 and no α.
+
+    Source: Lin et al., Focal loss for dense object detection, ICCV 2017.
+    """
+    logarithms = functional.log_softmax(logits, 1)
+    weights = shares * (1 - logarithms.exp())
+    return -(weights * logarithms).sum(1).mean()
+
+
+LOSSES = {"cross-entropy": cross_entropy, "focal": focal}
+
+
+def _optimiser(network: nn.Module, recipe: GrainSizeRecipe) -> torch.optim.Optimizer:
+    rate, decay = recipe.learning_rate, recipe.weight_decay
+    if recipe.optimiser == "sgd":
+        return torch.optim.SGD(network.parameters(), rate, momentum=0.9, weight_decay=decay)
+    return torch.optim.AdamW(network.parameters(), rate, weight_decay=decay, fused=True)
+
+
+def _core(state: TrainingState) -> LineNetwork:
+    if not isinstance(state.network, LineNetwork):
+        raise TypeError("a grain-size training holds a line network")
+    return state.network
