@@ -294,10 +294,36 @@ def test_specimens_are_shown_each_and_together(tmp_path):
     assert f"Specimen {NASTY}: 3 fields" in texts
     alone = combine(results[:2], {"a": "S", "b": "T"})
     write_report(tmp_path / "a.html", ReportHead("C"), fields[:2], alone)
-    assert "One field each, so no statistics of their own: S." in (tmp_path / "a.html").read_text(
-        "utf-8"
-    )
+    signed = (tmp_path / "a.html").read_text("utf-8").split('<section class="new-page">', 1)[0]
+    mean = number(alone.statistics["specimens"]["S"]["phases"]["carbide"]["mean_radius_um"]["mean"])
+    row = signed[signed.index("<td>S</td><td>carbide</td><td>mean radius (µm)</td>") :]
+    row = row[: row.index("</tr>")]
+    assert f">{mean}</td>" in row
+    assert "no interval from one field" in row
     assert any(text.startswith("2 specimens: each has the mean of its fields") for text in texts)
+
+
+def test_specimens_of_one_field_are_listed_where_none_has_more(tmp_path):
+    names = ["a", "b"]
+    study = combine([(name, result_of()) for name in names], {"a": "S", "b": "T"})
+    fields = [ReportField(name, None, Calibration.square(0.1, "t")) for name in names]
+    write_report(tmp_path / "r.html", ReportHead("C"), fields, study)
+    signed = (tmp_path / "r.html").read_text("utf-8").split('<section class="new-page">', 1)[0]
+    assert all(f"<td>{name}</td><td>carbide</td><td>mean radius (µm)</td>" in signed for name in "ST")
+    assert "one field alone gives no confidence interval" in signed
+
+
+def test_a_specimen_that_contradicts_the_index_is_a_caution(tmp_path):
+    study = combine([("a", result_of()), ("b", result_of())], {"a": "S", "b": "T"})
+    fields = [ReportField(name, None, Calibration.square(0.1, "t")) for name in ("a", "b")]
+    write_report(tmp_path / "r.html", ReportHead("C", specimen="S"), fields, study)
+    text = (tmp_path / "r.html").read_text("utf-8")
+    assert "the specimen stated is S, but the index of the images names T:" in text
+
+
+def test_what_agrees_with_the_index_or_is_not_stated_is_no_contradiction():
+    assert specimen_note("S", ["S", ""]) == specimen_note("", ["S"]) == specimen_note("S", []) == ""
+    assert specimen_note("S", ["U", "T", "T"]).startswith("the specimen stated is S, but")
 
 
 def test_wide_tables_are_parted_to_fit_a_page():
@@ -330,7 +356,7 @@ def test_what_is_signed_stands_before_pictures_and_long_tables(tmp_path):
     for expected in ("mean radius (µm)", "number density", "model uhcs", "abc123", "signature"):
         assert expected in signed
     assert "<img" not in signed
-    assert "mean chord" not in signed
+    assert "mean chord horizontal" not in signed
     assert "mean chord" in behind
 
 

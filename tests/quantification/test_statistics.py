@@ -10,11 +10,13 @@ from scipy import stats
 from napari_metallography.quantification.statistics import (
     NO_FIELD,
     ONE_FIELD,
+    area_notes,
     field_statistics,
     fields_needed,
     phase_statistics,
     specimen_statistics,
     weighted_mean_and_s,
+    without_intervals,
 )
 
 
@@ -59,6 +61,22 @@ def test_the_interval_keeps_to_what_is_possible():
     fraction = field_statistics([0.02, 0.9], largest=1.0)
     assert fraction["ci95"] == [0.0, 1.0]
     assert fraction["relative_accuracy_percent"] > 100
+    # 0.46 ± 12.706·0.44
+    assert fraction["note"] == (
+        "cut at 0, the least that is possible (-5.131 before); "
+        "cut at 1, the most that is possible (6.051 before)"
+    )
+    assert field_statistics([0.4, 0.41, 0.42], largest=1.0)["note"] is None
+    (taken,) = without_intervals({"carbide": {"area_fraction": fraction}}, "why").values()
+    assert taken["area_fraction"]["note"] is None
+
+
+def test_fields_of_very_different_areas_are_said():
+    phases = pd.DataFrame({"labelled_area_um2": [10.0, 20.0, 0.0]})
+    assert area_notes(phases) == []
+    phases.loc[1, "labelled_area_um2"] = 25.0
+    (note,) = area_notes(phases)
+    assert note.startswith("the measured area of the largest field is 2.5 times that of the smalle")
 
 
 @pytest.mark.parametrize("n", [5, 10, 30])

@@ -107,3 +107,10 @@ def test_what_does_not_belong_together_is_refused():
         combine([("a", result_of([4])), ("a", result_of([4]))])
     with pytest.raises(InputError, match="no image"):
         combine([])
+
+
+def test_fields_of_other_areas_are_noted_with_the_study():
+    small, large = result_of([4], pixel_um=0.1), result_of([4], pixel_um=0.2)
+    assert combine([("a", small), ("b", result_of([6]))]).statistics["notes"] == []
+    (note,) = combine([("a", small), ("b", large)]).statistics["notes"]
+    assert "4 times that of the smallest" in note

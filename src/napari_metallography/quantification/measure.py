@@ -28,7 +28,7 @@ from .phases import boundary_columns, measure_phases
 from .places import bounds
 from .resolution import resolution_notes
 from .runs import renumber
-from .statistics import number_of_fields, planes_depend, statistics_over_fields
+from .statistics import area_notes, number_of_fields, planes_depend, statistics_over_fields
 
 _TOLERATED_HIDDEN = 0.05
 """Share of a phase's crossings that seams may hide beyond chance."""
@@ -318,6 +318,8 @@ class _Plan:
                 "planes are taken for sections of one place, which are not independent: there is "
                 "no confidence interval; state so if each plane is a field of its own"
             )
+        if self.parameters.planes_are_fields:
+            stacked += area_notes(phases)
         cut = edge_notes(self.parameters.edge_rule, particles)
         left_out = _emptied_notes(phases, self.parameters)
         return [

@@ -37,6 +37,9 @@ from .study import (
 from .threshold_sweep import ThresholdComparison
 from .threshold_sweep import figure as threshold_figure
 
+CUT_APART = "particles_cut_apart"
+"""Key of an image's provenance: how many of its particles are parts of others, where any is."""
+
 _MOST_COLUMNS = 6
 _MOST_NAMES = 6
 _MOST_FIRST_ROWS = 24
@@ -195,7 +198,7 @@ def write_report(
     provenance = study.statistics["provenance"]
     statistics = study.statistics
     signed = [
-        Section("Result", _result(statistics) + _cautions(study, fields)),
+        Section("Result", _result(statistics) + _cautions(study, fields, head)),
         Section("How it was measured", entries(rule_lines(statistics))),
         Section("Pixel size", _calibrations(fields)),
         Section("Labels", _makers(fields, provenance) + _SIGNATURE),
@@ -252,6 +255,25 @@ def named_head(head: ReportHead, study: Study) -> ReportHead:
     if head.specimen or "specimen" not in study.phases:
         return head
     return replace(head, specimen=_listed(list(filter(None, study.phases["specimen"].unique()))))
+
+
+def specimen_note(stated: str, named: Iterable[str]) -> str:
+    """A sentence where an index names other specimens than the one stated; else empty.
+
+    Parameters
+    ----------
+    stated
+        What the report's head says; empty for nothing.
+    named
+        The specimen of each image, empty where it is unknown.
+    """
+    others = sorted(set(named) - {"", stated})
+    if not stated or not others:
+        return ""
+    return (
+        f"the specimen stated is {stated}, but the index of the images names {_listed(others)}: "
+        "tables and statistics go by the index; correct the one that is wrong"
+    )
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -347,12 +369,10 @@ def _result(statistics: Mapping[str, Any]) -> str:
     )
     if "over_specimens" not in statistics:
         return _noted(note) + _interval_table("fields", {"": _key(statistics["phases"])})
-    several = {name: _key(one) for name, one in _several_fields(statistics).items()}
+    specimens = {name: _key(one["phases"]) for name, one in statistics["specimens"].items()}
     over = _interval_table("specimens", {"": _key(statistics["over_specimens"]["phases"])})
-    if not several:
-        return _noted(note) + _noted(_over_note(statistics)) + over
-    each = _interval_table("fields", several)
-    if sum(len(phases) for phases in several.values()) * len(_KEY_QUANTITIES) > _MOST_FIRST_ROWS:
+    each = _interval_table("fields", specimens)
+    if sum(len(phases) for phases in specimens.values()) * len(_KEY_QUANTITIES) > _MOST_FIRST_ROWS:
         each = _noted("The fields of each specimen follow under Specimens.")
     return _noted(note) + each + _noted(_over_note(statistics)) + over
 
@@ -365,26 +385,21 @@ def _key(phases: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     }
 
 
-def _several_fields(statistics: Mapping[str, Any]) -> dict[str, Any]:
-    """The phases of each specimen of several fields, by its name."""
-    specimens = statistics.get("specimens", {})
-    return {name: one["phases"] for name, one in specimens.items() if one["n_fields"] > 1}
-
-
 def _over_note(statistics: Mapping[str, Any]) -> str:
     n = statistics["over_specimens"]["n_specimens"]
     return f"{n} specimens: each has the mean of its fields; n counts specimens."
 
 
 def _specimens(statistics: Mapping[str, Any]) -> str:
-    several = _several_fields(statistics)
+    specimens = statistics.get("specimens", {})
     each = "".join(
-        f"<h3>Specimen {escape(name)}: {statistics['specimens'][name]['n_fields']} fields</h3>"
-        f"{_interval_table('fields', {'': phases})}"
-        for name, phases in several.items()
+        f"<h3>Specimen {escape(name)}: {one['n_fields']} fields</h3>"
+        f"{_interval_table('fields', {'': one['phases']})}"
+        for name, one in specimens.items()
+        if one["n_fields"] > 1
     )
-    alone = _listed([name for name in statistics.get("specimens", {}) if name not in several])
-    ending = _noted(f"One field each, so no statistics of their own: {alone}.") if alone else ""
+    alone = {name: _key(one["phases"]) for name, one in specimens.items() if one["n_fields"] == 1}
+    ending = f"<h3>Specimens of one field</h3>{_interval_table('fields', alone)}" if alone else ""
     return each + ending
 
 
@@ -463,7 +478,7 @@ def _thresholds(comparisons: Mapping[str, ThresholdComparison]) -> str:
     return "".join(
         f"<h3>{escape(phase)}</h3>{_noted(comparison.sentence)}"
         f"{drawing(threshold_figure(comparison), f'{phase}: single thresholds')}"
-        f"{table(comparison.methods)}"
+        f"{table(comparison.methods.drop(columns='counted', errors='ignore'))}"
         for phase, comparison in comparisons.items()
     )
 
@@ -487,7 +502,7 @@ def rule_lines(statistics: Mapping[str, Any]) -> dict[str, str]:
         "Edge rule": f"{rule}: {_EDGE_RULES[rule]}" if rule in _EDGE_RULES else rule,
         "Smallest particle": f"{statistics['smallest_area_px']} px",
         "Measured as particles": _measured_classes(statistics),
-        "Touching particles": _splitting(statistics["parameters"]),
+        "Touching particles": _splitting(statistics["parameters"]) + _cut_apart(statistics),
         "Rolling direction": _ROLLING[statistics["parameters"]["rolling_direction"]],
         "Left out by the edge rule": _counted(statistics.get("n_excluded", {})),
     }
@@ -520,22 +535,33 @@ def _splitting(parameters: Mapping[str, Any]) -> str:
     return f"{method}: {_SPLITS[method]}".format(depth=number(parameters["split_depth"]))
 
 
+def _cut_apart(statistics: Mapping[str, Any]) -> str:
+    """How many particles are parts of others, where all images tell."""
+    told = [one.get(CUT_APART) for one in statistics["provenance"]]
+    known = [n for n in told if n is not None]
+    if len(known) < len(told):
+        return ""
+    return f"; {sum(known)} of {statistics['n_particles']} particles are such parts"
+
+
 def _counted(by_phase: Mapping[str, int | None]) -> str:
     """Numbers by phase; phases that were not measured as particles have none."""
     known = {phase: count for phase, count in by_phase.items() if count is not None}
     return ", ".join(f"{phase}: {count}" for phase, count in known.items())
 
 
-def _cautions(study: Study, fields: Sequence[ReportField]) -> str:
+def _cautions(study: Study, fields: Sequence[ReportField], head: ReportHead) -> str:
     """What the reader should know, of all images together; what differs stands at each image."""
     statistics, particles = study.statistics, study.particles
     made = statistics["provenance"]
     overall = [
         *resolution_notes(particles),
         *edge_notes(statistics["edge_rule"], particles),
+        *statistics["notes"],
         scale_note(
             {one.name: one.calibration.mean_um if one.calibration else None for one in fields}
         ),
+        specimen_note(head.specimen, study.phases.get("specimen", ())),
     ]
     said = set(map(_kind, overall))
     images: dict[str, list[str]] = {}
@@ -664,5 +690,7 @@ def _table_cell(value: Any) -> str:
 
 def _interval(row: Mapping[str, Any]) -> str:
     if row["ci95_low"] is None:
-        return f"none: {row['reason']}"
-    return f"{number(row['ci95_low'])} to {number(row['ci95_high'])}"
+        one = row["reason"] == ONE_FIELD
+        return "no interval from one field" if one else f"none: {row['reason']}"
+    interval = f"{number(row['ci95_low'])} to {number(row['ci95_high'])}"
+    return f"{interval}; {row['note']}" if row["note"] else interval

@@ -27,6 +27,7 @@ _SMALLEST_T = 1.9599
 """Just below t of any number of fields."""
 _FEWEST = 2
 _MOST_NEEDED = 1_000_000
+_ALIKE_AREAS = 2
 _RANGES = {"area_fraction": (0.0, 1.0), "contiguity": (0.0, 1.0), "omega12": (-1.0, 1.0)}
 _OF_ALL_PARTICLES = ("number_density_", "mean_radius_")
 """Quantities that phases measured as particles have, also where no field holds a value."""
@@ -67,9 +68,9 @@ def field_statistics(
     Returns
     -------
     JSON form: `n_fields`, `mean`, `s` (standard deviation, n − 1), `ci95` ([low, high]: mean ±
-    t·s/√n, cut at `smallest` and `largest`), `relative_accuracy_percent` (100·t·s/(√n·mean)),
-    `fields_needed` for the wanted accuracy and `fields_still_needed`, and `reason`, which says why
-    there is no interval where there is none.
+    t·s/√n, cut at `smallest` and `largest`), `note` (says where it was cut),
+    `relative_accuracy_percent` (100·t·s/(√n·mean)), `fields_needed` for the wanted accuracy and
+    `fields_still_needed`, and `reason`, which says why there is no interval where there is none.
 
     Source: ASTM E562 and E1382, statistics over fields.
     """
@@ -81,6 +82,7 @@ def field_statistics(
     if s == 0:
         return {**_without_interval(known, counted), "s": s, "reason": ALIKE}
     half = _t(n) * s / math.sqrt(n)
+    low, high = max(smallest, mean - half), min(largest, mean + half)
     # What may be negative can have a mean near 0, to which nothing is accurate.
     relative = mean != 0 and smallest >= 0
     needed = fields_needed(mean, s, wanted_accuracy_percent) if relative else None
@@ -88,7 +90,8 @@ def field_statistics(
         f"n_{counted}s": n,
         "mean": mean,
         "s": s,
-        "ci95": [max(smallest, mean - half), min(largest, mean + half)],
+        "ci95": [low, high],
+        "note": _cut_note(mean - half, low, mean + half, high),
         "relative_accuracy_percent": 100 * half / abs(mean) if relative else None,
         f"{counted}s_needed": needed,
         f"{counted}s_still_needed": None if needed is None else max(0, needed - n),
@@ -202,6 +205,7 @@ def without_intervals(phases: Mapping[str, Any], reason: str) -> dict[str, Any]:
     """Statistics by phase with their intervals, and what follows from them, taken out."""
     taken = {
         "ci95": None,
+        "note": None,
         "relative_accuracy_percent": None,
         "fields_needed": None,
         "fields_still_needed": None,
@@ -220,6 +224,25 @@ def number_of_fields(phases: pd.DataFrame, keys: list[Hashable]) -> int:
     """Number of fields with a labelled pixel; `keys` are the columns that tell fields apart."""
     labelled = phases[column(phases, "labelled_area", "2")] > 0
     return len(phases.loc[labelled, keys].drop_duplicates())
+
+
+def area_notes(phases: pd.DataFrame) -> list[str]:
+    """A sentence where fields of very different measured areas weigh alike in the mean over fields.
+
+    Parameters
+    ----------
+    phases
+        Each row of a phase is a field; those without a labelled pixel are no fields.
+    """
+    stem = column(phases, "labelled_area", "2")
+    areas = phases.loc[phases[stem] > 0, stem]
+    if areas.empty or areas.max() <= _ALIKE_AREAS * areas.min():
+        return []
+    return [
+        f"the measured area of the largest field is {areas.max() / areas.min():.3g} times that of "
+        "the smallest, yet each field counts alike in means and intervals, which take fields of "
+        "one size for granted; measure fields of one size"
+    ]
 
 
 def weights_of(particles: pd.DataFrame) -> NDArray[np.float64]:
@@ -252,11 +275,25 @@ def _without_interval(known: NDArray[np.float64], counted: Counted) -> dict[str,
         "mean": float(known.mean()) if len(known) else None,
         "s": None,
         "ci95": None,
+        "note": None,
         "relative_accuracy_percent": None,
         f"{counted}s_needed": None,
         f"{counted}s_still_needed": None,
         "reason": reason.replace("field", counted),
     }
+
+
+def _cut_note(uncut_low: float, low: float, uncut_high: float, high: float) -> str | None:
+    """Where an interval was cut, and what t·s/√n alone would give."""
+    cut = [
+        f"cut at {limit:g}, {which} that is possible ({uncut:.4g} before)"
+        for limit, uncut, which in (
+            (low, uncut_low, "the least"),
+            (high, uncut_high, "the most"),
+        )
+        if limit != uncut
+    ]
+    return "; ".join(cut) or None
 
 
 def _t(n: int) -> float:

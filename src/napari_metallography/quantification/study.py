@@ -19,6 +19,7 @@ from .measure import Quantification
 from .statistics import (
     PLANES,
     WANTED_ACCURACY_PERCENT,
+    area_notes,
     number_of_fields,
     phase_statistics,
     planes_depend,
@@ -44,8 +45,8 @@ class Study:
         `specimen` where any is known.
     statistics
         JSON form: as of `Quantification`, over all fields; `sizes` as
-        `distributions.size_statistics`; `wanted_accuracy_percent`; `provenance` is a list, one an
-        image. Where there are several specimens, `specimens` and `over_specimens` as
+        `distributions.size_statistics`; `notes` on all fields together;
+        `wanted_accuracy_percent`; `provenance` is a list, one an image. Where there are several specimens, `specimens` and `over_specimens` as
         `statistics.specimen_statistics`. When fields are not independent, or are not known to be,
         `pooled` says why and the `phases` have no interval: several fields of one of several
         specimens, fields of unnamed specimens beside named ones, planes of one image.
@@ -99,6 +100,7 @@ def combine(
         "sizes": size_statistics(particles, first["smallest_area_px"]),
         **{rule: first[rule] for rule in _RULES},
         **_excluded([result for _, result in results]),
+        "notes": area_notes(phases),
         "provenance": [result.statistics["provenance"] for _, result in results],
     }
     return Study(phases, particles, statistics)
@@ -215,8 +217,8 @@ def statistics_table(study: Study) -> pd.DataFrame:
     Returns
     -------
     Columns `over` ("fields", "fields of specimen S-1" or "specimens"), `phase`, `quantity`, `n`,
-    `mean`, `s`, `ci95_low`, `ci95_high`, `relative_accuracy_percent`, `needed`, `still_needed` (for
-    the wanted accuracy) and `reason`.
+    `mean`, `s`, `ci95_low`, `ci95_high`, `note` (where these were cut),
+    `relative_accuracy_percent`, `needed`, `still_needed` (for the wanted accuracy) and `reason`.
     """
     statistics = study.statistics
     groups = [("fields", statistics["phases"])]
@@ -249,6 +251,7 @@ def interval_row(values: Mapping[str, Any]) -> dict[str, Any]:
         "s": values["s"],
         "ci95_low": low,
         "ci95_high": high,
+        "note": values["note"],
         "relative_accuracy_percent": values["relative_accuracy_percent"],
         "needed": values[f"{counted}s_needed"],
         "still_needed": values[f"{counted}s_still_needed"],

@@ -210,7 +210,8 @@ def study_sheets(
 
 def _method(head: ReportHead, statistics: Mapping[str, Any]) -> pd.DataFrame:
     """Who measured what, and how, as in the report."""
-    lines = {**head_lines(head), **rule_lines(statistics), **definition_lines()}
+    notes = {"Note": " ".join(statistics["notes"])} if statistics["notes"] else {}
+    lines = {**head_lines(head), **rule_lines(statistics), **notes, **definition_lines()}
     return pd.DataFrame(lines.items(), columns=["what", "value"], dtype=object)
 
 
