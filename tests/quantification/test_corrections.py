@@ -14,7 +14,7 @@ from napari_metallography.classes import UNLABELLED, named_classes
 from napari_metallography.errors import InputError
 from napari_metallography.events import Notice, drain
 from napari_metallography.io.labels import LabelImage
-from napari_metallography.quantification import corrections
+from napari_metallography.quantification import splitting
 from napari_metallography.quantification.correctable import (
     by_number,
     measure_anew,
@@ -22,7 +22,6 @@ from napari_metallography.quantification.correctable import (
 )
 from napari_metallography.quantification.corrections import (
     Correction,
-    _peaks,
     audit_rows,
     change_of,
     originals,
@@ -31,6 +30,7 @@ from napari_metallography.quantification.corrections import (
 )
 from napari_metallography.quantification.measure import quantify
 from napari_metallography.quantification.parameters import QuantifyParameters
+from napari_metallography.quantification.splitting import _standing
 from napari_metallography.regions import Box, Field
 
 CLASSES = named_classes(["ferrite", "carbide", "inclusion"])
@@ -102,6 +102,29 @@ def test_split_at_the_neck_halves_a_dumb_bell_and_loses_no_pixel() -> None:
     np.testing.assert_array_equal(indices, scene()[0])
 
 
+@pytest.mark.parametrize(("aspect", "neck_column"), [(1.0, 70), (0.25, 40)])
+def test_the_narrowest_neck_is_that_in_micrometres(aspect: float, neck_column: int) -> None:
+    # Three blocks in a row: the neck at column 40 is 8 px high, that at column 70 is 6 px wide on
+    # its way down, so that which is narrower depends on the height of a pixel.
+    ids = np.zeros((110, 100), np.int32)
+    ids[10:50, 4:38] = ids[10:50, 44:96] = ids[64:104, 44:96] = 1
+    ids[26:34, 38:44] = 1
+    ids[50:64, 67:73] = 1
+    change = change_of(
+        Correction("split", (1,), pixel_aspect=aspect), (ids > 0).astype(np.uint8), ids, 1
+    )
+    change.apply(np.zeros_like(ids, np.uint8), ids)
+    left, right, below = ids[30, 20], ids[30, 60], ids[90, 60]
+    assert (left == right) == (neck_column == 70)
+    assert (right == below) == (neck_column == 40)
+
+
+def test_labels_stored_before_corrections_knew_of_pixels_open_still() -> None:
+    stored = Correction("split", (2,)).to_dict()
+    del stored["pixel_aspect"]
+    assert Correction.from_dict(stored) == Correction("split", (2,))
+
+
 def test_split_along_a_line() -> None:
     _, ids, _ = made(Correction("split", (2,), line=((35.2, 8.1), (55.0, 8.1))))
     assert set(np.unique(ids[40:50, 5:8])) == {2}
@@ -134,6 +157,9 @@ def test_reclassify_gives_a_new_number_so_that_it_can_be_undone() -> None:
         (Correction("split", (2,), line=((42, 7), (44, 8))), "right across"),
         (Correction("reclassify", (4,), to_class=2), "nothing would change"),
         (Correction("merge", (2, 3), width_px=0), "px wide"),
+        (Correction("reclassify", (2,), to_class=255), "255 is no class"),
+        (Correction("reclassify", (2,), to_class=-1), "-1 is no class"),
+        (Correction("delete", (2,), to_class=256), "256 is no class"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line(correction: Correction, message: str) -> None:
@@ -171,10 +197,10 @@ def test_a_large_particle_is_split_in_little_time() -> None:
 
     def counted(*arguments: object) -> object:
         calls.append(arguments)
-        return _peaks(*arguments)  # type: ignore[arg-type]
+        return _standing(*arguments)  # type: ignore[arg-type]
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(corrections, "_peaks", counted)
+        patched.setattr(splitting, "_standing", counted)
         change = change_of(Correction("split", (1,)), canvas, canvas.astype(np.int32), 1)
     assert len(calls) <= 8
     assert change.correction.pixels_changed == pytest.approx((canvas > 0).sum() / 2, rel=0.01)
@@ -190,7 +216,8 @@ def test_merging_over_another_particle_is_refused() -> None:
 def test_a_damaged_correction_is_refused() -> None:
     good = Correction("split", (2,), line=((1, 2), (3, 4))).to_dict()
     assert Correction.from_dict(json.loads(json.dumps(good))) == Correction.from_dict(good)
-    for change in ({"action": "melt"}, {"particles": "x"}, {"line": [1]}, {"more": 1}):
+    strange = ({"action": "melt"}, {"particles": "x"}, {"line": [1]}, {"more": 1})
+    for change in (*strange, {"pixel_aspect": 0}, {"pixel_aspect": "wide"}):
         with pytest.raises(InputError, match="damaged"):
             Correction.from_dict({**good, **change})
 

@@ -15,7 +15,7 @@ from ..classes import indices_to_layer
 from ..errors import InputError
 from ..events import Events, Progress
 from ..io.labels import LabelImage
-from ..quantification.correctable import Ids
+from ..quantification.correctable import CORRECTIONS, Ids
 from ..quantification.corrections import (
     Change,
     Correction,
@@ -28,7 +28,7 @@ from ..quantification.corrections import (
 from ..quantification.parameters import QuantifyParameters
 from .measured import Measured, corrected_labels
 
-CORRECTIONS = "corrections"
+CORRECTED_BY = "corrections"
 """Key of a layer's metadata: the trail of corrections, as `Correction.to_dict` writes them."""
 
 Trail = Sequence[Mapping[str, Any]]
@@ -126,7 +126,9 @@ class CorrectedLayer:
         self._require_writable()
         if self.painted:
             raise InputError(f"{self.painted} was painted on; press Quantify, then correct")
-        return self._prepared(Correction(**{**vars(correction), "made": _now()}))
+        size = self.measured.labels.calibration
+        aspect = size.y_um / size.x_um if size else 1.0
+        return self._prepared(replace(correction, made=_now(), pixel_aspect=aspect))
 
     def make(self, prepared: Prepared) -> Change:
         """Make a correction.
@@ -269,8 +271,8 @@ class CorrectedLayer:
 
     def _state_trail(self) -> None:
         stored = [correction.to_dict() for correction in self.trail]
-        self.particles.metadata = {**self.particles.metadata, CORRECTIONS: stored}
-        self.phases.metadata = {**self.phases.metadata, CORRECTIONS: [*self.earlier, *stored]}
+        self.particles.metadata = {**self.particles.metadata, CORRECTED_BY: stored}
+        self.phases.metadata = {**self.phases.metadata, CORRECTED_BY: [*self.earlier, *stored]}
 
     def _planes(self, number: int) -> tuple[NDArray[np.uint8], Ids]:
         return plane_at(self._indices, number), plane_at(self.ids(), number)
@@ -345,7 +347,7 @@ def beginning(
 ) -> Beginning:
     """Particles as corrected where the rules let them be; else what is left of the corrections."""
     if former is None or not former.changes:
-        return Beginning(None, (), list(phases.metadata.get(CORRECTIONS, ())))
+        return Beginning(None, (), list(phases.metadata.get(CORRECTED_BY, ())))
     if former.keeps_numbers(labels, parameters):
         _, ids = corrected_labels(former.measured, former.changes)
         return Beginning(ids, tuple(former.changes), former.earlier)

@@ -18,21 +18,17 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
 from skimage.draw import line as pixels_between
-from skimage.morphology import local_maxima, reconstruction
-from skimage.segmentation import watershed
 
 from ..classes import UNLABELLED, PhaseClass
 from ..errors import InputError
 from .runs import row_blocks
-from .splitting import GRID_TOLERANCE_PX
+from .splitting import halves
 
 Action = Literal["delete", "merge", "split", "reclassify"]
 
 MATRIX = 0
 """Class index that deleted particles get unless another is chosen."""
 
-_EVERY_NEIGHBOUR = np.ones((3, 3), bool)
-_NECKS = 0.95 ** np.arange(1, 90)
 _WIDEST_LINE_PX = 99
 
 Ids = NDArray[np.int32]
@@ -63,6 +59,8 @@ class Correction:
         (row, column) vertices in pixels.
     width_px
         Width of the lines that merging draws.
+    pixel_aspect
+        Height of a pixel over its width, which the narrowest neck depends on.
     made
         When, ISO 8601; whoever corrects says it.
     from_classes
@@ -79,6 +77,7 @@ class Correction:
     to_class: int = MATRIX
     line: tuple[tuple[float, float], ...] = ()
     width_px: int = 3
+    pixel_aspect: float = 1.0
     made: str = ""
     from_classes: tuple[int, ...] = ()
     created: tuple[int, ...] = ()
@@ -107,6 +106,8 @@ class Correction:
                 raise ValueError(correction.action)
             if not all(map(math.isfinite, chain.from_iterable(line))):
                 raise ValueError("line")
+            if not 0 < float(correction.pixel_aspect) < math.inf:
+                raise ValueError("pixel_aspect")
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise InputError(
                 f"a correction is damaged ({error}); correct the labels anew"
@@ -172,8 +173,9 @@ def change_of(correction: Correction, indices: Indices, ids: Ids, highest: int =
     ------
     InputError
         When a particle is not there, those to merge are of several phases or have another between
-        them, or the one to split is not cut in two.
+        them, the one to split is not cut in two, or `to_class` is no class.
     """
+    _require_class(correction)
     box = _box_of(ids, correction)
     near_ids, near_indices = ids[box].astype(np.int32), indices[box]
     new_ids, new_indices = near_ids.copy(), near_indices.copy()
@@ -264,11 +266,22 @@ def require_known_classes(trail: Sequence[Correction], n_classes: int) -> None:
     """
     known = {*range(n_classes), UNLABELLED}
     for one in trail:
+        _require_class(one)
         strange = {one.to_class, *one.from_classes} - known
         if strange:
             raise InputError(
                 f"a correction is damaged (class {min(strange)}); correct the labels anew"
             )
+
+
+def _require_class(correction: Correction) -> None:
+    """Particles can be left without a label, but not become particles of it."""
+    highest = {"delete": UNLABELLED, "reclassify": UNLABELLED - 1}.get(correction.action)
+    if highest is not None and not 0 <= correction.to_class <= highest:
+        raise InputError(
+            f"{correction.to_class} is no class that particles can get; choose a phase, or delete "
+            "them to leave them without a label"
+        )
 
 
 def require_inside(change: Change, field: Mask) -> None:
@@ -360,7 +373,9 @@ def _split(correction: Correction, indices: Indices, ids: Ids, highest: int) -> 
         raise InputError("choose one particle to split")
     number = correction.particles[0]
     mask = ids == number
-    parts = _cut(mask, correction.line) if correction.line else _two_parts(mask)
+    parts = (
+        _cut(mask, correction.line) if correction.line else halves(mask, correction.pixel_aspect)
+    )
     n = int(parts.max())
     if n < 2:
         how = "has no neck; draw a line across it"
@@ -475,35 +490,3 @@ def _barrier(shape: tuple[int, ...], line: Sequence[tuple[float, float]]) -> Mas
             inside = (r >= 0) & (r < shape[0]) & (c >= 0) & (c < shape[1])
             barrier[r[inside], c[inside]] = True
     return barrier
-
-
-def _two_parts(mask: Mask) -> Ids:
-    """Watershed of the distance to the edge, from the two highest peaks that a neck parts."""
-    heights = ndimage.distance_transform_edt(np.pad(mask, 1))
-    n, peaks = _peaks(heights, _NECKS[0])
-    if n < 2:
-        return np.asarray(mask, np.int32)
-    # The lower the share, the fewer peaks: the lowest that leaves two is found by halving.
-    parted, merged = 0, len(_NECKS)
-    while merged - parted > 1:
-        middle = (parted + merged) // 2
-        found = _peaks(heights, _NECKS[middle])
-        if found[0] < 2:
-            merged = middle
-        else:
-            parted, (n, peaks) = middle, found
-    tallest = ndimage.maximum(heights, peaks, np.arange(1, n + 1))
-    first, second = sorted(np.argsort(-tallest, kind="stable")[:2] + 1)
-    markers = np.where(peaks == first, 1, np.where(peaks == second, 2, 0))
-    parts = watershed(  # type: ignore[no-untyped-call]
-        -heights, markers, _EVERY_NEIGHBOUR, mask=heights > 0
-    )
-    return np.asarray(parts[1:-1, 1:-1], np.int32)
-
-
-def _peaks(heights: NDArray[np.float64], share: float) -> tuple[int, Ids]:
-    """Peaks that stand out from their necks, which are at most `share` as high."""
-    lowered = np.clip(np.minimum(heights * share, heights - GRID_TOLERANCE_PX), 0, None)
-    raised = reconstruction(lowered, heights)  # type: ignore[no-untyped-call]
-    highest = local_maxima(raised)  # type: ignore[no-untyped-call]
-    return _components(np.asarray(highest & (heights > 0), bool))

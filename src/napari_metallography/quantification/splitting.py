@@ -21,6 +21,7 @@ GRID_TOLERANCE_PX = 0.75
 """A neck must be narrower than this beside what it joins: less is the roughness of pixels."""
 
 _SMOOTHING_PX = 1.0
+_DEPTHS = 1 - 0.95 ** np.arange(1, 90)
 _EVERY_NEIGHBOUR = np.ones((3, 3), bool)
 
 Mask = NDArray[np.bool_]
@@ -86,16 +87,60 @@ def _split(ids: NDArray[np.int32], landscape: Landscape, depth: float, tolerance
     return next(numbers) - 1
 
 
+def halves(mask: Mask, pixel_aspect: float = 1.0) -> NDArray[np.int32]:
+    """Cut a particle in two at its narrowest neck, by the watershed of `split_by_distance`.
+
+    Parameters
+    ----------
+    mask
+        Shape (Y, X): the particle.
+    pixel_aspect
+        Height of a pixel over its width.
+
+    Returns
+    -------
+    Shape (Y, X): 1 and 2 in the parts, 0 elsewhere; only 1 where there is no neck.
+    """
+    wide = np.pad(mask, 1)
+    root = np.sqrt(pixel_aspect)
+    heights = _inscribed(wide, (slice(None), slice(None)), np.array([root, 1 / root]))
+    n, peaks = _standing(heights, wide, float(_DEPTHS[0]), GRID_TOLERANCE_PX)
+    if n < 2:
+        return np.asarray(mask, np.int32)
+    # The greater the depth, the fewer peaks: the greatest that leaves two is found by halving.
+    parted, merged = 0, len(_DEPTHS)
+    while merged - parted > 1:
+        middle = (parted + merged) // 2
+        found = _standing(heights, wide, float(_DEPTHS[middle]), GRID_TOLERANCE_PX)
+        if found[0] < 2:
+            merged = middle
+        else:
+            parted, (n, peaks) = middle, found
+    tallest = ndimage.maximum(heights, peaks, np.arange(1, n + 1))
+    first, second = sorted(np.argsort(-tallest, kind="stable")[:2] + 1)
+    markers = np.where(peaks == first, 1, np.where(peaks == second, 2, 0))
+    return _flooded(heights, markers, wide)[1:-1, 1:-1]
+
+
 def _parts(heights: Floats, mask: Mask, depth: float, tolerance: float) -> NDArray[np.int32]:
     """Parts of a particle from 1 on; none but zeros where it is one."""
     nothing = np.zeros(mask.shape, np.int32)
     if _peaks(heights, mask)[0] < 2:
         return nothing
+    n, peaks = _standing(heights, mask, depth, tolerance)
+    return nothing if n < 2 else _flooded(heights, peaks, mask)
+
+
+def _standing(
+    heights: Floats, mask: Mask, depth: float, tolerance: float
+) -> tuple[int, NDArray[np.int32]]:
+    """Peaks that stand out from the necks between them by a share and by a tolerance."""
     lowered = np.clip(np.minimum(heights * (1 - depth), heights - tolerance), 0, None)
     raised = reconstruction(lowered, heights)  # type: ignore[no-untyped-call]
-    n, peaks = _peaks(raised, mask)
-    if n < 2:
-        return nothing
+    return _peaks(raised, mask)
+
+
+def _flooded(heights: Floats, peaks: NDArray[np.integer], mask: Mask) -> NDArray[np.int32]:
     parts = watershed(  # type: ignore[no-untyped-call]
         -heights, peaks, _EVERY_NEIGHBOUR, mask=mask
     )

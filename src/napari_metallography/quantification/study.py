@@ -46,10 +46,11 @@ class Study:
     statistics
         JSON form: as of `Quantification`, over all fields; `sizes` as
         `distributions.size_statistics`; `notes` on all fields together;
-        `wanted_accuracy_percent`; `provenance` is a list, one an image. Where there are several specimens, `specimens` and `over_specimens` as
-        `statistics.specimen_statistics`. When fields are not independent, or are not known to be,
-        `pooled` says why and the `phases` have no interval: several fields of one of several
-        specimens, fields of unnamed specimens beside named ones, planes of one image.
+        `wanted_accuracy_percent`; `provenance` is a list, one an image. Where there are several
+        specimens, `specimens` and `over_specimens` as `statistics.specimen_statistics`. When fields
+        are not independent, or are not known to be, `pooled` says why and the `phases` have no
+        interval: several fields of one of several specimens, fields of unnamed specimens beside
+        named ones, planes of one image.
     """
 
     phases: pd.DataFrame
