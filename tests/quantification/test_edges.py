@@ -126,3 +126,28 @@ def test_a_guard_frame_is_a_rectangle():
     known[20, 8] = False
     with pytest.raises(InputError, match="a guard frame is a rectangle"):
         selection("guard-frame", FOUR, known)
+
+
+@pytest.mark.parametrize("upwards", [True, False])
+def test_what_a_guard_frame_makes_of_slanting_needles(upwards):
+    # A needle once at every place where a pixel of it shows. Those that leave by the upper edge
+    # and lie to the right of the field further up count, though they should not.
+    shape, length = (20, 25), 8
+    known, framed, wrong = np.ones(shape, bool), 0, 0
+    steps = np.arange(length)
+    for top in range(1 - length, 20):
+        for left in range(1 - length, 25):
+            rows = top + (length - 1 - steps if upwards else steps)
+            columns = left + steps
+            shows = (rows >= 0) & (rows < 20) & (columns >= 0) & (columns < 25)
+            if not shows.any():
+                continue
+            ids = np.zeros(shape, np.int32)
+            ids[rows[shows], columns[shows]] = 1
+            kept = bool(select("guard-frame", table_of([(0, 0, 1, 1)], True), ids, known).kept[0])
+            framed += kept
+            wrong += kept and bool(((rows < 0) & (columns >= 24)).any())
+    counted = selection("guard-frame", np.zeros(shape, bool)).counted_px
+    assert framed - wrong == counted
+    assert (wrong > 0) == upwards
+    assert wrong <= length**2 / 2

@@ -54,6 +54,13 @@ def test_tables_ids_and_statistics_tell_the_same():
     assert result.statistics["phases"]["matrix"]["n_particles"] is None
 
 
+def test_tables_tell_the_values_that_stand_in_the_file():
+    result = run(micrograph(), label_values=(0, 77, 200))
+    assert result.phases["label_value"].tolist() == [0, 77, 200]
+    assert result.particles["label_value"].tolist() == [77, 200, 77]
+    assert run(micrograph()).phases["label_value"].tolist() == [0, 1, 2]
+
+
 def test_the_rules_stand_in_the_result():
     parameters = QuantifyParameters(smallest_area_px=3, edge_rule="exclude-border")
     result = run(micrograph(), parameters=parameters, labels_provenance={"model": "m"}, name="a")

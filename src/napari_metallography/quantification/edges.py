@@ -49,7 +49,10 @@ def select(
     `places.free_places`.
     "guard-frame" leaves out those that touch the lower or right border, and takes the pixels along
     these out of the counted area: in any one direction just one of the two ends of the field
-    counts what it cuts.
+    counts what it cuts. That is unbiased but for one corner, the upper right: what is cut above may
+    lie, unseen, to the right of the field too, and would have to be left out (Gundersen draws the
+    excluding line on beyond the corner, which takes a margin of image around the frame). Particles
+    that slant up to the right come out too many by up to w·h/(2·W·H), others not.
 
     Parameters
     ----------
@@ -63,7 +66,7 @@ def select(
     Raises
     ------
     InputError
-        When a guard frame would not be a rectangle, in which it alone is unbiased.
+        When a guard frame would not be a rectangle, in which alone it holds.
 
     Source: Miles (1974); Lantuéjoul (1980); Gundersen, Journal of Microscopy 111 (1977) 219-223.
     """
@@ -154,7 +157,8 @@ _CUT_COUNT: dict[EdgeRule, str] = {
     "all": "numbers per area come out too large, and the sizes of those that are cut are of what "
     "shows; the edge rule miles-lantuejoul corrects both",
     "guard-frame": "the sizes of those that are cut are of what shows; numbers per area are "
-    "unbiased",
+    "unbiased unless particles are long beside the field and slant up to the right, of which some "
+    "too many count",
 }
 _RULES: dict[EdgeRule, Callable[[pd.DataFrame, NDArray[np.int32], Mask], Selection]] = {
     "all": _everything,

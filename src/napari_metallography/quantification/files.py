@@ -129,7 +129,8 @@ def quantify_file(
     InputError
         When a file cannot be used, or the image's pixel size is another than that of its labels.
     """
-    stored = with_classes(read_labels(path), values)
+    read = read_labels(path)
+    stored = with_classes(read, values)
     if stored.assumed:
         yield Notice(f"{path.name}: {stored.assumed}")
     micrograph = read_image(_image_in(images, path), sizes) if images is not None else None
@@ -148,6 +149,7 @@ def quantify_file(
         intensity=grey,
         name=path.name,
         labels_provenance={k: v for k, v in labels.provenance.items() if k != CORRECTIONS},
+        label_values=None if read.classes else _values_of(read, values),
     )
     picture = None
     if micrograph is not None:
@@ -271,10 +273,15 @@ def with_classes(labels: LabelImage, values: Sequence[int] = ()) -> LabelImage:
     """
     if labels.classes:
         return labels
-    known = foreign_values([*values, *np.unique(labels.indices).tolist()])
+    known = _values_of(labels, values)
     indices = np.full(UNLABELLED + 1, UNLABELLED, np.uint8)
     indices[list(known)] = range(len(known))
     return replace(labels, indices=indices[labels.indices], classes=classes_of_values(known))
+
+
+def _values_of(labels: LabelImage, values: Sequence[int]) -> tuple[int, ...]:
+    """What stands for each class in a foreign file, by class index."""
+    return foreign_values([*values, *np.unique(labels.indices).tolist()])
 
 
 def grey_planes(micrograph: Micrograph, labels: LabelImage) -> NDArray[np.float32]:

@@ -49,7 +49,8 @@ class Quantification:
         One row a plane and phase: `plane`, the columns of `phases.measure_phases` and
         `phases.boundary_columns`, and `n_excluded`, how many particles the edge rule left out.
     particles
-        One row a particle: `particle`, `plane`, `phase`, `class_index`, the columns of
+        One row a particle: `particle`, `plane`, `phase`, `class_index`, `label_value` (what stands
+        for the phase in the file, as `phases` has it too), the columns of
         `particles.measure_particles`, and `weight`, for how many particles it stands under the
         edge rule. Particles are numbered 1 to n through all planes. Nearest neighbours are among
         all particles, those that the edge rule leaves out included.
@@ -78,6 +79,7 @@ def quantify(
     name: str = "image",
     labels_provenance: Mapping[str, Any] | None = None,
     ids: ArrayLike | None = None,
+    label_values: Sequence[int] | None = None,
 ) -> Events[Quantification]:
     """Measure phases and particles; yields an event a plane and returns the result.
 
@@ -103,6 +105,8 @@ def quantify(
     ids
         Particles as numbered already, shaped like `indices`, such as those corrected by hand; None:
         they are found and split here. They are numbered anew.
+    label_values
+        What stands for each class in the labels' file, where that is not its index.
 
     Raises
     ------
@@ -119,6 +123,7 @@ def quantify(
         parameters,
         name,
         ids,
+        tuple(range(len(classes)) if label_values is None else label_values),
     )
     plan.require_fitting(indices, intensity)
     greys = _planes(intensity) if intensity is not None else repeat(None)
@@ -193,6 +198,7 @@ class _Plan:
     parameters: QuantifyParameters
     name: str
     given: ArrayLike | None = None
+    label_values: tuple[int, ...] = ()
 
     @cached_property
     def names(self) -> NDArray[np.object_]:
@@ -244,6 +250,7 @@ class _Plan:
         every.insert(1, "plane", number)
         every.insert(2, "phase", self.names[owners])
         every.insert(3, "class_index", owners)
+        every.insert(4, "label_value", np.array(self.label_values, np.int64)[owners])
         chosen = select(self.parameters.edge_rule, every, found, known)
         particles = _kept(every, chosen, found, offset)
         phases = measure_phases(
@@ -256,6 +263,7 @@ class _Plan:
             chosen.counted_px,
         )
         phases.insert(0, "plane", number)
+        phases.insert(3, "label_value", self.label_values)
         excluded = np.bincount(owners[~chosen.kept], minlength=len(self.classes))
         phases["n_excluded"] = phases["n_particles"] * 0 + excluded
         hidden = self._hidden(coded, known, crossings)

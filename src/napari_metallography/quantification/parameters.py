@@ -30,8 +30,9 @@ class QuantifyParameters(BaseModel):
         often, so mean sizes and number densities (of the whole field) come out too small.
         "miles-lantuejoul": they are left out and the others weighted for it, which makes numbers,
         sizes and their spread unbiased. "guard-frame": particles that touch the lower or right
-        border are left out, which makes numbers unbiased; sizes are of what shows. Areas and area
-        fractions of phases do not depend on it.
+        border are left out, which makes numbers unbiased, but for particles that are long beside
+        the field and slant up to the right (see `edges.select`); sizes are of what shows. Areas and
+        area fractions of phases do not depend on it.
     split
         "none": touching particles of a phase are one. "distance": they are cut apart at necks.
         "intensity": they are cut apart where the image is less bright (or, of dark particles,
