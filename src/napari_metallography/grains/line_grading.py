@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
-from pydantic import Field as Limits
 
 from ..calibration import Calibration, require
 from ..devices import device_errors
 from ..errors import InputError
 from ..events import Events, Notice, Progress
 from ..models.card import LineInput, Normalisation
-from ..plane import LUMA, ArrayLike, as_plane
+from ..plane import ArrayLike
 from ..regions import Field
-from .grades import LINE_LENGTH, STEP, Lines, Scale, at_reference, fitted, scale_of
+from .grades import LINE_LENGTH, REFERENCE_UM, STEP, Lines, Scale, scale_of
+from .image_lines import (
+    SHORTEST_PX,
+    Line,
+    LineParameters,
+    cut_lines,
+    grey_values,
+    lines_in,
+    paper_lines,
+)
 from .line_model import LineModel
 from .line_network import LineNetwork
 from .standards import intercept_mm_of
 
 Floats = NDArray[np.float64]
-Direction = Literal["row", "column"]
 
 PAPER_MODE = (
     "this model was trained in paper mode: the image was resized to 1376 x 1376, and its G holds "
@@ -37,34 +40,7 @@ PAPER_MODE = (
 _BATCH = 64
 _ENLARGE_STEPS, _SHRINK_STEPS = 3, 4
 _MOST_ENLARGED, _MOST_SHRUNK = 3, 16
-_TURN = (math.sqrt(5) - 1) / 2
-_SHORTEST = 16
 _SHORT_SHARE = 0.2
-
-
-class LineParameters(BaseModel):
-    """How many lines are graded.
-
-    Attributes
-    ----------
-    rows, columns
-        Evenly spread over the field.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    rows: int = Limits(default=64, ge=0, le=2048)
-    columns: int = Limits(default=64, ge=0, le=2048)
-
-
-@dataclass(frozen=True)
-class Line:
-    """A graded line: a row or column of the image, from its first to its last pixel's place."""
-
-    direction: Direction
-    place: int
-    first: int
-    last: int
 
 
 @dataclass(frozen=True)
@@ -161,18 +137,17 @@ def grade(
     wanted = parameters or LineParameters()
     if not wanted.rows + wanted.columns:
         raise InputError(f"{name}: no rows and no columns are to be graded; choose some of either")
-    plane = as_plane(image, name, field)
-    grey = np.asarray(plane.rgb8(slice(None), slice(None)) @ LUMA, np.float32)
-    field = field or Field(plane.shape)
+    grey = grey_values(image, name, field)
+    field = field or Field(grey.shape)
     network = Grader(model, device or torch.device("cpu"))
     if model.lines.pixel_um is None:
         yield Notice(f"{name}: {PAPER_MODE}")
-        cut = _paper_lines(grey, field, wanted)
+        cut = paper_lines(grey, field, wanted)
         return _grade(None, (yield from network.votes(*cut, model.lines)))
     known = require(calibration, name)
-    places = list(_places(field, wanted))
+    places = list(lines_in(field, wanted))
     if not places:
-        raise InputError(f"{name}: no line in the field is {_SHORTEST} pixels long; enlarge it")
+        raise InputError(f"{name}: no line in the field is {SHORTEST_PX} pixels long; enlarge it")
     found = yield from _at_best_scale(grey, known, places, network, model.lines)
     if found.outside:
         yield Notice(_said_outside(name, found))
@@ -237,10 +212,10 @@ def _at_best_scale(
     given: LineInput,
 ) -> Events[LineGrade]:
     """Lines shown larger or smaller until the answer lies inside the classes."""
-    enlarged, tried = 0, set[int]()
+    enlarged, tried, pixel_um = 0, set[int](), given.pixel_um or REFERENCE_UM
     while True:
         tried.add(enlarged)
-        cut = _cut(grey, calibration, places, given, enlarged)
+        cut = cut_lines(grey, calibration, places, pixel_um, enlarged)
         found = _grade(calibration, (yield from network.votes(*cut, given)))
         change = _change(found)
         following = enlarged + change
@@ -296,71 +271,6 @@ def _on_one_axis(found: Floats, grades: Floats, steps: NDArray[np.int64]) -> tup
     for row, (values, step) in enumerate(zip(found, steps, strict=True)):
         spread[row, high - step : high - step + len(grades)] = values
     return axis, spread
-
-
-# --- lines of an image -----------------------------------------------------------------------
-
-
-def _places(field: Field, wanted: LineParameters) -> Iterator[Line]:
-    """Lines evenly spread over the field, each the longest stretch inside it."""
-    mask = field.mask()
-    sets: tuple[tuple[Direction, NDArray[np.bool_], int], ...] = (
-        ("row", mask, wanted.rows),
-        ("column", mask.T, wanted.columns),
-    )
-    for direction, inside, count in sets:
-        usable = np.flatnonzero(inside.any(1))
-        chosen = (np.arange(count) + 0.5) * len(usable) / max(count, 1)
-        for place in np.unique(usable[chosen.astype(int)]) if len(usable) else ():
-            first, last = _longest(inside[place])
-            if last - first >= _SHORTEST:
-                yield Line(direction, int(place), first, last)
-
-
-def _longest(inside: NDArray[np.bool_]) -> tuple[int, int]:
-    """First place and end of the longest run of True."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], inside.astype(np.int8), [0]])))
-    starts, ends = edges[::2], edges[1::2]
-    best = int((ends - starts).argmax())
-    return int(starts[best]), int(ends[best])
-
-
-def _cut(
-    grey: Lines, calibration: Calibration, places: list[Line], given: LineInput, enlarged: int
-) -> tuple[tuple[Line, ...], Lines, tuple[Scale, ...]]:
-    """The lines' grey values (n, 1376) at the network's scale."""
-    if given.pixel_um is None:
-        raise InputError("a model of paper mode has no scale")
-    scales = {
-        "row": scale_of(calibration.x_um, given.pixel_um, enlarged),
-        "column": scale_of(calibration.y_um, given.pixel_um, enlarged),
-    }
-    values = []
-    for number, line in enumerate(places):
-        along = grey[line.place] if line.direction == "row" else grey[:, line.place]
-        stretch = np.ascontiguousarray(along[line.first : line.last])[None]
-        shown = at_reference(stretch, scales[line.direction].ratio)
-        # Windows of long lines lie at other places on each, so that all of the field is seen.
-        values.append(fitted(shown, LINE_LENGTH, (number * _TURN) % 1)[0])
-    return tuple(places), np.stack(values), tuple(scales[line.direction] for line in places)
-
-
-def _paper_lines(
-    grey: Lines, field: Field, wanted: LineParameters
-) -> tuple[tuple[Line, ...], Lines, tuple[Scale, ...]]:
-    """Rows and columns of the field's frame resized to 1376 × 1376."""
-    rows, columns = field.frame().slices
-    resized = paper_image(grey[rows, columns])
-    places = tuple(_places(Field(resized.shape), wanted))
-    picked = [resized[p.place] if p.direction == "row" else resized[:, p.place] for p in places]
-    return places, np.stack(picked), tuple(Scale(0, 1.0) for _ in places)
-
-
-def paper_image(grey: Lines) -> NDArray[np.float32]:
-    """An image (Y, X) resized to 1376 × 1376, whatever its shape."""
-    shrunk = min(grey.shape) >= LINE_LENGTH
-    way = cv2.INTER_AREA if shrunk else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(grey, (LINE_LENGTH, LINE_LENGTH), interpolation=way), np.float32)
 
 
 def _are_short(places: list[Line], calibration: Calibration, pixel_um: float) -> bool:

@@ -15,9 +15,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ..calibration import require
 from ..errors import InputError
-from ..events import Events, Progress
-from ..grains.grades import GRADES, LINE_LENGTH, REFERENCE_UM, at_reference
+from ..events import Events, Notice, Progress
+from ..graded import GradedImage
+from ..grains.grades import GRADES, LINE_LENGTH, REFERENCE_UM, STEP, at_reference, scale_of
+from ..grains.image_lines import LineParameters, cut_lines, grey_values, lines_in, paper_lines
 from ..grains.standards import intercept_mm_of
 from ..io.files import read_bytes, write_bytes
 from ..plane import LUMA
@@ -26,6 +29,7 @@ from ..synthesis.polycrystals import PolycrystalParameters, polycrystal
 LINES_AN_IMAGE = 48
 
 _PART = 28
+_MOST_STEPS = 3
 _WITHIN = 0.25
 _INTERCEPTS_WIDE = 2.0
 _NARROWEST_PX = 128
@@ -162,6 +166,85 @@ def random_parameters(
 
 def _at_times(rng: np.random.Generator, share: float, most: float) -> float:
     return float(rng.uniform(0, most)) if rng.random() < share else 0.0
+
+
+# --- images of a table ------------------------------------------------------------------------
+
+
+def lines_of_images(images: Sequence[GradedImage], *, paper_mode: bool = False) -> Events[Lines]:
+    """Lines of images of known grain size, half of them rows and half columns.
+
+    Images whose grains no class fits, also when they are shown larger or smaller, are left out.
+
+    Yields
+    ------
+    Progress
+        Of the images.
+    Notice
+        How many are left out.
+
+    Raises
+    ------
+    InputError
+        When an image cannot be used, has no pixel size (but in paper mode), or all are left out.
+    """
+    parts, left_out = [], []
+    for number, image in enumerate(images):
+        part = _paper_part(image) if paper_mode else _part_of(image)
+        if part is None:
+            left_out.append(image.path.name)
+        else:
+            parts.append(part)
+        yield Progress(number + 1, len(images), "images")
+    if left_out:
+        yield Notice(
+            f"{len(left_out)} images are left out, such as {left_out[0]}: their G is none of the "
+            "network's classes at their pixel size"
+        )
+    if not parts:
+        raise InputError("no image has a G that the network knows; see its classes, 6.5 to 13")
+    return joined(parts)
+
+
+def _part_of(image: GradedImage) -> Lines | None:
+    pixels, known, field = image.read()
+    calibration = require(known, str(image.path))
+    x, y = (scale_of(size).steps for size in (calibration.x_um, calibration.y_um))
+    enlarged = _enlargement(image.grain_size + STEP * x)
+    if enlarged is None:
+        return None
+    half = LINES_AN_IMAGE // 2
+    # Columns that fall into another class would need a G of their own.
+    wanted = LineParameters(rows=half, columns=half if x == y else 0)
+    grey = grey_values(pixels, str(image.path), field)
+    places = list(lines_in(field, wanted))
+    if not places:
+        raise InputError(f"{image.path}: no line of the image is long enough; leave it out")
+    _, values, scales = cut_lines(grey, calibration, places, REFERENCE_UM, enlarged)
+    return _as_lines(values, image.grain_size + STEP * scales[0].steps)
+
+
+def _paper_part(image: GradedImage) -> Lines | None:
+    if _enlargement(image.grain_size) != 0:
+        return None
+    pixels, _, field = image.read()
+    half = LINES_AN_IMAGE // 2
+    grey = grey_values(pixels, str(image.path), field)
+    _, values, _ = paper_lines(grey, field, LineParameters(rows=half, columns=half))
+    return _as_lines(values, image.grain_size)
+
+
+def _enlargement(nominal: float) -> int | None:
+    """Steps that bring a G, as the lines look, into the classes; None where they are too many."""
+    low, high = GRADES[0] - STEP / 2, GRADES[-1] + STEP / 2
+    steps = max(0, math.ceil((nominal - high) / STEP)) - max(0, math.ceil((low - nominal) / STEP))
+    return steps if -_MOST_STEPS <= steps <= _MOST_STEPS else None
+
+
+def _as_lines(values: NDArray[np.float32], grain_size: float) -> Lines:
+    """Of an image with fewer lines some stand twice."""
+    repeated = np.resize(np.arange(len(values)), LINES_AN_IMAGE)
+    return Lines(np.rint(values[repeated]).astype(np.uint8)[None], np.array([grain_size]))
 
 
 # --- parts -----------------------------------------------------------------------------------
