@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from napari.components import ViewerModel
+from napari.utils.notifications import notification_manager
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QTableView
 
@@ -104,6 +105,36 @@ def test_delete_and_undo(widget, qtbot) -> None:
     particles(widget).redo()
     qtbot.waitUntil(settled(widget), timeout=30_000)
     assert areas(widget)[2] == 0
+
+
+def test_what_is_noticed_is_said_once_a_measurement(widget, qtbot) -> None:
+    def warnings() -> int:
+        return sum("touch the border" in one.message for one in notification_manager.records)
+
+    notification_manager.records.clear()
+    widget.viewer.layers["steel phases"].data[0:3, 50:53] = 2
+    measured(widget, qtbot)
+    assert warnings() == 1
+    press(widget, qtbot, "delete", "2")
+    press(widget, qtbot, "undo")
+    assert warnings() == 1
+    measured(widget, qtbot)
+    assert warnings() == 2
+
+
+def test_how_many_particles_were_cut_apart_is_shown(widget, qtbot) -> None:
+    assert "cut apart" not in widget.results.summary.value
+    before = len(areas(widget))
+    widget.parameters["split"].value = "distance"
+    measured(widget, qtbot)
+    made = len(areas(widget)) - before
+    assert made > 0
+    assert f"{made + 1} are parts of touching ones that were cut apart" in (
+        widget.results.summary.value
+    )
+    assert f"{made + 1} cut apart" in widget.controls.status.value
+    press(widget, qtbot, "delete", "1")
+    assert "are parts of touching ones" in widget.results.summary.value
 
 
 def test_unlabel_makes_pixels_unlabelled(widget, qtbot) -> None:
@@ -388,6 +419,21 @@ def click(
             next(steps)
         event.type = "mouse_release"
         next(steps, None)
+
+
+def test_the_ring_lies_on_a_layer_of_another_pixel_size(widget, qtbot) -> None:
+    particles(widget).selected_label = 3
+    image = widget.viewer.add_image(phases(), name="other")
+    add_labels_layer(widget.viewer, image, phases(), named_classes(NAMES), "other phases", {})
+    widget.phase_layer.value = widget.viewer.layers["other phases"]
+    measured(widget, qtbot)
+    layer = widget.viewer.layers["other phases particles"]
+    layer.selected_label = 3
+    ring = widget.viewer.layers[RING]
+    assert ring.units == layer.units
+    row = layer.features.loc[3]
+    expected = (row["centroid_row_px"], row["centroid_column_px"])
+    np.testing.assert_allclose(ring.data_to_world(ring.data[0]), layer.data_to_world(expected))
 
 
 def test_a_click_selects_and_shift_adds(widget) -> None:

@@ -12,8 +12,11 @@ import pandas as pd
 import pytest
 import tifffile
 
+from napari_metallography.classes import named_classes
 from napari_metallography.io.headings import heading
+from napari_metallography.io.labels import LabelImage, write_labels
 from napari_metallography.quantification import study_files
+from napari_metallography.regions import Field
 
 WITHOUT_NETWORKS = """
 import sys
@@ -173,7 +176,9 @@ def test_the_workbook_holds_every_table_sheet_by_sheet(run, barred) -> None:
         "labels",
         "best single threshold",
     }
-    assert pd.read_csv(out / "thresholds.csv")["count_error_percent"][0] == 0
+    thresholds = pd.read_csv(out / "thresholds.csv")
+    assert thresholds["count_error_percent"][0] == 0
+    assert thresholds["counted"].str.contains("touching particles as one").all()
     overlay = cv2.imdecode(np.fromfile(out / "sem_overlay.png", np.uint8), cv2.IMREAD_COLOR)
     assert overlay.shape[1] == 300
     assert overlay.shape[0] > 200
@@ -258,13 +263,60 @@ def test_particles_beyond_what_a_sheet_bears_are_in_the_csv(run, tmp_path, monke
 
 
 def test_labels_without_a_particle_are_measured(run, tmp_path) -> None:
-    tifffile.imwrite(tmp_path / "a.tif", np.zeros((40, 50), np.uint8))
+    matrix, classes = np.zeros((40, 50), np.uint8), named_classes(["ferrite", "carbide"])
+    write_labels(tmp_path / "a.tif", LabelImage(matrix, classes, None, Field(matrix.shape)))
     out = tmp_path / "out"
     done = run("quantify", tmp_path / "a.tif", "-o", out, "--pixel-size", 1)
     assert done.code == 0, done.err
     assert pd.read_csv(out / "phases.csv")["n_particles"].tolist()[1] == 0
     assert openpyxl.load_workbook(out / "study.xlsx")["particles"].max_row == 1
     assert "No particle was measured." in (out / "report.html").read_text("utf-8")
+
+
+def test_nothing_but_0_is_refused_where_no_file_names_a_phase(run, tmp_path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((40, 50), np.uint8))
+    done = run("quantify", tmp_path / "a.tif", "-o", tmp_path / "out", "--pixel-size", 1)
+    assert done.code == 2
+    assert done.errors == [
+        "error: a.tif: every pixel is 0, which is taken as the matrix; there is no phase to "
+        "measure: are these the labels you mean?"
+    ]
+    assert not (tmp_path / "out").exists()
+    # Beside a field that has the phase it is one without.
+    tifffile.imwrite(tmp_path / "b.tif", _squares()[:40, :50])
+    done = run("quantify", tmp_path, "-o", tmp_path / "out", "--pixel-size", 1)
+    assert done.code == 0, done.err
+    assert pd.read_csv(tmp_path / "out/phases.csv")["n_particles"].fillna(0).tolist() == [
+        0,
+        0,
+        0,
+        1,
+    ]
+
+
+def test_a_specimen_stated_beside_an_index_that_names_another_is_said(run, tmp_path) -> None:
+    _indexed(tmp_path, ("16", "16"))
+    done = run("quantify", tmp_path, "-o", tmp_path / "out", "--specimen", "37")
+    assert done.code == 0
+    said = "the specimen stated is 37, but the index of the images names 16"
+    assert sum(said in line for line in done.err.splitlines()) == 1
+    assert said in (tmp_path / "out/report.html").read_text("utf-8")
+    done = run("quantify", tmp_path, "-o", tmp_path / "out", "--specimen", "16")
+    assert "the specimen stated" not in done.err
+
+
+def test_how_many_particles_are_parts_of_others_is_said(run, tmp_path) -> None:
+    rows, columns = np.indices((60, 90))
+    discs = [np.hypot(rows - 30, columns - place) < 10 for place in (20, 37, 70)]
+    tifffile.imwrite(tmp_path / "a.tif", np.any(discs, axis=0).astype(np.uint8))
+    options = (tmp_path / "a.tif", "-o", tmp_path / "out", "--pixel-size", 1)
+    done = run("quantify", *options, "--split", "distance")
+    assert "2 of 3 particles are parts of touching ones that were cut apart" in done.err
+    report = (tmp_path / "out/report.html").read_text("utf-8")
+    assert "; 2 of 3 particles are such parts" in report
+    done = run("quantify", *options)
+    assert "cut apart" not in done.err
+    assert "such parts" not in (tmp_path / "out/report.html").read_text("utf-8")
 
 
 def _two_with_one_at_the_edge(path: Path) -> Path:

@@ -185,7 +185,6 @@ def test_a_foreign_image_is_taken_as_class_indices(tmp_path: Path) -> None:
         ([0, 3, 255], "0 = matrix, 3 = class 3, 255 = unlabelled"),
         ([0, 77, 200], "0 = matrix, 77 = class 77, 200 = class 200, 255 = unlabelled"),
         ([0, 1, 2, 3, 9], "0 = matrix, 1 = class 1, …, 9 = class 9, 255 = unlabelled"),
-        ([0], "0 = matrix, 255 = unlabelled"),
     ],
 )
 def test_what_is_assumed_of_a_foreign_image_is_said(
@@ -194,6 +193,13 @@ def test_what_is_assumed_of_a_foreign_image_is_said(
     path = tmp_path / "x.tif"
     tifffile.imwrite(path, np.array([values], np.uint8))
     assert read_labels(path).assumed == f"taken as class indices: {said}"
+
+
+def test_nothing_but_0_is_said_to_be_the_matrix(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "x.tif", np.zeros((2, 2), np.uint8))
+    read = read_labels(tmp_path / "x.tif")
+    assert read.assumed == "every pixel is 0, which is taken as the matrix"
+    assert not read.indices.any()
 
 
 def test_a_labels_layer_saved_by_napari_is_suspected(tmp_path: Path) -> None:
@@ -331,10 +337,18 @@ def test_a_stack_of_three_columns_is_no_colour_image(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["x.tif", "x.png", "x.bmp"])
-@pytest.mark.parametrize("values", [[0, 255], [255, 255]])
-def test_a_mask_of_0_and_255_is_refused(tmp_path: Path, name: str, values: list[int]) -> None:
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ([0, 255], "a mask of 0 and 255: 255 means unlabelled here; write the phases as 0 and 1"),
+        ([255, 255], "every pixel is 255, which means unlabelled; label it first"),
+    ],
+)
+def test_a_mask_and_an_unlabelled_image_are_refused(
+    tmp_path: Path, name: str, values: list[int], said: str
+) -> None:
     Image.fromarray(np.array([values, values], np.uint8)).save(tmp_path / name)
-    with pytest.raises(InputError, match="write the phases as 0 and 1"):
+    with pytest.raises(InputError, match=said):
         read_labels(tmp_path / name)
 
 

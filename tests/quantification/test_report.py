@@ -23,6 +23,7 @@ from napari_metallography.quantification.report import (
     ReportField,
     ReportHead,
     number,
+    specimen_note,
     tables,
     write_report,
 )
@@ -292,15 +293,21 @@ def test_specimens_are_shown_each_and_together(tmp_path):
     write_report(tmp_path / "r.html", ReportHead("C"), fields, study)
     texts = Reader((tmp_path / "r.html").read_text("utf-8")).texts
     assert f"Specimen {NASTY}: 3 fields" in texts
-    alone = combine(results[:2], {"a": "S", "b": "T"})
-    write_report(tmp_path / "a.html", ReportHead("C"), fields[:2], alone)
-    signed = (tmp_path / "a.html").read_text("utf-8").split('<section class="new-page">', 1)[0]
-    mean = number(alone.statistics["specimens"]["S"]["phases"]["carbide"]["mean_radius_um"]["mean"])
+    assert any(text.startswith("2 specimens: each has the mean of its fields") for text in texts)
+
+
+def test_a_specimen_of_one_field_is_listed_with_its_mean(tmp_path):
+    rule = QuantifyParameters(planes_are_fields=True)
+    results = [(name, result_of(planes=n, parameters=rule)) for n, name in ((1, "a"), (3, "b"))]
+    fields = [ReportField(name, None, Calibration.square(0.1, "t")) for name, _ in results]
+    study = combine(results, {"a": "S", "b": "T"})
+    write_report(tmp_path / "r.html", ReportHead("C"), fields, study)
+    signed = (tmp_path / "r.html").read_text("utf-8").split('<section class="new-page">', 1)[0]
+    mean = number(study.statistics["specimens"]["S"]["phases"]["carbide"]["mean_radius_um"]["mean"])
     row = signed[signed.index("<td>S</td><td>carbide</td><td>mean radius (µm)</td>") :]
     row = row[: row.index("</tr>")]
     assert f">{mean}</td>" in row
     assert "no interval from one field" in row
-    assert any(text.startswith("2 specimens: each has the mean of its fields") for text in texts)
 
 
 def test_specimens_of_one_field_are_listed_where_none_has_more(tmp_path):
@@ -309,7 +316,9 @@ def test_specimens_of_one_field_are_listed_where_none_has_more(tmp_path):
     fields = [ReportField(name, None, Calibration.square(0.1, "t")) for name in names]
     write_report(tmp_path / "r.html", ReportHead("C"), fields, study)
     signed = (tmp_path / "r.html").read_text("utf-8").split('<section class="new-page">', 1)[0]
-    assert all(f"<td>{name}</td><td>carbide</td><td>mean radius (µm)</td>" in signed for name in "ST")
+    assert all(
+        f"<td>{name}</td><td>carbide</td><td>mean radius (µm)</td>" in signed for name in "ST"
+    )
     assert "one field alone gives no confidence interval" in signed
 
 

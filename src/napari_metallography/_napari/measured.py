@@ -11,7 +11,8 @@ import numpy as np
 from napari.layers import Layer
 from numpy.typing import NDArray
 
-from ..events import Events
+from ..cut_particles import particles_cut_apart
+from ..events import Events, Notice
 from ..io.files import digest
 from ..io.labels import LabelImage
 from ..plane import ArrayLike, leading_shape, planes_of
@@ -26,7 +27,7 @@ from ..quantification.files import (
 )
 from ..quantification.measure import Quantification
 from ..quantification.parameters import QuantifyParameters
-from ..quantification.report import ReportField, ReportHead, write_report
+from ..quantification.report import CUT_APART, ReportField, ReportHead, write_report
 from ..quantification.study_files import study_of
 from ..quantification.study_folder import StudyImage
 
@@ -98,13 +99,15 @@ def measured_events(
         given = Measured(source, name, empty, ids, parameters, pixels, rgb, grey, (), file)
         return (yield from given_events(given, changes))
     found = yield from measure_anew(source, parameters, grey, name)
-    return Measured(source, name, found.result, found.ids, parameters, pixels, rgb, grey, (), file)
+    result = _telling_parts(found.result, source, parameters)
+    return Measured(source, name, result, found.ids, parameters, pixels, rgb, grey, (), file)
 
 
 def measured_again(measured: Measured, changes: Sequence[Change]) -> Events[Measured]:
-    """Measure with other corrections than before."""
+    """Measure with other corrections than before; what was noticed then is not noticed again."""
     labels, ids = corrected_labels(measured, changes)
-    return (yield from given_events(replace(measured, labels=labels, ids=ids), tuple(changes)))
+    again = given_events(replace(measured, labels=labels, ids=ids), tuple(changes))
+    return (yield from _without_notices(again))
 
 
 def corrected_labels(measured: Measured, changes: Sequence[Change]) -> tuple[LabelImage, Ids]:
@@ -128,7 +131,8 @@ def given_events(measured: Measured, changes: tuple[Change, ...]) -> Events[Meas
         measured.name,
         [change.correction for change in changes],
     )
-    return replace(measured, result=found.result, changes=changes)
+    result = _telling_parts(found.result, measured.labels, measured.parameters)
+    return replace(measured, result=result, changes=changes)
 
 
 def with_image(measured: Measured, pixels: ArrayLike, rgb: bool) -> Measured:
@@ -163,6 +167,28 @@ def overlay_of(measured: Measured) -> NDArray[np.uint8] | None:
     leading = leading_shape(measured.pixels, rgb=measured.rgb)
     first = np.asarray(measured.pixels[(0,) * len(leading)])
     return overlay_picture(first, measured.labels, measured.ids)
+
+
+def _without_notices(events: Events[Measured]) -> Events[Measured]:
+    """The same, without what would be said after each correction; the report tells all of it."""
+    while True:
+        try:
+            event = next(events)
+        except StopIteration as end:
+            result: Measured = end.value
+            return result
+        if not isinstance(event, Notice):
+            yield event
+
+
+def _telling_parts(
+    result: Quantification, labels: LabelImage, parameters: QuantifyParameters
+) -> Quantification:
+    """With the number of particles that are parts of others, where they are cut apart."""
+    if parameters.split == "none":
+        return result
+    n = particles_cut_apart(labels, result.ids)
+    return with_provenance(result, **{CUT_APART: n})
 
 
 def _plane(labels: LabelImage, ids: Ids, change: Change) -> tuple[NDArray[Any], NDArray[Any]]:

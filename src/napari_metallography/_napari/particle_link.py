@@ -100,6 +100,7 @@ class ParticleLink:
         """The layer of the ring, added when it is needed first; the active layer stays."""
         ring = self._ring()
         if ring is not None and ring.ndim == layer.ndim:
+            _lay_on(ring, layer)
             return ring
         if ring is not None:
             self._viewer.layers.remove(ring)
@@ -124,6 +125,12 @@ class ParticleLink:
     def _ring(self) -> Points | None:
         found = [one for one in self._viewer.layers if isinstance(one, Points)]
         return next((one for one in found if one.name == RING), None)
+
+
+def _lay_on(ring: Points, layer: Labels) -> None:
+    """Put the ring where the layer lies: another than before may have another pixel size."""
+    for name, value in plane_placement(layer, layer.ndim).items():
+        setattr(ring, name, value)
 
 
 def row_of(particles: pd.DataFrame, number: int) -> pd.Series[Any] | None:

@@ -11,6 +11,7 @@ from ..quantification.columns import column
 from ..quantification.correctable import by_number
 from ..quantification.measure import Quantification
 from ..quantification.pixel_units import NO_PIXEL_SIZE
+from ..quantification.report import CUT_APART
 from ..quantification.statistics import ONE_FIELD
 
 SLICES = (
@@ -45,6 +46,9 @@ def summary_text(result: Quantification) -> str:
     excluded = sum(result.statistics.get("n_excluded", {}).values())
     if excluded:
         lines.append(f"{excluded:,} more are left out by the edge rule.")
+    parts = result.statistics["provenance"].get(CUT_APART)
+    if parts is not None:
+        lines.append(f"{parts:,} are parts of touching ones that were cut apart.")
     if result.statistics["provenance"]["calibration"] is None:
         lines.append(f"{NO_PIXEL_SIZE[0].upper()}{NO_PIXEL_SIZE[1:]}.")
     if result.ids.ndim > 2 and len(result.ids) > 1:
@@ -56,6 +60,13 @@ def summary_text(result: Quantification) -> str:
     return "\n".join(lines)
 
 
+def count_text(result: Quantification) -> str:
+    """How many particles, and how many of them were cut apart, in a few words."""
+    parts = result.statistics["provenance"].get(CUT_APART)
+    cut = "" if parts is None else f", {parts:,} cut apart from others"
+    return f"{len(result.particles):,} particles{cut}"
+
+
 def interval_texts(phases: dict[str, Any]) -> list[str]:
     """A line a phase: its area fraction with the confidence interval over fields."""
     return [_interval(name, values["area_fraction"]) for name, values in phases.items()]
@@ -64,7 +75,7 @@ def interval_texts(phases: dict[str, Any]) -> list[str]:
 def numeric_columns(particles: pd.DataFrame) -> list[str]:
     """Columns that particles can be coloured by."""
     numbers = particles.select_dtypes("number").columns
-    return [str(n) for n in numbers if n not in ("particle", "plane", "class_index")]
+    return [str(n) for n in numbers if n not in ("particle", "plane", "class_index", "label_value")]
 
 
 def texts(values: pd.Series[Any], form: str) -> list[str]:

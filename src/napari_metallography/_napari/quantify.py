@@ -20,7 +20,7 @@ from ..io.labels import write_labels
 from ..quantification.parameters import QuantifyParameters
 from ..regions import Field
 from .corrected_layer import (
-    CORRECTIONS,
+    CORRECTED_BY,
     Beginning,
     CorrectedLayer,
     Trail,
@@ -45,7 +45,7 @@ from .layers import (
 from .measured import Measured, file_of, measured_again, measured_events
 from .particle_colours import ParticleColours
 from .particle_link import ParticleLink
-from .particle_table import features_of
+from .particle_table import count_text, features_of
 from .quantify_results import Results, make_ready_for_many_rows
 from .results import PARTICLES_OF, mark_computed, remove_untouched
 from .size_plots import SizePlots
@@ -173,7 +173,7 @@ class QuantifyWidget(Form):
     def save_labels(self, path: Path) -> None:
         """Write the chosen layer as phase labels, which the command line and other forms read."""
         layer, whole = self._chosen_labels(), as_tiff(path)
-        labels = with_corrections(label_image(layer), layer.metadata.get(CORRECTIONS, ()))
+        labels = with_corrections(label_image(layer), layer.metadata.get(CORRECTED_BY, ()))
         self.controls.start(
             one_step(partial(write_labels, whole, labels), whole.name),
             f"write {whole.name}",
@@ -215,9 +215,8 @@ class QuantifyWidget(Form):
         self._keep_own_results()
         # It may have been painted on while it was measured.
         corrected.look_for_paint()
-        n = len(measured.result.particles)
         lost = f"; {begun.lost}" if begun.lost else ""
-        self.controls.say(f"{corrected.particles.name}: {n:,} particles{lost}")
+        self.controls.say(f"{corrected.particles.name}: {count_text(measured.result)}{lost}")
 
     def _former(self, labels: Labels) -> CorrectedLayer | None:
         """What the layer was measured as last."""
@@ -244,7 +243,7 @@ class QuantifyWidget(Form):
                 PARTICLES_OF: labels.name,
                 "statistics": measured.result.statistics,
                 "calibration": calibration and calibration.to_dict(),
-                CORRECTIONS: [change.correction.to_dict() for change in measured.changes],
+                CORRECTED_BY: [change.correction.to_dict() for change in measured.changes],
             },
             **plane_placement(labels, labels.ndim),
         )
@@ -370,7 +369,7 @@ class QuantifyWidget(Form):
             self.colours.offer(measured.result.particles)
             self._colour()
             self._draw_plots()
-            self.controls.say(f"{layer.name}: {len(measured.result.particles):,} particles")
+            self.controls.say(f"{layer.name}: {count_text(measured.result)}")
         self.study.show_fields()
 
     def _ended_again(self, corrected: CorrectedLayer, changes: list[Any], message: str) -> None:

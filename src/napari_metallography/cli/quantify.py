@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -28,6 +30,7 @@ from .options import (
 if TYPE_CHECKING:
     from ..classes import PhaseClass
     from ..quantification.files import MeasuredImage
+    from ..quantification.threshold_sweep import ThresholdComparison
 
 
 class EdgeRule(StrEnum):
@@ -54,6 +57,7 @@ class Direction(StrEnum):
     vertical = "vertical"
 
 
+_COUNTED = "connected pieces: touching particles as one, those at the edge included"
 _VALUE = re.compile(r"class \d+")
 _RULES = QuantifyParameters()
 _EDGE_RULE = EdgeRule(_RULES.edge_rule)
@@ -129,7 +133,7 @@ def quantify(
     from ..io.tables import require_parquet
     from ..quantification.files import quantify_file, survey, without_pixels
     from ..quantification.point_count import PointGrid
-    from ..quantification.report import ReportHead
+    from ..quantification.report import ReportHead, specimen_note
     from ..quantification.study_files import (
         StudyParameters,
         threshold_comparisons,
@@ -181,18 +185,62 @@ def quantify(
             ),
             path.name,
         )
-        return without_pixels(measured, study.grid, keep_labels=compare_thresholds)
+        counted = _with_parts(measured) if split is not Split.none else measured
+        return without_pixels(counted, study.grid, keep_labels=compare_thresholds)
 
     fields, failed = each(files, work)
     if fields:
+        _require_phases(fields)
+        if note := specimen_note(specimen, [field.specimen for field in fields]):
+            terminal.notice(note)
+        if split is not Split.none:
+            terminal.notice(_parts_note(fields))
         head = ReportHead(
             "Phases and particles", specimen, operator, standard, laboratory=laboratory
         )
-        compared = threshold_comparisons(fields) if compare_thresholds else None
+        compared = _unsplit(threshold_comparisons(fields)) if compare_thresholds else None
         for said in write_study(output, fields, head=head, parameters=study, comparisons=compared):
             terminal.notice(said)
         terminal.done(f"{len(fields)} measured; tables and report.html in {output}")
     fail_if(failed)
+
+
+def _require_phases(fields: Sequence[MeasuredImage]) -> None:
+    """Refuse labels of which nobody knows any phase but the matrix, as their every pixel is 0."""
+    from ..io.labels import ALL_MATRIX
+
+    if all(field.labels.assumed == ALL_MATRIX for field in fields):
+        raise InputError(
+            f"{fields[0].name}: {ALL_MATRIX}; there is no phase to measure: are these the labels "
+            "you mean?"
+        )
+
+
+def _with_parts(measured: MeasuredImage) -> MeasuredImage:
+    """With the number of its particles that are parts of others in its provenance."""
+    from ..cut_particles import particles_cut_apart
+    from ..quantification.files import with_provenance
+    from ..quantification.report import CUT_APART
+
+    n = particles_cut_apart(measured.labels, measured.result.ids)
+    return replace(measured, result=with_provenance(measured.result, **{CUT_APART: n}))
+
+
+def _parts_note(fields: Sequence[MeasuredImage]) -> str:
+    from ..quantification.report import CUT_APART
+
+    told = [field.result.statistics for field in fields]
+    n = sum(one["n_particles"] for one in told)
+    parts = sum(one["provenance"][CUT_APART] for one in told)
+    return f"{parts} of {n} particles are parts of touching ones that were cut apart"
+
+
+def _unsplit(comparisons: dict[str, ThresholdComparison]) -> dict[str, ThresholdComparison]:
+    """Comparisons whose tables say what they count, which is not what `particles.csv` does."""
+    return {
+        phase: replace(one, methods=one.methods.assign(counted=_COUNTED))
+        for phase, one in comparisons.items()
+    }
 
 
 def _option(field: str) -> str:

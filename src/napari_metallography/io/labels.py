@@ -23,6 +23,9 @@ from ..regions import Field
 from .files import read_bytes, replacing, require_file
 from .tiff import is_tiff, opened, resolution_tags
 
+ALL_MATRIX = "every pixel is 0, which is taken as the matrix"
+"""What is assumed of labels that name no classes and hold nothing but 0."""
+
 _KEY = "napari_metallography"
 _LARGEST_INDEX = 9
 _LEAST_ALIKE = 0.4
@@ -199,7 +202,9 @@ def _foreign(path: Path, indices: NDArray[Any], *, by_tifffile: bool) -> LabelIm
             f"{path}: {len(values)} different values from {values[0]} to {values[-1]} are "
             "an image's, not labels'; segment it first"
         )
-    if values.tolist() in ([0, UNLABELLED], [UNLABELLED]):
+    if values.tolist() == [UNLABELLED]:
+        raise InputError(f"{path}: every pixel is 255, which means unlabelled; label it first")
+    if values.tolist() == [0, UNLABELLED]:
         raise InputError(
             f"{path}: a mask of 0 and 255: 255 means unlabelled here; write the phases as 0 and 1"
         )
@@ -246,6 +251,8 @@ def _classes_by_colour(names: Sequence[str]) -> tuple[list[int], tuple[PhaseClas
 
 def _assumed(values: Sequence[int]) -> str:
     """What the values that occur are taken for."""
+    if list(values) == [0]:
+        return ALL_MATRIX
     occurring = sorted({0, *values} - {UNLABELLED})
     classes = classes_of_values(occurring)
     listed = [f"{n} = {phase.name}" for n, phase in zip(occurring, classes, strict=True)]
