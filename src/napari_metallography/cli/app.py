@@ -9,13 +9,13 @@ import typer
 
 from . import terminal
 from .demo import demo
-from .evaluate import evaluate_segmentation
+from .evaluate import evaluate_grain_size, evaluate_segmentation
 from .info import info
 from .models import export, list_models, model_info
 from .quantify import quantify
 from .segment import segment
 from .terminal import BAD_INPUT, INTERRUPTED
-from .train import train_segmentation
+from .train import train_grain_size, train_segmentation
 
 app = typer.Typer(
     name="napari-metallography",
@@ -36,6 +36,8 @@ app.add_typer(train, name="train")
 app.add_typer(evaluate, name="evaluate")
 app.add_typer(models, name="models")
 train.command("segmentation")(train_segmentation)
+train.command("grain-size")(train_grain_size)
+evaluate.command("grain-size")(evaluate_grain_size)
 evaluate.command("segmentation")(evaluate_segmentation)
 models.command("list")(list_models)
 models.command("info")(model_info)

@@ -105,3 +105,44 @@ def evaluate_segmentation(
     for name, iou in result["iou"].items():
         print(f"  {name}: IoU {'absent' if iou is None else f'{iou:.4f}'}")
     terminal.done(f"written to {output}")
+
+
+def evaluate_grain_size(
+    model: Annotated[str, typer.Option(help="Name or file of a grain-size model.")],
+    data: Annotated[
+        Path, typer.Option(help="Table with the columns image, pixel_size_um and G (intercept).")
+    ],
+    output: Annotated[
+        Path,
+        typer.Option("-o", "--output", help="JSON file to write.", callback=results_file),
+    ],
+    rows: Annotated[int, typer.Option(help="Rows of each image to grade.")] = 64,
+    columns: Annotated[int, typer.Option(help="Columns of each image to grade.")] = 64,
+    device: Device = DeviceName.auto,
+) -> None:
+    """Score a line network on images of known grain size, with all its lines and with fewer."""
+    from ..devices import choose_device
+    from ..evaluation.grain_size import LINE_COUNTS, evaluate_images
+    from ..graded import read_graded_table
+    from ..grains.image_lines import LineParameters
+    from ..grains.line_model import load_line_model
+    from ..io.tables import write_json
+
+    loaded = load_line_model(model)
+    images = read_graded_table(data)
+    parameters = validated(LineParameters, {"rows": rows, "columns": columns})
+    counts = sorted({n for n in LINE_COUNTS if n <= rows + columns} | {rows + columns})
+    events = evaluate_images(loaded, images, parameters, choose_device(device.value), counts)
+    result = terminal.follow(events, "evaluating")
+    provenance = {
+        "model": loaded.card.name,
+        "model_digest": loaded.digest,
+        "parameters": parameters.model_dump(),
+        "version": __version__,
+    }
+    write_json(output, {**result, "provenance": provenance})
+    print(
+        f"accuracy {result['accuracy']:.4f}, mean |error of G| {result['mean_abs_error_G']:.3f} "
+        f"on {result['n']} images"
+    )
+    terminal.done(f"written to {output}")

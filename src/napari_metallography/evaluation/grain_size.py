@@ -6,11 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from ..events import Events, Progress, relayed
+from ..events import Event, Events, Progress, relayed
+from ..graded import GradedImage
 from ..grains.grades import GRADES, STEP
-from ..grains.line_grading import probabilities
+from ..grains.image_lines import LineParameters
+from ..grains.line_grading import grade, probabilities
+from ..grains.line_model import LineModel
 from ..grains.line_network import LineNetwork
 from ..models.card import Normalisation
 
@@ -112,3 +116,48 @@ def _confusion(classes: Floats, found: Floats) -> dict[str, dict[str, int]]:
         row = table.setdefault(f"{true:g}", {})
         row[f"{answered:g}"] = row.get(f"{answered:g}", 0) + 1
     return {grade: table[grade] for grade in sorted(table, key=float)}
+
+
+def evaluate_images(
+    model: LineModel,
+    images: Sequence[GradedImage],
+    parameters: LineParameters,
+    device: torch.device,
+    counts: Sequence[int] = LINE_COUNTS,
+) -> Events[dict[str, Any]]:
+    """Grade images of known grain size.
+
+    Returns
+    -------
+    dict
+        `scores`, and `outside`: how many answers lie at an end of the classes.
+
+    Yields
+    ------
+    Progress
+        Of the images.
+    Notice
+        As of `line_grading.grade`.
+
+    Raises
+    ------
+    InputError
+        When an image cannot be used or has no pixel size.
+    """
+    votes, outside = [], 0
+    for number, image in enumerate(images):
+        yield Progress(number, len(images), "images")
+        pixels, calibration, field = image.read()
+        events = grade(
+            pixels, calibration, model, parameters, field=field, name=str(image.path), device=device
+        )
+        found = yield from relayed(events, _unless_progress)
+        votes.append((found.votes.grades, found.votes.probabilities))
+        outside += found.outside
+    yield Progress(len(images), len(images), "images")
+    truth = [image.grain_size for image in images]
+    return {**scores(votes, truth, counts), "outside": outside}
+
+
+def _unless_progress(event: Event) -> Event | None:
+    return None if isinstance(event, Progress) else event

@@ -64,6 +64,13 @@ class Lines:
         sha.update(np.ascontiguousarray(self.grain_sizes).data)
         return sha.hexdigest()
 
+    def split(self, images: int) -> tuple[Lines, Lines]:
+        """The first images, and the others."""
+        return (
+            Lines(self.values[:images], self.grain_sizes[:images]),
+            Lines(self.values[images:], self.grain_sizes[images:]),
+        )
+
 
 def joined(parts: Sequence[Lines]) -> Lines:
     """All lines, in order."""

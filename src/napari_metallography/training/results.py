@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -123,15 +123,27 @@ def write_results(
         When the model, or another one with its history, has come to exist meanwhile, or a file
         cannot be written.
     """
-    history, report = _files_beside(path)
+    write_all(
+        path,
+        _history(rounds_of(job, trained)),
+        _report(job, trained, description),
+        lambda: save_model(path, card, trained.network),
+    )
+
+
+def write_all(
+    path: Path, history: pd.DataFrame, report: dict[str, Any], save: Callable[[], None]
+) -> None:
+    """Write a model by `save`, and its history and report; as `write_results`."""
+    history_path, report_path = _files_beside(path)
     _require_new(path)
     if _other_models(path):
         _require_no_history(path)
     # The model last: where it lies, nothing is missing.
-    with together(history, report):
-        write_csv(history, _history(rounds_of(job, trained)))
-        write_json(report, _report(job, trained, description))
-        save_model(path, card, trained.network)
+    with together(history_path, report_path):
+        write_csv(history_path, history)
+        write_json(report_path, report)
+        save()
     checkpoint_path(path).unlink(missing_ok=True)
 
 
@@ -249,9 +261,13 @@ def _report(job: TrainingJob, trained: TrainedNetwork, description: Description)
         "rounds": [one.told.model_dump() for one in rounds_of(job, trained)],
         "validation": trained.metrics,
         "last_batch_size": trained.batch_size,
-        "device": _device_name(job.device),
-        "torch": torch.__version__,
+        **made_with(job.device),
     }
+
+
+def made_with(device: torch.device) -> dict[str, str]:
+    """What a training ran on, for its report."""
+    return {"device": _device_name(device), "torch": torch.__version__}
 
 
 def _row(image: LabelledImage) -> dict[str, Any]:
