@@ -331,6 +331,8 @@ def test_only_values_that_occur_are_classes(tmp_path: Path) -> None:
     image = measured(saved(tmp_path / "a.tif", pixels), size=1.0, notices=notices)
     assert image.result.phases["phase"].tolist() == ["matrix", "class 77", "class 200"]
     assert image.result.phases["area_um2"].tolist()[1:] == [12 * SIDE_PX**2, 25]
+    assert image.result.phases["label_value"].tolist() == [0, 77, 200]
+    assert set(image.result.particles["label_value"]) == {77, 200}
     assert "0 = matrix, 77 = class 77, 200 = class 200, 255 = unlabelled" in notices[0]
 
 

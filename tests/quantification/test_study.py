@@ -114,3 +114,11 @@ def test_fields_of_other_areas_are_noted_with_the_study():
     assert combine([("a", small), ("b", result_of([6]))]).statistics["notes"] == []
     (note,) = combine([("a", small), ("b", large)]).statistics["notes"]
     assert "4 times that of the smallest" in note
+
+
+def test_sizes_of_a_study_are_cut_off_at_its_smallest_area():
+    whole = combine([("a", result_of([4]))]).statistics["sizes"]["carbide"]["lognormal"]
+    cut = combine([("a", result_of([4], parameters=QuantifyParameters(smallest_area_px=9)))])
+    stated = cut.statistics["sizes"]["carbide"]["lognormal"]
+    assert whole["smallest_radius"] is None
+    assert stated["smallest_radius"] == pytest.approx(0.1 * np.sqrt(8.5 / np.pi))
