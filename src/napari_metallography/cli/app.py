@@ -15,7 +15,8 @@ from .models import export, list_models, model_info
 from .quantify import quantify
 from .segment import segment
 from .terminal import BAD_INPUT, INTERRUPTED
-from .train import train_grain_size, train_segmentation
+from .train import train_segmentation
+from .train_grain_size import train_grain_size
 
 app = typer.Typer(
     name="napari-metallography",
