@@ -68,7 +68,13 @@ def count_text(result: Quantification) -> str:
 
 
 def interval_texts(phases: dict[str, Any]) -> list[str]:
-    """A line a phase: its area fraction with the confidence interval over fields."""
+    """A line a phase: its area fraction with the confidence interval over fields.
+
+    One line for all where they have none, for the same reason.
+    """
+    reasons = {values["area_fraction"]["reason"] for values in phases.values()}
+    if len(reasons) == 1 and (reason := reasons.pop()):
+        return [f"{reason[0].upper()}{reason[1:]}."]
     return [_interval(name, values["area_fraction"]) for name, values in phases.items()]
 
 
