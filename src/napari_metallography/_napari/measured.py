@@ -11,13 +11,13 @@ import numpy as np
 from napari.layers import Layer
 from numpy.typing import NDArray
 
-from ..cut_particles import particles_cut_apart
 from ..events import Events, Notice
 from ..io.files import digest
 from ..io.labels import LabelImage
 from ..plane import ArrayLike, leading_shape, planes_of
 from ..quantification.correctable import CorrectableResult, Ids, measure_anew, measure_given
 from ..quantification.corrections import Change, plane_at
+from ..quantification.cut_apart import particles_cut_apart
 from ..quantification.files import (
     MeasuredImage,
     Picture,

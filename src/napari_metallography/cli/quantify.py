@@ -218,7 +218,7 @@ def _require_phases(fields: Sequence[MeasuredImage]) -> None:
 
 def _with_parts(measured: MeasuredImage) -> MeasuredImage:
     """With the number of its particles that are parts of others in its provenance."""
-    from ..cut_particles import particles_cut_apart
+    from ..quantification.cut_apart import particles_cut_apart
     from ..quantification.files import with_provenance
     from ..quantification.report import CUT_APART
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from napari_metallography.classes import UNLABELLED
-from napari_metallography.cut_particles import particles_cut_apart
 from napari_metallography.io.labels import LabelImage
+from napari_metallography.quantification.cut_apart import particles_cut_apart
 from napari_metallography.regions import Box, Field
 
 

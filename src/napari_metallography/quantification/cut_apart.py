@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .io.labels import LabelImage
+from ..io.labels import LabelImage
 
 _STEPS = ((0, 1), (1, -1), (1, 0), (1, 1))
 """To half of the eight neighbours; the other way round they are the other half."""
