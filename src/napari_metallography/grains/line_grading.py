@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..calibration import Calibration, require
-from ..devices import device_errors
+from ..devices import device_errors, keep_freed_memory
 from ..errors import InputError
 from ..events import Events, Notice, Progress
 from ..models.card import LineInput, Normalisation
@@ -193,6 +193,8 @@ def probabilities(
 ) -> Events[Floats]:
     """Probabilities (n, classes) of the classes for lines (n, 1376) of grey values."""
     parts = []
+    if device.type == "cpu":
+        keep_freed_memory()
     with device_errors():
         network.to(device).eval()
     for start in range(0, len(lines), _BATCH):

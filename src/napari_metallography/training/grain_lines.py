@@ -128,10 +128,14 @@ def synthetic_image(seed: int, number: int) -> tuple[Bytes, float]:
     of a whole field, and cost less. As structures have no direction, rows do for columns.
     """
     rng = np.random.default_rng([seed, number])
-    grade = GRADES[number % len(GRADES)] + rng.uniform(-_WITHIN, _WITHIN)
+    centre = GRADES[number % len(GRADES)]
+    grade = centre + rng.uniform(-_WITHIN, _WITHIN)
     pixel_um = REFERENCE_UM * _magnification(rng)
     parameters = random_parameters(float(grade), float(pixel_um), rng)
     made = polycrystal(parameters, int(rng.integers(2**31)))
+    # A strip of few grains does not always reach the wanted one.
+    while abs(made.intercept_g - centre) > _WITHIN:
+        made = polycrystal(parameters, int(rng.integers(2**31)))
     grey = made.image if made.image.ndim == 2 else np.rint(made.image @ LUMA)
     rows = np.linspace(0, len(grey) - 1, LINES_AN_IMAGE).round().astype(int)
     lines = at_reference(grey[rows].astype(np.float32), pixel_um / REFERENCE_UM)

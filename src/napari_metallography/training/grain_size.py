@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..devices import device_errors
+from ..devices import device_errors, keep_freed_memory
 from ..errors import InputError
 from ..evaluation.grain_size import graded_lines, scores
 from ..events import Events
@@ -107,6 +107,8 @@ def train_lines(job: GrainSizeJob, *, resume: bool = False) -> Events[TrainedLin
     if not len(job.lines):
         raise InputError("there is no image to learn from")
     settings = fingerprint(job.settings())
+    if job.device.type == "cpu":
+        keep_freed_memory()
     with device_errors():
         state = initial_state(job)
         if resume and job.checkpoint is not None and job.checkpoint.exists():
