@@ -44,6 +44,29 @@ def test_a_model_comes_back_as_it_was_written(tmp_path, card, storage, tolerance
     assert len(read.digest) == 64
 
 
+def test_bytes_keep_large_tensors_to_a_step_of_their_row(tmp_path, card) -> None:
+    random = torch.Generator().manual_seed(0)
+    rows = torch.logspace(-3, 3, 64)[:, None]
+    state = {
+        "large.weight": torch.randn(64, 8, 16, generator=random) * rows[:, :, None],
+        "zero.weight": torch.zeros(64, 64),
+        "small.weight": torch.randn(4, 5, generator=random),
+        "count": torch.tensor(3),
+    }
+    path, plain = tmp_path / "bytes.safetensors", tmp_path / "plain.safetensors"
+    write_model(path, card.model_copy(update={"storage": "int8"}), state)
+    write_model(plain, card, state)
+    assert path.stat().st_size < 0.4 * plain.stat().st_size
+    read = read_model(path, "segmentation")
+    assert read.state.keys() == state.keys()
+    error = (read.state["large.weight"] - state["large.weight"]).abs().amax((1, 2))
+    largest = state["large.weight"].abs().amax((1, 2))
+    assert (error <= largest / 254 * 1.001).all()
+    assert torch.equal(read.state["zero.weight"], state["zero.weight"])
+    assert torch.equal(read.state["small.weight"], state["small.weight"])
+    assert read.state["count"] == 3
+
+
 def test_a_model_of_another_task_is_refused(tmp_path, card) -> None:
     path = tmp_path / "m.safetensors"
     write_model(path, card, STATE)
