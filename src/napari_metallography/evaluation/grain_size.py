@@ -14,9 +14,8 @@ from ..graded import GradedImage
 from ..grains.grades import GRADES, STEP
 from ..grains.image_lines import LineParameters
 from ..grains.line_grading import grade, probabilities
-from ..grains.line_model import LineModel
+from ..grains.line_model import LineModel, Preparation
 from ..grains.line_network import LineNetwork
-from ..models.card import Normalisation
 
 Floats = NDArray[np.float64]
 Votes = tuple[Floats, Floats]
@@ -28,13 +27,13 @@ _SEED = 0
 
 
 def graded_lines(
-    network: LineNetwork, normalisation: Normalisation, values: NDArray[np.uint8]
+    network: LineNetwork, prepare: Preparation, values: NDArray[np.uint8]
 ) -> Events[list[Votes]]:
     """Votes on lines (images, lines, 1376) that lie at the reference pixel size."""
     images, lines = values.shape[:2]
     device = next(network.parameters()).device
     flat = np.ascontiguousarray(values).reshape(images * lines, -1)
-    events = probabilities(network, normalisation, flat, device)
+    events = probabilities(network, prepare, flat, device)
     found = yield from relayed(events, lambda _: Progress(0, 0, "validating"))
     grades = np.array(GRADES)
     return [(grades, votes) for votes in found.reshape(images, lines, -1)]

@@ -13,7 +13,7 @@ from ..calibration import Calibration, require
 from ..devices import device_errors, keep_freed_memory
 from ..errors import InputError
 from ..events import Events, Notice, Progress
-from ..models.card import LineInput, Normalisation
+from ..models.card import LineInput
 from ..plane import ArrayLike
 from ..regions import Field
 from .grades import LINE_LENGTH, REFERENCE_UM, STEP, Lines, Scale, scale_of
@@ -26,7 +26,7 @@ from .image_lines import (
     lines_in,
     paper_lines,
 )
-from .line_model import LineModel
+from .line_model import LineModel, Preparation
 from .line_network import LineNetwork
 from .standards import intercept_mm_of
 
@@ -168,18 +168,18 @@ def _said_outside(name: str, found: LineGrade) -> str:
 
 
 class Grader:
-    """A line network with its normalisation on a device."""
+    """A line network on a device."""
 
     def __init__(self, model: LineModel, device: torch.device) -> None:
         self._network = model.network
-        self._normalisation = model.card.normalisation
+        self._prepare = model.prepare
         self._device = device
 
     def votes(
         self, lines: tuple[Line, ...], values: Lines, scales: tuple[Scale, ...], given: LineInput
     ) -> Events[LineVotes]:
         """Votes on lines (n, 1376), on one axis of G although their scales may differ."""
-        found = yield from probabilities(self._network, self._normalisation, values, self._device)
+        found = yield from probabilities(self._network, self._prepare, values, self._device)
         steps = np.array([scale.steps for scale in scales])
         grades, spread = _on_one_axis(found, np.array(given.grades), steps)
         return LineVotes(lines, grades, spread)
@@ -187,7 +187,7 @@ class Grader:
 
 def probabilities(
     network: LineNetwork,
-    normalisation: Normalisation,
+    prepare: Preparation,
     lines: Lines | NDArray[np.uint8],
     device: torch.device,
 ) -> Events[Floats]:
@@ -200,8 +200,7 @@ def probabilities(
     for start in range(0, len(lines), _BATCH):
         with device_errors(), torch.inference_mode():
             part = torch.from_numpy(lines[start : start + _BATCH]).to(device).float()
-            logits = network((part - normalisation.mean[0]) / normalisation.std[0])
-            parts.append(logits.softmax(1).double().cpu().numpy())
+            parts.append(network(prepare(part)).softmax(1).double().cpu().numpy())
         yield Progress(min(start + _BATCH, len(lines)), len(lines), "lines")
     return np.concatenate(parts)
 

@@ -10,9 +10,11 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..models import registry
-from ..models.card import LineInput, ModelCard
+from ..models.card import LineInput, ModelCard, Normalisation
 from ..models.file import write_model
 from .line_network import LineNetwork
+
+_SMALLEST_STD = 0.5
 
 
 @dataclass(frozen=True)
@@ -31,9 +33,30 @@ class LineModel:
         return self.card.lines
 
     @property
-    def grades(self) -> Tensor:
-        """(classes,) G of each class."""
-        return torch.tensor(self.lines.grades)
+    def prepare(self) -> Preparation:
+        """What is done to lines before the network."""
+        return Preparation(self.card.normalisation, self.lines.each_line)
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """Grey values (B, 1376) on the scale 0 to 255 to what the network takes.
+
+    Attributes
+    ----------
+    each_line
+        By each line's own mean and standard deviation, not those of `normalisation`.
+    """
+
+    normalisation: Normalisation
+    each_line: bool
+
+    def __call__(self, lines: Tensor) -> Tensor:
+        """The lines normalised; an even line becomes zero."""
+        if not self.each_line:
+            return (lines - self.normalisation.mean[0]) / self.normalisation.std[0]
+        std, mean = torch.std_mean(lines, dim=1, keepdim=True)
+        return (lines - mean) / std.clamp(min=_SMALLEST_STD)
 
 
 def load_line_model(name_or_file: str) -> LineModel:

@@ -48,12 +48,16 @@ class LineInput(BaseModel):
         magnification were resized to one size, and no scale was taken into account.
     grades
         ASTM grain-size number G by intercepts of each class.
+    each_line
+        Whether a line is normalised by its own mean and standard deviation, so that brightness
+        and contrast do not matter; else by those of the training lines.
     """
 
     model_config = ConfigDict(frozen=True)
 
     pixel_um: float | None = Field(default=None, gt=0)
     grades: tuple[float, ...]
+    each_line: bool = False
 
 
 class DataSource(BaseModel):

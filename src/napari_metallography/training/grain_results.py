@@ -69,7 +69,11 @@ def line_card(
         network=Network(architecture="line-network", encoder="none"),
         classes=named_classes([f"G {grade:g}" for grade in GRADES]),
         normalisation=job.normalisation,
-        lines=LineInput(pixel_um=None if description.paper_mode else REFERENCE_UM, grades=GRADES),
+        lines=LineInput(
+            pixel_um=None if description.paper_mode else REFERENCE_UM,
+            grades=GRADES,
+            each_line=job.recipe.normalise_by == "line",
+        ),
         data=DataSource(
             name=description.data_name,
             digest=job.lines.digest(),

@@ -16,6 +16,7 @@ from ..errors import InputError
 from ..evaluation.grain_size import graded_lines, scores
 from ..events import Events
 from ..grains.grades import GRADES, STEP
+from ..grains.line_model import Preparation
 from ..grains.line_network import LineNetwork
 from ..models.card import Normalisation
 from .checkpoint import Checkpoints, TrainingState, fingerprint, restore_checkpoint
@@ -51,6 +52,11 @@ class GrainSizeJob:
         values = self.lines.values[:, :: max(1, self.lines.values.shape[1] // 8)]
         mean, std = float(values.mean()), max(float(values.std()), 1.0)
         return Normalisation(mean=(mean, mean, mean), std=(std, std, std))
+
+    @property
+    def prepare(self) -> Preparation:
+        """What is done to lines before the network."""
+        return Preparation(self.normalisation, self.recipe.normalise_by == "line")
 
     def settings(self) -> dict[str, Any]:
         """All that determines the result."""
@@ -147,7 +153,7 @@ class _Task:
     def __init__(self, job: GrainSizeJob) -> None:
         self._job = job
         self._sampler = LineSampler(job.lines, job.recipe.seed)
-        self._mean, self._std = job.normalisation.mean[0], job.normalisation.std[0]
+        self._prepare = job.prepare
 
     @property
     def iterations(self) -> int:
@@ -193,8 +199,7 @@ class _Task:
         if recipe.augmentation == "strong":
             lines = varied(lines, state.random)
         targets = class_shares(sizes, shared=recipe.labels == "shared")
-        normalised = (lines - self._mean) / self._std
-        return normalised.to(self._job.device), targets.to(self._job.device)
+        return self._prepare(lines).to(self._job.device), targets.to(self._job.device)
 
     def validate(self, state: TrainingState) -> Events[dict[str, float]]:
         held_out = self._job.validation
@@ -202,7 +207,7 @@ class _Task:
             return {}
         with device_errors():
             votes = yield from graded_lines(
-                _core(state), self._job.normalisation, held_out.values[:, :_VALIDATION_LINES]
+                _core(state), self._prepare, held_out.values[:, :_VALIDATION_LINES]
             )
         found = scores(votes, held_out.grain_sizes, (_VALIDATION_LINES,))
         wanted = ("accuracy", "within_one_class", "mean_abs_error_G")

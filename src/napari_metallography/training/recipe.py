@@ -81,6 +81,9 @@ class GrainSizeRecipe(BaseModel):
         counts as so much of either.
     schedule
         "one-cycle": warm-up over a tenth, then cosine to zero. "steps": × 0.7 after each tenth.
+    normalise_by
+        Mean and standard deviation of the "data set", or of each "line", so that brightness and
+        contrast do not matter.
     augmentation
         "none", or "strong": brightness, contrast, noise, mirrored and shortened lines.
     keep
@@ -94,6 +97,7 @@ class GrainSizeRecipe(BaseModel):
     batch_size: int = Field(default=64, ge=2)
     loss: Literal["cross-entropy", "focal"] = "cross-entropy"
     labels: Literal["nearest", "shared"] = "shared"
+    normalise_by: Literal["data set", "line"] = "line"
     optimiser: Literal["sgd", "adamw"] = "adamw"
     schedule: Literal["one-cycle", "steps"] = "one-cycle"
     learning_rate: float = Field(default=2e-3, gt=0)
@@ -153,6 +157,7 @@ GRAIN_SIZE_PAPER = GrainSizeRecipe(
     batch_size=32,
     loss="focal",
     labels="nearest",
+    normalise_by="data set",
     optimiser="sgd",
     schedule="steps",
     learning_rate=1e-3,
