@@ -197,21 +197,26 @@ def _vignetting(shape: tuple[int, int], rng: np.random.Generator) -> Floats:
     return np.asarray(1 - rng.uniform(0, 0.2) * np.minimum(y[:, None] ** 2 + x**2, 1.5))
 
 
+def write(images: int, seed: int, folder: Path) -> None:
+    """Write images and an `index.csv` with their pixel sizes and true G."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for number in range(images):
+        name = f"other{number:05d}.png"
+        made = other_polycrystal(number, seed)
+        io.imsave(folder / name, made.image, check_contrast=False)
+        rows.append((name, made.pixel_size_um, round(made.grain_size, 4)))
+    with (folder / "index.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("image", "pixel_size_um", "G"), *rows])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=1400)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("-o", "--output", type=Path, required=True)
     options = parser.parse_args()
-    options.output.mkdir(parents=True, exist_ok=True)
-    rows = []
-    for number in range(options.images):
-        made = other_polycrystal(number, options.seed)
-        name = f"other{number:05d}.png"
-        io.imsave(options.output / name, made.image, check_contrast=False)
-        rows.append((name, made.pixel_size_um, round(made.grain_size, 4)))
-    with (options.output / "index.csv").open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([("image", "pixel_size_um", "G"), *rows])
+    write(options.images, options.seed, options.output)
 
 
 if __name__ == "__main__":
