@@ -4,7 +4,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from napari_metallography.grains.grades import LINE_LENGTH
-from napari_metallography.grains.line_network import KERNELS, LineNetwork, Stage, banded
+from napari_metallography.grains.line_network import KERNELS, LineNetwork, Stage, averaged, banded
 
 
 @pytest.fixture(scope="module")
@@ -72,29 +72,37 @@ def test_it_computes_what_plain_convolutions_compute(network, training) -> None:
 def test_running_statistics_are_those_of_batch_normalisation() -> None:
     torch.manual_seed(1)
     stage, plain = Stage(1, 4, 5), nn.BatchNorm1d(4)
-    values = torch.randn(2, 64, 1)
-    stage(values, torch.ones(1), torch.zeros(1))
-    plain(functional.conv1d(values.transpose(1, 2), stage.weight, padding=2).relu())
+    blocks = torch.randn(2, 8, 16)
+    stage(blocks, torch.ones(1), torch.zeros(1))
+    places = blocks.transpose(1, 2).reshape(2, 1, 128)
+    plain(functional.conv1d(places, stage.weight, padding=2).relu())
     torch.testing.assert_close(stage.running_mean, plain.running_mean)
     torch.testing.assert_close(stage.running_var, plain.running_var)
 
 
-@pytest.mark.parametrize("kernel", [1, 3, 9])
-def test_a_banded_matrix_convolves_a_block(kernel) -> None:
-    weight, block = torch.randn(2, 3, kernel), 4
-    seen = torch.randn(block + kernel - 1, 3)
-    product = seen.flatten() @ banded(weight, block)
-    expected = functional.conv1d(seen.T[None], weight)[0].T
-    torch.testing.assert_close(product.view(block, 2), expected)
+@pytest.mark.parametrize("kernel", [1, 3, 9, 17, 19])
+def test_a_banded_kernel_convolves_blocks_as_places(kernel) -> None:
+    weight, block, places = torch.randn(2, 3, kernel), 8, torch.randn(1, 3, 64)
+    bands = banded(weight, block)
+    folded = places.view(3, 8, block).transpose(1, 2).reshape(1, 3 * block, 8)
+    found = functional.conv1d(folded, bands, padding=bands.shape[2] // 2)
+    unfolded = found.view(2, block, 8).transpose(1, 2).reshape(1, 2, 64)
+    expected = functional.conv1d(places, weight, padding=kernel // 2)
+    torch.testing.assert_close(unfolded, expected, atol=1e-5, rtol=1e-4)
+
+
+def test_the_average_is_that_of_adaptive_pooling() -> None:
+    values = torch.randn(2, 3, LINE_LENGTH)
+    torch.testing.assert_close(averaged(values), functional.adaptive_avg_pool1d(values, 512))
 
 
 def test_a_dead_gain_hands_on_zero() -> None:
     """A gain of zero must neither divide nor spoil gradients."""
     stage = Stage(4, 4, 3)
     gain, offset = torch.zeros(4, requires_grad=True), torch.ones(4)
-    values, _, _ = stage(torch.rand(2, 32, 4), gain, offset)
-    inner = values[:, 1:-1]
-    torch.testing.assert_close(inner, inner[:1, :1].expand_as(inner))
+    values, _, _ = stage(torch.rand(2, 32, 6), gain, offset)
+    inner = values.view(2, 4, 8, 6)[..., 1:-1]
+    torch.testing.assert_close(inner, inner[:1, :, :1, :1].expand_as(inner))
     values.sum().backward()
     assert gain.grad is not None
     assert gain.grad.isfinite().all()

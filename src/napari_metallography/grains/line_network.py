@@ -6,6 +6,7 @@ Source: the grain-size network of the multiple receptive field fusion paper; 30 
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -22,9 +23,7 @@ _SQUEEZED = 30
 _HIDDEN = (256, 128)
 _MOMENTUM = 0.1
 _EPSILON = 1e-5
-_BLOCK = 16
-_SMALL_BLOCK = 8
-_SMALL_KERNEL = 7
+_BLOCK = 8
 _LEAST_GAIN = 1e-12
 
 
@@ -50,38 +49,40 @@ class LineNetwork(nn.Module):
 
     def forward(self, lines: Tensor) -> Tensor:
         """Logits of lines (B, 1376)."""
-        features = torch.cat([subnet(lines[:, :, None]) for subnet in self.subnets], 2)
-        gates = self.attention(features.mean(1))
-        gated = (features * gates[:, None]).transpose(1, 2)
-        logits: Tensor = self.classifier(gated.flatten(1))
+        blocks = lines.view(len(lines), -1, _BLOCK).transpose(1, 2).contiguous()
+        features = torch.cat([subnet(blocks) for subnet in self.subnets], 1)
+        gates = self.attention(features.mean(2))
+        logits: Tensor = self.classifier((features * gates[:, :, None]).flatten(1))
         return logits
 
 
 class SubNet(nn.Module):
-    """Three convolutions of one kernel: lines (B, L, 1) to (B, 512, 4), channels last."""
+    """Three convolutions of one kernel: blocks of lines to features (B, 4, 512)."""
 
     def __init__(self, kernel: int) -> None:
         super().__init__()
         inputs = (1, *(CHANNELS for _ in range(_STAGES - 1)))
         self.stages = nn.ModuleList(Stage(n, CHANNELS, kernel) for n in inputs)
 
-    def forward(self, lines: Tensor) -> Tensor:
+    def forward(self, blocks: Tensor) -> Tensor:
         """Features at 512 places along the lines."""
-        values = lines
-        gain, offset = lines.new_ones(1), lines.new_zeros(1)
+        values = blocks
+        gain, offset = blocks.new_ones(1), blocks.new_zeros(1)
         for stage in self.stages:
             values, gain, offset = stage(values, gain, offset)
-        pooled = functional.adaptive_avg_pool1d(values.transpose(1, 2), POOLED)
+        by_block = values.view(len(values), CHANNELS, _BLOCK, -1).transpose(2, 3)
+        pooled = averaged(by_block.reshape(len(values), CHANNELS, -1))
         # A normalisation commutes with a mean, and there are fewer values after it.
-        return pooled.transpose(1, 2) * gain + offset
+        return pooled * gain[:, None] + offset[:, None]
 
 
 class Stage(nn.Module):
     """Convolution without bias, "same" zero padding, ReLU, batch normalisation.
 
-    A few channels are too few for fast convolutions. Blocks of neighbouring places are computed
-    together, as a product with a banded (Toeplitz) matrix; and the normalisation, which is a
-    gain and an offset a channel, is not applied but handed on to the next stage's matrix.
+    A few channels are too few for fast convolutions. Lines are therefore folded into blocks of 8
+    neighbouring places, each a channel of its own, which a kernel of banded (Toeplitz) matrices
+    convolves; and the normalisation, which is a gain and an offset a channel, is not applied but
+    handed on to the next stage's kernel.
     """
 
     running_mean: Tensor
@@ -95,7 +96,6 @@ class Stage(nn.Module):
         self.beta = nn.Parameter(torch.zeros(outputs))
         self.register_buffer("running_mean", torch.zeros(outputs))
         self.register_buffer("running_var", torch.ones(outputs))
-        self._block = _SMALL_BLOCK if kernel <= _SMALL_KERNEL else _BLOCK
 
     def forward(
         self, values: Tensor, gain: Tensor, offset: Tensor
@@ -105,18 +105,17 @@ class Stage(nn.Module):
         Parameters
         ----------
         values
-            (B, L, inputs).
+            (B, inputs · 8, L / 8).
         gain, offset
             (inputs,) that the stage before left to do.
         """
-        batch, length, _ = values.shape
-        weight = self.weight * gain[:, None]
-        blocks = _blocks(_padded(values, gain, offset, weight.shape[2] // 2), self._block, weight)
-        shift = (self.weight * offset[:, None]).sum((1, 2)).repeat(self._block)
-        convolved = torch.addmm(shift, blocks, banded(weight, self._block))
+        kernel = banded(self.weight * gain[:, None], _BLOCK)
+        shift = (self.weight * offset[:, None]).sum((1, 2)).repeat_interleave(_BLOCK)
+        padded = _padded(values, gain, offset, kernel.shape[2] // 2)
+        convolved = functional.conv1d(padded, kernel, shift)
         rectified, mean, square = _Rectified.apply(convolved, len(self.gamma))
-        gain, offset = self._normalisation(mean, square, batch * length)
-        return rectified.view(batch, length, -1), gain, offset
+        count = rectified.numel() // len(self.gamma)
+        return rectified, *self._normalisation(mean, square, count)
 
     def _normalisation(self, mean: Tensor, square: Tensor, count: int) -> tuple[Tensor, Tensor]:
         variance = (square - mean * mean).clamp(min=0)
@@ -130,37 +129,49 @@ class Stage(nn.Module):
         return gain, self.beta - mean * gain
 
 
+def averaged(values: Tensor) -> Tensor:
+    """Adaptive average pooling of (..., 1376) to (..., 512), as a product with a small matrix.
+
+    Its windows begin anew after every 43 places.
+    """
+    period = values.shape[-1] // math.gcd(values.shape[-1], POOLED)
+    one = torch.eye(period, dtype=values.dtype, device=values.device)[:, None]
+    windows = functional.adaptive_avg_pool1d(one, POOLED * period // values.shape[-1])[:, 0]
+    pooled = values.reshape(-1, period) @ windows
+    return pooled.view(*values.shape[:-1], POOLED)
+
+
 def banded(weight: Tensor, block: int) -> Tensor:
-    """The matrix that convolves a block: ((block + K - 1) · inputs, block · outputs).
+    """The kernel that convolves blocks as `weight` convolves places.
 
     Parameters
     ----------
     weight
-        (outputs, inputs, K).
+        (outputs, inputs, K), K odd.
+
+    Returns
+    -------
+    (outputs · block, inputs · block, 2 D + 1), of D blocks on either side.
     """
-    outputs, inputs, kernel = weight.shape
-    reach = kernel + block - 1
+    outputs, inputs, taps = weight.shape
+    aside = -(-(taps // 2) // block)
+    reach = (2 * aside + 1) * block
+    before = aside * block - taps // 2
     # A row of reach + 1 read as rows of reach: each row starts one place later.
-    rows = functional.pad(weight.permute(2, 1, 0), (0, 0, 0, 0, 0, block)).repeat(block, 1, 1)
-    shifted = rows[: block * reach].view(block, reach, inputs, outputs)
-    return shifted.permute(1, 2, 0, 3).reshape(reach * inputs, block * outputs)
+    row = functional.pad(weight, (before, reach + 1 - before - taps))
+    shifted = row.repeat(1, 1, block)[:, :, : block * reach]
+    bands = shifted.view(outputs, inputs, block, 2 * aside + 1, block)
+    return bands.permute(0, 2, 1, 4, 3).reshape(outputs * block, inputs * block, -1)
 
 
-def _padded(values: Tensor, gain: Tensor, offset: Tensor, width: int) -> Tensor:
+def _padded(values: Tensor, gain: Tensor, offset: Tensor, blocks: int) -> Tensor:
     """Values with, at both ends, what a gain and an offset make zero."""
-    if width == 0:
+    if blocks == 0:
         return values
     least = torch.full_like(gain, _LEAST_GAIN)
     zero = -offset / torch.where(gain.abs() < _LEAST_GAIN, least, gain)
-    ends = zero.expand(len(values), width, len(zero))
-    return torch.cat([ends, values, ends], 1)
-
-
-def _blocks(padded: Tensor, block: int, weight: Tensor) -> Tensor:
-    """What each block of places sees: (B · L / block, (block + K - 1) · inputs)."""
-    _, inputs, kernel = weight.shape
-    reach = (block + kernel - 1) * inputs
-    return padded.reshape(len(padded), -1).unfold(1, reach, block * inputs).reshape(-1, reach)
+    ends = zero.repeat_interleave(_BLOCK)[:, None].expand(len(values), -1, blocks)
+    return torch.cat([ends, values, ends], 2)
 
 
 class _Rectified(torch.autograd.Function):
@@ -169,9 +180,10 @@ class _Rectified(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, values: Tensor, channels: int) -> tuple[Tensor, Tensor, Tensor]:
         rectified = values.clamp_(min=0)
-        mean = rectified.mean(0).view(-1, channels).mean(0)
-        norms = torch.linalg.vector_norm(rectified, dim=0)
-        square = (norms * norms / len(rectified)).view(-1, channels).mean(0)
+        by_channel = rectified.view(len(rectified), channels, -1)
+        mean = by_channel.mean((0, 2))
+        norms = torch.linalg.vector_norm(by_channel, dim=2)
+        square = (norms * norms).mean(0) / by_channel.shape[2]
         ctx.mark_dirty(values)
         ctx.save_for_backward(rectified)
         return rectified, mean, square
@@ -180,10 +192,10 @@ class _Rectified(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         (rectified,) = ctx.saved_tensors
         gradient, of_mean, of_square = gradients
-        blocks = rectified.shape[1] // len(of_mean)
-        scale = 1 / (len(rectified) * blocks)
+        by_channel = rectified.view(len(rectified), len(of_mean), -1)
+        scale = len(of_mean) / rectified.numel()
         whole = torch.addcmul(
-            (of_mean * scale).repeat(blocks), rectified, (2 * scale * of_square).repeat(blocks)
-        )
-        whole.add_(gradient.view_as(whole))
-        return whole.mul_(rectified > 0), None
+            (of_mean * scale)[:, None], by_channel, (2 * scale * of_square)[:, None]
+        ).view_as(rectified)
+        whole.add_(gradient)
+        return torch.ops.aten.threshold_backward(whole, rectified, 0), None
