@@ -43,7 +43,7 @@ from napari_metallography.graded import GradedImage, read_graded_table
 from napari_metallography.grains.grades import GRADES, REFERENCE_UM, STEP, scale_of
 from napari_metallography.grains.image_lines import LineParameters, grey_values
 from napari_metallography.grains.line_grading import grade
-from napari_metallography.grains.line_model import LineModel, load_line_model
+from napari_metallography.grains.line_model import LineModel, load_line_model, save_line_model
 from napari_metallography.grains.line_network import (
     CHANNELS,
     GATED,
@@ -75,6 +75,8 @@ from napari_metallography.training.recipe import GrainSizeRecipe
 PAPER_PERCENT = {"line network": 84.198, "resnet18": 55.556, "mobilenet_v2": 51.852}
 PAPER_LOSSES_PERCENT = {"focal": 84.198, "cross-entropy": 84.938}
 PAPER_PERCENT_OF_1680 = 66.19
+
+PARTS = ("cost", "shipped", "storage", "losses", "fewer", "resnet18", "mobilenet_v2")
 
 CROP = 224
 CROPS = 4
@@ -221,6 +223,18 @@ def shown(events: Events[Any], what: str) -> Any:
     return drain(events, show)
 
 
+def storage(model: LineModel, images: Sequence[GradedImage], budget: Budget) -> dict[str, Any]:
+    """The same model stored in float32 and in 8 bits: size of the file, and scores."""
+    found = {}
+    for precision in ("float32", "int8"):
+        path = budget.work / f"{model.card.name}-{precision}.safetensors"
+        card = model.card.model_copy(update={"storage": precision})
+        save_line_model(path, card, model.network)
+        result = tested(load_line_model(str(path)), images, budget.device)
+        found[precision] = {"mib": path.stat().st_size / 2**20, **result}
+    return found
+
+
 # --- networks of crops -----------------------------------------------------------------------
 
 
@@ -299,7 +313,7 @@ class CropTask:
         torch.autograd.backward(loss)
         state.optimiser.step()
         state.iteration += 1
-        return {"iteration": state.iteration, "loss": float(loss), "learning_rate": rate}
+        return {"iteration": state.iteration, "loss": float(loss.detach()), "learning_rate": rate}
 
     def validate(self, state: TrainingState) -> Events[dict[str, float]]:
         """Nothing is held out."""
@@ -388,7 +402,7 @@ def main() -> None:
     parser.add_argument(
         "--only",
         action="append",
-        choices=["cost", "shipped", "losses", "fewer", "resnet18", "mobilenet_v2"],
+        choices=PARTS,
     )
     options = parser.parse_args()
     device = torch.device(options.device)
@@ -403,7 +417,7 @@ def main() -> None:
         "paper_percent_by_loss": PAPER_LOSSES_PERCENT,
         "paper_percent_of_1680_images": PAPER_PERCENT_OF_1680,
     }
-    for part in options.only or ("cost", "shipped", "losses", "fewer", "resnet18", "mobilenet_v2"):
+    for part in options.only or PARTS:
         report |= measured(part, budget, options)
         options.output.parent.mkdir(parents=True, exist_ok=True)
         options.output.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
@@ -416,6 +430,8 @@ def measured(part: str, budget: Budget, options: argparse.Namespace) -> dict[str
     images = test_images(options.test_images, budget.work / "test")
     if part == "shipped":
         return {"shipped": tested(load_line_model(options.model), images, budget.device)}
+    if part == "storage":
+        return {"storage": storage(load_line_model(options.model), images, budget)}
     if part == "losses":
         return {
             f"{loss} loss": _lines_result(f"lines-{loss}", budget.images, budget, images, loss=loss)
