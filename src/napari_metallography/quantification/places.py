@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,8 @@ from numpy.typing import NDArray
 from .runs import Runs
 
 _MOST_WORK = 1 << 28
-_FEWEST_ROWS = 256
+_FEWEST_ROWS = 16
+_AT_A_TIME = 1 << 20
 
 Mask = NDArray[np.bool_]
 Ints = NDArray[np.int64]
@@ -29,10 +31,11 @@ def places_in_rectangle(known: Mask, heights: Ints, widths: Ints) -> Ints:
 def free_places(known: Mask, runs: Runs) -> Ints:
     """Number of places, in pixels, where each particle as it lies touches no border.
 
-    A particle with a pixel more on each side must fit, row by row from its leftmost to its
-    rightmost pixel. What counts is its own shape: its box would not fit into many a place at a
-    round or slanting border that the particle has room in. In large fields every k-th row of
-    places stands for k.
+    A particle with a pixel more on each side, diagonally too, must fit. What counts is its own
+    shape: its box would not fit into many a place at a round or slanting border that the particle
+    has room in, nor a particle without its holes around what is not labelled in one of them. In
+    large fields every k-th row of places stands for k, that of the particle among them; k is each
+    particle's own.
 
     Parameters
     ----------
@@ -49,10 +52,12 @@ def free_places(known: Mask, runs: Runs) -> Ints:
     """
     top, left, bottom, right = bounds(known)
     gaps = _Gaps.of(np.pad(known[top:bottom, left:right], 1))
-    rims, first = _rims(runs)
-    step = max(1, min(len(rims) * gaps.n // _MOST_WORK, (bottom - top) // _FEWEST_ROWS))
-    ends = pairwise(first.tolist())
-    return np.array([_places_of(gaps, rims[start:stop], step) for start, stop in ends], np.int64)
+    most_work = _MOST_WORK // max(1, runs.n)
+    found = [
+        _places_of(gaps, rim, int(box[0]) - top, most_work)
+        for rim, box in zip(_rims(runs), runs.boxes, strict=True)
+    ]
+    return np.array(found, np.int64)
 
 
 def bounds(known: Mask) -> tuple[int, int, int, int]:
@@ -79,9 +84,13 @@ class _Gaps:
     first: Ints
 
     @property
-    def n(self) -> int:
-        """How many there are; those between count for more, as they take longer."""
-        return 2 * len(self.left) + 10 * len(self.starts)
+    def work_a_row(self) -> float:
+        """What a stretch of a particle takes; gaps between count for more, as they are sorted."""
+        return 2 + 10 * len(self.starts) / len(self.left)
+
+    @property
+    def most_in_a_row(self) -> int:
+        return int(np.diff(self.first).max())
 
     @classmethod
     def of(cls, known: Mask) -> _Gaps:
@@ -99,59 +108,93 @@ class _Gaps:
         return cls(left, right, starts % width, stops % width, first)
 
 
-def _rims(runs: Runs) -> tuple[Ints, Ints]:
-    """First column and column after the last, a row of each particle with a pixel more all around.
+@dataclass(frozen=True)
+class _Rim:
+    """Stretches along rows of a particle with a pixel more all around.
 
-    Columns count from the particle's left end. Rows of the second array on are the next
-    particle's: shape (rows, 2) and (n + 1,).
+    Shape (r,): row from the topmost on, first column and column after the last, counted from the
+    particle's left end.
     """
-    heights = runs.boxes[:, 2] - runs.boxes[:, 0] + 2
-    first = np.concatenate([[0], np.cumsum(heights)]).astype(np.int64)
-    place = first[runs.owner] + runs.rows - runs.boxes[runs.owner, 0] + 1
-    origin = runs.boxes[runs.owner, 1]
-    rims = np.empty((int(first[-1]), 2), np.int64)
-    rims[:, 0], rims[:, 1] = np.iinfo(np.int32).max, np.iinfo(np.int32).min
-    for shift in (-1, 0, 1):
-        np.minimum.at(rims[:, 0], place + shift, runs.left - origin - 1)
-        np.maximum.at(rims[:, 1], place + shift, runs.right - origin + 1)
-    return rims, first
+
+    rows: Ints
+    left: Ints
+    right: Ints
+
+    @property
+    def height(self) -> int:
+        return int(self.rows[-1]) + 1
+
+    def parts(self, size: int) -> Iterator[_Rim]:
+        """The same in pieces of some stretches."""
+        for start in range(0, len(self.rows), size):
+            part = slice(start, start + size)
+            yield _Rim(self.rows[part], self.left[part], self.right[part])
 
 
-def _places_of(gaps: _Gaps, rims: Ints, step: int) -> int:
-    """Places of one particle, from every `step`-th row."""
-    tops = np.arange(step // 2, len(gaps.left) - len(rims) + 1, step)
-    rows = tops[:, None] + np.arange(len(rims))
-    # The particle's left end reaches from `low` to before `high`.
-    low = (gaps.left[rows] - rims[:, 0]).max(axis=1, initial=0)
-    high = (gaps.right[rows] - rims[:, 1] + 1).min(axis=1, initial=np.iinfo(np.int64).max)
-    found = int(np.maximum(high - low, 0).sum())
+def _rims(runs: Runs) -> Iterator[_Rim]:
+    """The rim of each particle."""
+    stops = np.searchsorted(runs.owner, np.arange(runs.n), "right")
+    for start, stop, box in zip(runs.starts, stops, runs.boxes, strict=True):
+        rows, left = runs.rows[start:stop] - box[0] + 1, runs.left[start:stop] - box[1]
+        width = int(box[3] - box[1]) + 3
+        begin = ((rows + np.array([[-1], [0], [1]])) * width + left).ravel()
+        # A pixel to the left and one to the right, and that pixel's end.
+        begin, end = _merged(begin, begin + np.tile(runs.lengths[start:stop], 3) + 2)
+        rows, left = np.divmod(begin, width)
+        yield _Rim(rows, left - 1, left - 1 + end - begin)
+
+
+def _places_of(gaps: _Gaps, rim: _Rim, own: int, most_work: int) -> int:
+    """Places of a particle whose rim begins in row `own`, from some rows."""
+    n = len(gaps.left) - rim.height + 1
+    step = math.ceil(n * len(rim.rows) * gaps.work_a_row / max(1, most_work))
+    step = max(1, min(step, n // _FEWEST_ROWS))
+    tops = np.arange(own % step, n, step)
+    size = max(1, _AT_A_TIME // (len(rim.rows) * (1 + gaps.most_in_a_row)))
+    parts = (tops[start : start + size] for start in range(0, len(tops), size))
+    return step * sum(_places_in(gaps, rim, part) for part in parts)
+
+
+def _places_in(gaps: _Gaps, rim: _Rim, tops: Ints) -> int:
+    """Places with the rim's first row in given rows."""
+    low = np.zeros(len(tops), np.int64)
+    high = np.full(len(tops), np.iinfo(np.int64).max)
+    size = max(1, _AT_A_TIME // (len(tops) * (1 + gaps.most_in_a_row)))
+    for part in rim.parts(size):
+        rows = tops[:, None] + part.rows
+        # The particle's left end reaches from `low` to before `high`.
+        low = np.maximum(low, (gaps.left[rows] - part.left).max(axis=1))
+        high = np.minimum(high, (gaps.right[rows] - part.right + 1).min(axis=1))
+    begin = end = np.zeros(0, np.int64)
     if len(gaps.starts):
-        found -= _blocked(gaps, rims, rows, low, high)
-    if found <= 0 and step > 1:
-        return _places_of(gaps, rims, 1)
-    return found * step
+        for part in rim.parts(size):
+            more_begin, more_end = _blocked(gaps, part, tops, low, high)
+            begin, end = _merged(np.append(begin, more_begin), np.append(end, more_end))
+    return int(np.maximum(high - low, 0).sum() - (end - begin).sum())
 
 
-def _blocked(gaps: _Gaps, rims: Ints, rows: Ints, low: Ints, high: Ints) -> int:
-    """Places between `low` and `high` of each top row that gaps inside the field take away."""
+def _blocked(gaps: _Gaps, rim: _Rim, tops: Ints, low: Ints, high: Ints) -> tuple[Ints, Ints]:
+    """Stretches between `low` and `high` of each top row that gaps inside the field take away.
+
+    All rows are on one line, none reaching into the next.
+    """
+    rows = tops[:, None] + rim.rows
     counts = gaps.first[rows + 1] - gaps.first[rows]
     cell = np.repeat(np.arange(rows.size), counts.ravel())
     before = np.cumsum(counts.ravel()) - counts.ravel()
     gap = gaps.first[rows].ravel()[cell] + np.arange(len(cell)) - before[cell]
-    top, row = np.divmod(cell, rows.shape[1])
-    start = np.maximum(gaps.starts[gap] - rims[row, 1] + 1, low[top])
-    stop = np.minimum(gaps.stops[gap] - rims[row, 0], high[top])
+    top, run = np.divmod(cell, rows.shape[1])
+    start = np.maximum(gaps.starts[gap] - rim.right[run] + 1, low[top])
+    stop = np.minimum(gaps.stops[gap] - rim.left[run], high[top])
     some = stop > start
-    return _union(top[some], start[some], stop[some])
+    offset = top[some] * (int(gaps.right.max()) + 2)
+    return offset + start[some], offset + stop[some]
 
 
-def _union(row: Ints, start: Ints, stop: Ints) -> int:
-    """Pixels that stretches along rows cover together."""
-    if not len(row):
-        return 0
-    # All rows on one line, so that no stretch reaches into the next row.
-    offset = row * (int(stop.max()) + 1)
-    order = np.argsort(offset + start)
-    begin, end = (offset + start)[order], (offset + stop)[order]
-    reached = np.concatenate([[0], np.maximum.accumulate(end)[:-1]])
-    return int(np.maximum(end - np.maximum(begin, reached), 0).sum())
+def _merged(begin: Ints, end: Ints) -> tuple[Ints, Ints]:
+    """Stretches of a line that cover what given ones do, apart from each other and in order."""
+    order = np.argsort(begin)
+    begin, reached = begin[order], np.maximum.accumulate(end[order])
+    opens = np.ones(len(begin), bool)
+    opens[1:] = begin[1:] > reached[:-1]
+    return begin[opens], reached[np.roll(opens, -1)]
