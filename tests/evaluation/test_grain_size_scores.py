@@ -38,6 +38,13 @@ def test_an_axis_may_reach_beyond_the_classes() -> None:
     assert found["mean_abs_error_G"] == pytest.approx(0.2)
 
 
+def test_the_class_is_the_one_nearest_to_the_expected_g() -> None:
+    votes = [_votes(8, 8, 9.5, 9.5, 9)]
+    found = scores(votes, [9.0], (5,))
+    assert found["accuracy"] == 1
+    assert found["accuracy_most_probable"] == 0
+
+
 @given(st.lists(st.sampled_from(GRADES), min_size=8, max_size=8), st.sampled_from([1, 2, 8]))
 def test_lines_that_agree_score_alike_however_many(answers, count) -> None:
     votes = [_votes(*[answer] * 8) for answer in answers]

@@ -54,26 +54,30 @@ def scores(
     Returns
     -------
     dict
-        `accuracy` (exact class), `within_one_class`, `mean_abs_error_G`, `bias_G`, `n`; the first
-        ones again `by_lines` and `by_grade`; and `confusion`, counts by true and found class.
+        `accuracy` (exact class, of the half number nearest to the expected G),
+        `accuracy_most_probable` (of the most probable class instead), `within_one_class`,
+        `mean_abs_error_G`, `bias_G`, `n`; the first ones again `by_lines` and `by_grade`; and
+        `confusion`, counts by true and found class.
     """
     truth = np.asarray(grain_sizes, float)
     whole = [_answer(grades, votes.mean(0)) for grades, votes in votes]
-    found, expected = (np.array(values) for values in zip(*whole, strict=True))
+    probable, expected = (np.array(values) for values in zip(*whole, strict=True))
     classes = nearest_grade(truth)
     return {
-        **_summary(classes, truth, found, expected),
+        **_summary(classes, truth, probable, expected),
         "bias_G": float((expected - truth).mean()),
         "n": len(truth),
         "by_lines": {str(n): _with_lines(votes, truth, n) for n in counts},
         "by_grade": {
             f"{g:g}": {
-                **_summary(*(values[classes == g] for values in (classes, truth, found, expected))),
+                **_summary(
+                    *(values[classes == g] for values in (classes, truth, probable, expected))
+                ),
                 "n": int((classes == g).sum()),
             }
             for g in np.unique(classes)
         },
-        "confusion": _confusion(classes, found),
+        "confusion": _confusion(classes, nearest_grade(expected)),
     }
 
 
@@ -87,10 +91,13 @@ def _answer(grades: Floats, mean: Floats) -> tuple[float, float]:
     return float(grades[mean.argmax()]), float(mean @ grades)
 
 
-def _summary(classes: Floats, truth: Floats, found: Floats, expected: Floats) -> dict[str, float]:
-    off = np.abs(found - classes)
+def _summary(
+    classes: Floats, truth: Floats, probable: Floats, expected: Floats
+) -> dict[str, float]:
+    off = np.abs(nearest_grade(expected) - classes)
     return {
         "accuracy": float((off < STEP / 2).mean()),
+        "accuracy_most_probable": float((np.abs(probable - classes) < STEP / 2).mean()),
         "within_one_class": float((off < 1.5 * STEP).mean()),
         "mean_abs_error_G": float(np.abs(expected - truth).mean()),
     }
@@ -105,8 +112,8 @@ def _with_lines(votes: Sequence[Votes], truth: Floats, count: int) -> dict[str, 
         hands = max(1, len(order) // count)
         dealt = np.array_split(order[: hands * count], hands)
         rows += [(float(g), *_answer(grades, of_lines[hand].mean(0))) for hand in dealt]
-    known, found, expected = np.array(rows).T
-    return _summary(nearest_grade(known), known, found, expected)
+    known, probable, expected = np.array(rows).T
+    return _summary(nearest_grade(known), known, probable, expected)
 
 
 def _confusion(classes: Floats, found: Floats) -> dict[str, dict[str, int]]:

@@ -78,7 +78,8 @@ class LineGrade:
     spread
         Standard deviation of the lines' expected G; NaN for a single line.
     most_probable
-        G of the class with the largest mean probability.
+        G of the class with the largest mean probability. Of classes that share lines between
+        them the `nearest` to the expected G is the better answer.
     independent_lines
         As many of the lines as lie at least one mean intercept apart.
     outside
@@ -91,6 +92,11 @@ class LineGrade:
     independent_lines: int
     outside: bool
     votes: LineVotes
+
+    @property
+    def nearest(self) -> float:
+        """The half number nearest to the expected G."""
+        return round(self.grain_size / STEP) * STEP
 
     @property
     def mean_probabilities(self) -> Floats:
