@@ -385,7 +385,7 @@ def test_images(count: int, folder: Path) -> list[GradedImage]:
     """Images of the second generator; made once."""
     if not (folder / "index.csv").exists():
         other_polycrystals.write(count, 0, folder)
-    return read_graded_table(folder / "index.csv")
+    return read_graded_table(folder / "index.csv")[:count]
 
 
 def main() -> None:
