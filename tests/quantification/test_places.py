@@ -158,7 +158,7 @@ def test_each_particle_has_a_step_of_its_own(monkeypatch):
     assert found[0] != exact[0]
     assert found[0] == pytest.approx(exact[0], rel=5e-3)
     monkeypatch.setattr(places, "_MOST_WORK", 1)
-    assert free_places(known, runs_of(ids)) == pytest.approx(exact, rel=0.02)
+    assert free_places(known, runs_of(ids)) == pytest.approx(exact, rel=0.05)
 
 
 def test_a_long_needle_among_many_holes_takes_little_memory(monkeypatch):
