@@ -245,7 +245,7 @@ def _read_pair(
     micrograph = read_image(image, sizes)
     measured = measured_field(micrograph)
     plane = as_plane(micrograph.pixels, str(image), measured)
-    read = read_labels(labels)
+    read = read_labels(labels, ignore=ignore)
     if read.indices.shape != plane.shape:
         raise InputError(f"{labels}: {read.indices.shape} pixels, but its image has {plane.shape}")
     pixels = plane.rgb8(slice(None), slice(None))

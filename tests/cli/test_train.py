@@ -114,6 +114,17 @@ def test_it_says_that_nothing_is_held_out(run, squares) -> None:
     assert done.err.count("nothing is held out") == 1
 
 
+def test_one_painted_class_is_named_where_255_is_unlabelled(run, squares) -> None:
+    for path in (squares / "labels").iterdir():
+        path.write_bytes(cv2.imencode(".png", _strokes(path, [0]))[1].tobytes())
+    given = ("--encoder-weights", "random", "--ignore", 255)
+    done = run(*_command(squares, squares / "labels", *given))
+    assert done.code == 2
+    assert done.errors == [
+        "error: only 'matrix' is painted; paint some strokes of another class too"
+    ]
+
+
 def test_processes_share_partly_labelled_images_as_one_would(squares) -> None:
     for number, path in enumerate(sorted((squares / "labels").iterdir())):
         labels = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
@@ -151,6 +162,13 @@ def parent(squares, untrained) -> Path:
     path = squares / "parent.safetensors"
     save_model(path, made.card, made.network)
     return path
+
+
+def _strokes(path: Path, classes: list[int]) -> np.ndarray:
+    """Labels of the classes along every eighth row, 255 elsewhere."""
+    truth = read_labels(path).indices
+    painted = np.isin(truth, classes) & (np.arange(len(truth)) % 8 == 0)[:, None]
+    return np.where(painted, truth, 255).astype(np.uint8)
 
 
 def _command(squares: Path, labels: Path, *more: object) -> tuple[object, ...]:

@@ -352,6 +352,14 @@ def test_a_mask_and_an_unlabelled_image_are_refused(
         read_labels(tmp_path / name)
 
 
+def test_0_and_255_are_no_mask_where_255_is_said_to_be_unlabelled(tmp_path: Path) -> None:
+    pixels = np.array([[0, 255], [255, 0]], np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "x.png")
+    assert read_labels(tmp_path / "x.png", ignore=255).indices.tolist() == pixels.tolist()
+    with pytest.raises(InputError, match="a mask of 0 and 255"):
+        read_labels(tmp_path / "x.png", ignore=0)
+
+
 @pytest.mark.parametrize(
     "pixels",
     [

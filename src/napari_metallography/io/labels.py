@@ -134,12 +134,18 @@ def looks_like_mask(plane: NDArray[Any]) -> bool:
     return bool(sampled) and np.unique(plane).tolist() == [0, UNLABELLED]
 
 
-def read_labels(path: Path) -> LabelImage:
+def read_labels(path: Path, *, ignore: int | None = None) -> LabelImage:
     """Read labels: our own TIFF, or a foreign image.
 
     A foreign grey or palette image is taken as class indices. Of a colour image with few colours
     each is a class: by their place in the palette when it has all of them, and else in the order
     of their `#rrggbb`, which is the name of the class then; `assumed` says which.
+
+    Parameters
+    ----------
+    ignore
+        The value of which somebody says that it means unlabelled. Nobody says so of a foreign
+        image of 0 and 255 by itself: it is refused as the mask that it may be.
 
     Raises
     ------
@@ -157,7 +163,8 @@ def read_labels(path: Path) -> LabelImage:
         return _coloured(path, indices)
     if _states_labels(description):
         return _own(path, indices, description)
-    return _foreign(path, indices, by_tifffile="shape" in description)
+    may_be_mask = ignore != UNLABELLED
+    return _foreign(path, indices, by_tifffile="shape" in description, may_be_mask=may_be_mask)
 
 
 def check_classes(path: Path | str, indices: NDArray[np.uint8], classes: int) -> None:
@@ -193,7 +200,9 @@ def _own(path: Path, indices: NDArray[Any], description: dict[str, Any]) -> Labe
     return labels
 
 
-def _foreign(path: Path, indices: NDArray[Any], *, by_tifffile: bool) -> LabelImage:
+def _foreign(
+    path: Path, indices: NDArray[Any], *, by_tifffile: bool, may_be_mask: bool
+) -> LabelImage:
     if indices.ndim not in (2, 3) or indices.dtype.kind not in "uib":
         raise InputError(f"{path}: labels are one whole number a pixel, this is an image")
     values = np.unique(indices).astype(np.int64)
@@ -204,7 +213,7 @@ def _foreign(path: Path, indices: NDArray[Any], *, by_tifffile: bool) -> LabelIm
         )
     if values.tolist() == [UNLABELLED]:
         raise InputError(f"{path}: every pixel is 255, which means unlabelled; label it first")
-    if values.tolist() == [0, UNLABELLED]:
+    if may_be_mask and values.tolist() == [0, UNLABELLED]:
         raise InputError(
             f"{path}: a mask of 0 and 255: 255 means unlabelled here; write the phases as 0 and 1"
         )
