@@ -583,6 +583,11 @@ def test_results_into_a_file_are_refused_before_any_work(run, data, tmp_path, mo
         )
     assert "is a folder; name a file" in run(*score, "-o", tmp_path).errors[0]
     assert taken.read_bytes() == b"kept"
+    if Path("/proc/self").exists():
+        for command in (("segment", data / "images"), ("quantify", data / "labels"), ("demo",)):
+            done = run(*command, "-o", "/proc/new")
+            assert done.code == 2
+            assert done.err.startswith("error: /proc/new: cannot be written (")
 
 
 @pytest.mark.parametrize(

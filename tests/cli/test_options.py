@@ -81,6 +81,16 @@ def test_results_go_where_they_can(tmp_path: Path) -> None:
         results_file(tmp_path)
     with pytest.raises(InputError, match="not a folder"):
         results_file(tmp_path / "file/one.json")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no folder that even root cannot write")
+def test_a_place_that_cannot_be_written_is_refused() -> None:
+    for folder in ("/proc", "/proc/new/one"):
+        with pytest.raises(InputError, match=rf"^{folder}: cannot be written \(.+\); choose"):
+            results_folder(Path(folder))
+        with pytest.raises(InputError, match=rf"^{folder}: cannot be written"):
+            results_file(Path(folder) / "one.json")
 
 
 _FILES = [Path(f"{number}.tif") for number in range(4)]

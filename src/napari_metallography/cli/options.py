@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from ..errors import InputError
-from ..io.files import read_bytes
+from ..io.files import read_bytes, require_writable
 from . import terminal
 
 if TYPE_CHECKING:
@@ -37,9 +37,11 @@ class Mode(StrEnum):
 
 
 def results_folder(path: Path | None) -> Path | None:
-    """Refuse, before any work, to write results into what is a file."""
-    if path is not None and (file := _file_on_the_way(path)):
-        raise InputError(f"{file}: is a file; name a folder for the results")
+    """Refuse, before any work, to write results into what is a file or cannot be written to."""
+    if path is not None:
+        if file := _file_on_the_way(path):
+            raise InputError(f"{file}: is a file; name a folder for the results")
+        require_writable(path)
     return path
 
 
@@ -49,6 +51,7 @@ def results_file(path: Path) -> Path:
         raise InputError(f"{path}: is a folder; name a file for the result")
     if file := _file_on_the_way(path.parent):
         raise InputError(f"{path}: {file} is a file, not a folder; name another")
+    require_writable(path.parent)
     return path
 
 

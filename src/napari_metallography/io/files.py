@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from ..errors import InputError
 
@@ -48,6 +49,24 @@ def together(*paths: Path) -> Iterator[None]:
             with suppress(OSError):
                 path.unlink(missing_ok=True)
         raise
+
+
+def require_writable(folder: Path) -> None:
+    """Refuse a folder, there already or not, that nothing can be written to; leaves nothing.
+
+    Raises
+    ------
+    InputError
+        When the folder, or the nearest one above it that is there, takes no folder.
+    """
+    try:
+        nearest = next(part for part in (folder, *folder.absolute().parents) if part.exists())
+        # Rights alone do not tell: some systems refuse even who has them all.
+        with TemporaryDirectory(prefix=".", suffix=".part", dir=nearest):
+            pass
+    except OSError as error:
+        why = error.strerror or error
+        raise InputError(f"{folder}: cannot be written ({why}); choose another folder") from error
 
 
 def write_bytes(path: Path, content: bytes) -> None:
