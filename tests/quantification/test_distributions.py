@@ -9,6 +9,7 @@ from scipy.integrate import trapezoid
 from scipy.optimize import minimize
 from scipy.stats import norm
 
+from napari_metallography.quantification import distributions
 from napari_metallography.quantification.distributions import (
     Sizes,
     fit_lognormal,
@@ -40,14 +41,63 @@ def test_the_statistic_is_the_sum_of_the_book():
     z = norm.cdf((logs - logs.mean()) / logs.std(ddof=1))
     i = np.arange(1, 26)
     a2 = -25 - np.mean((2 * i - 1) * (np.log(z) + np.log(1 - z[::-1])))
-    expected = a2 * (1 + 0.75 / 25 + 2.25 / 25**2)
-    assert fit_lognormal(np.exp(logs)).statistic == pytest.approx(expected)
+    assert fit_lognormal(np.exp(logs)).statistic == pytest.approx(a2)
 
 
-def test_one_in_twenty_true_lognormals_is_rejected():
-    p_values = [fit_lognormal(lognormal(40, seed)).p_value for seed in range(600)]
-    assert np.mean(np.array(p_values) < 0.05) == pytest.approx(0.05, abs=0.025)
-    assert np.mean(p_values) == pytest.approx(0.5, abs=0.05)
+def stephens(statistic, n):
+    """The p-value of the book for a normal distribution with mean and s estimated."""
+    a = statistic * (1 + 0.75 / n + 2.25 / n**2)
+    if a < 0.34:
+        low = -13.436 + 101.14 * a - 223.73 * a**2
+        return 1 - np.exp(low if a < 0.2 else -8.318 + 42.796 * a - 59.938 * a**2)
+    high = 1.2937 - 5.709 * a + 0.0186 * a**2
+    return np.exp(0.9177 - 4.279 * a - 1.38 * a**2 if a < 0.6 else high)
+
+
+def test_the_p_value_is_that_of_the_book(monkeypatch):
+    monkeypatch.setattr(distributions, "_DRAWN_SAMPLES", 399)
+    fits = [fit_lognormal(lognormal(40, seed)) for seed in range(8)]
+    found = [fit.p_value for fit in fits]
+    assert found == pytest.approx([stephens(fit.statistic, 40) for fit in fits], abs=0.06)
+
+
+PIXEL = 1 / np.sqrt(np.pi)
+
+
+def of_whole_pixels(n, median, smallest_area, seed=0):
+    """Log-normal radii as they are measured, limits and the radius of a pixel."""
+    radii = np.random.default_rng(seed).lognormal(np.log(median), 0.4, n)
+    areas = np.round(np.pi * radii**2)
+    areas = areas[areas >= smallest_area]
+    limit = PIXEL * np.sqrt(smallest_area - 0.5)
+    return PIXEL * np.sqrt(areas), np.full(len(areas), limit), np.full(len(areas), PIXEL)
+
+
+@pytest.mark.parametrize("smallest_area", [1, 9])
+def test_lognormal_sizes_of_a_few_pixels_are_not_rejected(smallest_area):
+    for seed in range(3):
+        radii, limits, pixels = of_whole_pixels(2000, 2.5, smallest_area, seed)
+        smallest = limits if smallest_area > 1 else None
+        fit = fit_lognormal(radii, smallest=smallest, pixels=pixels)
+        assert fit.p_value > 0.05
+        assert fit.median_ci95[0] < fit.median < fit.median_ci95[1]
+        assert fit.median == pytest.approx(2.5, rel=0.04)
+
+
+def test_sizes_of_a_few_pixels_that_are_not_lognormal_are_rejected():
+    areas = np.random.default_rng(0).integers(9, 60, 600)
+    pixels = np.full(600, PIXEL)
+    fit = fit_lognormal(PIXEL * np.sqrt(areas), smallest=pixels * np.sqrt(8.5), pixels=pixels)
+    assert fit.p_value <= 0.01
+
+
+def test_of_many_particles_some_are_tested(monkeypatch):
+    monkeypatch.setattr(distributions, "_MOST_TESTED", 200)
+    fit = fit_lognormal(lognormal(3000))
+    assert "200 of 3000 particles by chance" in fit.sentence
+    # The interval is that of all.
+    half = 1.96 * fit.ln_s / np.sqrt(3000)
+    assert np.log(fit.median_ci95) - fit.ln_mean == pytest.approx([-half, half], rel=0.35)
 
 
 def cut_off(n, at, seed=0):
@@ -71,10 +121,9 @@ def test_a_smallest_area_does_not_move_the_fit(at):
 
 
 def test_the_truncated_fit_is_the_likeliest_by_a_general_minimiser():
-    radii, limits = cut_off(300, 1.2), np.full(300, 1.2)
-    radii = np.concatenate([radii, cut_off(200, 0.9, seed=1)])
-    limits = np.concatenate([limits[: len(radii)], np.full(500, 0.9)])[: len(radii)]
-    limits = np.minimum(limits, radii)
+    coarse, fine = cut_off(300, 1.2), cut_off(200, 0.9, seed=1)
+    radii = np.concatenate([coarse, fine])
+    limits = np.repeat([1.2, 0.9], [len(coarse), len(fine)])
     x, t = np.log(radii), np.log(limits)
 
     def unlikelihood(values):
@@ -87,13 +136,17 @@ def test_the_truncated_fit_is_the_likeliest_by_a_general_minimiser():
     assert fit.ln_s == pytest.approx(np.exp(found.x[1]), abs=1e-4)
 
 
-def test_one_in_twenty_truncated_lognormals_is_rejected():
-    p_values = []
-    for seed in range(60):
-        radii = cut_off(150, 1.0, seed)
-        p_values.append(fit_lognormal(radii, smallest=np.ones(len(radii))).p_value)
-    assert np.mean(np.array(p_values) < 0.05) < 0.15
-    assert np.mean(p_values) == pytest.approx(0.5, abs=0.12)
+def test_the_p_value_of_a_truncated_fit_is_how_often_such_a_statistic_occurs(monkeypatch):
+    monkeypatch.setattr(distributions, "_DRAWN_SAMPLES", 1)
+    monkeypatch.setattr(distributions, "_FEWEST_SAMPLES", 0)
+    samples = [cut_off(100, 1.0, seed) for seed in range(300)]
+    found = [fit_lognormal(radii, smallest=np.ones(len(radii))).statistic for radii in samples]
+    monkeypatch.setattr(distributions, "_DRAWN_SAMPLES", 399)
+    order = np.argsort(found)
+    for share in (0.1, 0.5):
+        radii = samples[order[round((1 - share) * len(found))]]
+        p_value = fit_lognormal(radii, smallest=np.ones(len(radii))).p_value
+        assert p_value == pytest.approx(share, abs=0.4 * share)
 
 
 def test_what_is_not_a_truncated_lognormal_is_rejected():
@@ -118,12 +171,60 @@ def test_sizes_that_fall_off_too_steeply_have_no_fit():
     assert "fall off so steeply" in fit.sentence
 
 
+def test_of_exponential_sizes_none_is_fitted_far_below_what_was_seen():
+    fits = []
+    for seed in range(8):
+        radii = 1 + np.random.default_rng(seed).exponential(0.5, 60)
+        fits.append(fit_lognormal(radii, smallest=np.ones(60)))
+    refused = [fit.reason for fit in fits if fit.median is None]
+    assert refused
+    assert all("fall off so steeply" in reason for reason in refused)
+    for fit in fits:
+        if fit.median is None:
+            continue
+        assert fit.share_below_percent <= 90
+        assert fit.median_ci95[0] < fit.median < fit.median_ci95[1]
+        assert np.isfinite(fit.density(np.linspace(0.5, 5, 200))).all()
+
+
+@pytest.mark.parametrize("n", [1, 2, 7])
+def test_of_a_tail_of_few_particles_nothing_is_reckoned(n):
+    fit = fit_lognormal(np.linspace(1.1, 2.0, n), smallest=np.ones(n))
+    assert fit.median is None
+    assert "few" in fit.sentence
+
+
+def test_limits_of_several_pixel_sizes_are_mixed():
+    coarse, fine = cut_off(4000, 1.35), cut_off(4000, 1.0, seed=1)
+    radii = np.concatenate([coarse, fine])
+    limits = np.repeat([1.35, 1.0], [len(coarse), len(fine)])
+    fit = fit_lognormal(radii, smallest=limits)
+    assert fit.smallest_radii == pytest.approx((1.0, 1.35))
+    assert fit.share_below_percent == pytest.approx(100 * (1 - len(radii) / 8000), abs=2)
+    x = np.linspace(1e-3, 20, 100_001)
+    density = fit.density(x)
+    assert trapezoid(density, x) == pytest.approx(1, abs=2e-3)
+    below = x < 1.35
+    assert trapezoid(density[below], x[below]) == pytest.approx(np.mean(radii < 1.35), abs=0.02)
+    assert "cut off at 1 to 1.35" in fit.sentence
+
+
+def test_the_interval_of_the_median_holds_the_true_one():
+    held = 0
+    for seed in range(12):
+        radii = cut_off(150, 1.0, seed)
+        low, high = fit_lognormal(radii, smallest=np.ones(len(radii))).median_ci95
+        held += low <= np.exp(0.3) <= high
+    assert held >= 10
+
+
 def test_the_limit_is_half_a_pixel_below_the_smallest_area():
     particles = table_of([2.0, 3.0]).assign(area_px=[16, 36])
     assert Sizes.of(particles).smallest is None
     assert Sizes.of(particles, 9).smallest == pytest.approx([2 * np.sqrt(8.5 / 16)] * 2)
     stated = size_statistics(particles, 9)["carbide"]["lognormal"]
-    assert stated["smallest_radius"] == pytest.approx(2 * np.sqrt(8.5 / 16))
+    assert stated["smallest_radii"] == pytest.approx([2 * np.sqrt(8.5 / 16)])
+    assert Sizes.of(particles).pixels == pytest.approx([0.5] * 2)
 
 
 @pytest.mark.parametrize("smallest", [None, 1.2])

@@ -120,5 +120,5 @@ def test_sizes_of_a_study_are_cut_off_at_its_smallest_area():
     whole = combine([("a", result_of([4]))]).statistics["sizes"]["carbide"]["lognormal"]
     cut = combine([("a", result_of([4], parameters=QuantifyParameters(smallest_area_px=9)))])
     stated = cut.statistics["sizes"]["carbide"]["lognormal"]
-    assert whole["smallest_radius"] is None
-    assert stated["smallest_radius"] == pytest.approx(0.1 * np.sqrt(8.5 / np.pi))
+    assert not whole["smallest_radii"]
+    assert stated["smallest_radii"] == pytest.approx([0.1 * np.sqrt(8.5 / np.pi)])

@@ -9,29 +9,31 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.special import log_ndtr
+from scipy.special import log_ndtr, logsumexp, ndtr, ndtri
 from scipy.stats import norm
 
 from .columns import column
 from .statistics import weighted_mean_and_s, weights_of
 
-TEST = "Anderson–Darling, mean and s estimated (Stephens)"
-TRUNCATED_TEST = (
-    "Anderson–Darling against the truncated distribution, p from samples drawn of the fit"
-)
+TEST = "Anderson–Darling, p from samples drawn of the fit and fitted themselves"
 FEWEST_FOR_TEST = 8
 
 _MOST_BINS = 40
 _EQUAL = 1e-9
+_DIGITS = 9
 _SIGNIFICANCE = 0.05
-_SMALLEST_P = 0.001
 _DRAWN_SAMPLES = 99
-_LARGEST_SAMPLE = 500
-"""The distribution of A² hardly depends on n from a few hundred on."""
+_MOST_TESTED = 2000
 _FEWEST_SAMPLES = 50
 _MOST_STEPS = 60
 _FLATTEST = 0.02
 """Of the s that shows over a fitted one: below it the sizes fall off like an exponential's."""
+_MOST_BELOW_PERCENT = 90.0
+"""Share of a distribution below its limit, beyond which the rest is a guess."""
+_TOO_STEEP = (
+    "above the smallest area sizes fall off so steeply that the rest of a log-normal distribution "
+    "cannot be told; lower the smallest area, at a higher magnification"
+)
 
 Floats = NDArray[np.float64]
 
@@ -51,12 +53,16 @@ class Sizes:
     smallest
         Shape (n,): the radius below which each would have been left out; None where no smallest
         area was applied.
+    pixels
+        Shape (n,): the equivalent radius of one pixel, as areas are whole pixels; None where it is
+        unknown.
     """
 
     radii: Floats
     weights: Floats
     unit: str
     smallest: Floats | None = None
+    pixels: Floats | None = None
 
     @classmethod
     def of(cls, particles: pd.DataFrame, smallest_area_px: int = 1) -> Sizes:
@@ -67,15 +73,18 @@ class Sizes:
         """
         name = column(particles, "equivalent_radius")
         radii = particles[name].to_numpy(float)
-        smallest = None
-        if smallest_area_px > 1:
-            share = (smallest_area_px - 0.5) / particles["area_px"].to_numpy(float)
-            smallest = radii * np.sqrt(share)
-        return cls(radii, weights_of(particles), name.rpartition("_")[2], smallest)
+        pixels = smallest = None
+        if "area_px" in particles:
+            # Rounded, so that those of one pixel size are one.
+            logs = np.log(radii / np.sqrt(particles["area_px"].to_numpy(float)))
+            pixels = np.exp(np.round(logs, _DIGITS))
+            if smallest_area_px > 1:
+                smallest = pixels * math.sqrt(smallest_area_px - 0.5)
+        return cls(radii, weights_of(particles), name.rpartition("_")[2], smallest, pixels)
 
     def fit(self) -> LognormalFit:
         """The log-normal distribution of these sizes, see `fit_lognormal`."""
-        return fit_lognormal(self.radii, self.weights, self.smallest)
+        return fit_lognormal(self.radii, self.weights, self.smallest, self.pixels)
 
     @property
     def number_shares(self) -> Floats:
@@ -112,40 +121,53 @@ class LognormalFit:
         Mean and standard deviation of the natural logarithm of the radius; None for fewer than two.
     median
         exp(ln_mean), in the unit of the radii.
+    median_ci95
+        Its 95 % confidence interval, from samples drawn of the fit; from 0 on where some of them
+        fall off too steeply to be fitted; None without a test.
     test
         The test of goodness of fit.
     statistic, p_value
-        Its statistic, the modified A*² or of a truncated distribution A², and the probability of
-        one at least as large if the radii are log-normal; None when it could not be made.
+        Its statistic A², and the probability of one at least as large if the radii are log-normal;
+        None when it could not be made.
+    n_tested
+        How many particles were tested, of more by chance; None without a test.
     reason
         Why there is no fit or no test.
-    smallest_radius
+    smallest_radii
         Where the distribution is cut off, as smaller particles were left out, in the unit of the
-        radii (the least of several); None where it is whole.
+        radii; several where pixel sizes differ, none where it is whole.
+    limit_shares
+        Share of the particles that count to which each of these applies.
     share_below_percent
-        The fitted share of all particles that lies below it.
+        The fitted share of all particles that lies below.
     """
 
     n_particles: int
-    ln_mean: float | None
-    ln_s: float | None
-    median: float | None
+    ln_mean: float | None = None
+    ln_s: float | None = None
+    median: float | None = None
+    median_ci95: tuple[float, float] | None = None
     test: str = TEST
     statistic: float | None = None
     p_value: float | None = None
+    n_tested: int | None = None
     reason: str | None = None
-    smallest_radius: float | None = None
+    smallest_radii: tuple[float, ...] = ()
+    limit_shares: tuple[float, ...] = ()
     share_below_percent: float | None = None
 
     def density(self, radii: Floats) -> Floats:
         """Probability density by number at radii of the particles that count; needs a fit."""
         assert self.ln_mean is not None
         assert self.ln_s
-        whole = norm.pdf((np.log(radii) - self.ln_mean) / self.ln_s) / (radii * self.ln_s)
-        if self.smallest_radius is None or self.share_below_percent is None:
-            return np.asarray(whole, float)
-        kept = whole / (1 - self.share_below_percent / 100)
-        return np.where(radii >= self.smallest_radius, kept, 0.0)
+        logs = np.log(radii)
+        whole = norm.logpdf(logs, self.ln_mean, self.ln_s) - logs
+        if not self.smallest_radii:
+            return np.asarray(np.exp(whole), float)
+        limits = np.log(self.smallest_radii)[:, None]
+        above = log_ndtr((self.ln_mean - limits) / self.ln_s)
+        kept = np.exp(np.where(logs >= limits, whole - above, -np.inf))
+        return np.asarray(np.array(self.limit_shares) @ kept, float)
 
     @property
     def sentence(self) -> str:
@@ -154,43 +176,60 @@ class LognormalFit:
             return f"No log-normal distribution was fitted: {self.reason}."
         fitted = (
             f"Log-normal fit by number: ln-mean {self.ln_mean:.4g}, ln-s {self.ln_s:.4g}, "
-            f"median {self.median:.4g}{self._cut_off}"
+            f"median {self.median:.4g}{self._interval}{self._cut_off}"
         )
         if self.p_value is None:
             return f"{fitted}; not tested: {self.reason}."
         verdict = "rejected" if self.p_value < _SIGNIFICANCE else "not rejected"
-        p = f"= {self.p_value:.3g}" if self.p_value >= _SMALLEST_P else f"< {_SMALLEST_P}"
         return (
-            f"{fitted}. {self.test}: {'A*²' if self.smallest_radius is None else 'A²'} = "
-            f"{self.statistic:.4g}, p {p}, {self.n_particles} particles: a "
-            f"log-normal distribution is {verdict} at the 5 % level."
+            f"{fitted}. {self.test}: A² = {self.statistic:.4g}, p = {self.p_value:.3g}, "
+            f"{self._tested}: a log-normal distribution is {verdict} at the 5 % level."
         )
 
     @property
-    def _cut_off(self) -> str:
-        if self.smallest_radius is None:
+    def _interval(self) -> str:
+        if self.median_ci95 is None:
             return ""
+        low, high = self.median_ci95
+        return f" (95 % confidence: {low:.4g} to {high:.4g})"
+
+    @property
+    def _cut_off(self) -> str:
+        if not self.smallest_radii:
+            return ""
+        least, most = (f"{limit(self.smallest_radii):.4g}" for limit in (min, max))
+        at = least if least == most else f"{least} to {most}"
         return (
-            f" of all sizes, cut off at {self.smallest_radius:.4g} by the smallest area; "
+            f" of all sizes, cut off at {at} by the smallest area; "
             f"{self.share_below_percent:.3g} % of the particles are reckoned to lie below"
         )
 
+    @property
+    def _tested(self) -> str:
+        if self.n_tested == self.n_particles:
+            return f"{self.n_particles} particles"
+        return f"{self.n_tested} of {self.n_particles} particles by chance"
+
 
 def fit_lognormal(
-    radii: Floats, weights: Floats | None = None, smallest: Floats | None = None
+    radii: Floats,
+    weights: Floats | None = None,
+    smallest: Floats | None = None,
+    pixels: Floats | None = None,
 ) -> LognormalFit:
     """Fit a log-normal distribution to radii and test it.
 
-    Mean and s of ln r are the weighted ones (s with n − 1). The test is Anderson and Darling's
-    with both estimated from the sample, its p-value after Stephens; Lilliefors's test is the
-    Kolmogorov–Smirnov counterpart and has less power in the tails. With weights the distribution
-    function is the weighted one, and n is the effective number (Σw)²/Σw², which makes the p-value
-    an approximation.
+    Mean and s of ln r are the weighted ones (s with n − 1). Where small particles were left out,
+    the distribution fitted is that of all sizes: by maximum likelihood of what is left of it above
+    the limits. There is none where that would put more than nine tenths of all below the limits,
+    or for fewer than eight particles.
 
-    Where small particles were left out, the distribution fitted is that of all sizes: by maximum
-    likelihood of what is left of it above the limits. The test is of the truncated distribution,
-    and its p-value the share of samples drawn from it, each fitted in its turn, that lie as far
-    from their fits (parametric bootstrap, the same samples each time).
+    The test is Anderson and Darling's. Its p-value is the share of samples drawn from the fit,
+    cut off and rounded to whole pixels as what was measured, and each fitted in its turn, that lie
+    as far from their fits (parametric bootstrap, the same samples each time); their medians give
+    the confidence interval. With weights the distribution function is the weighted one, and n is
+    the effective number (Σw)²/Σw², which makes the p-value an approximation. Of more than 2000
+    particles as many are tested.
 
     Parameters
     ----------
@@ -200,28 +239,23 @@ def fit_lognormal(
         Shape (n,); None: each counts once.
     smallest
         Shape (n,): the radius below which each would have been left out; None: none was.
+    pixels
+        Shape (n,): the equivalent radius of one pixel; None: sizes are not of whole pixels.
 
-    Source: D'Agostino and Stephens, Goodness-of-Fit Techniques (1986), table 4.9; Cohen, Truncated
+    Source: D'Agostino and Stephens, Goodness-of-Fit Techniques (1986), chapter 4; Cohen, Truncated
     and Censored Samples (1991), chapter 2; Stute et al., Metrika 40 (1993) 243-256 (bootstrap).
     """
-    weights = np.ones(len(radii)) if weights is None else weights
-    if smallest is not None and len(radii) > 1:
-        return _fit_truncated(_Sample(np.log(radii), np.log(smallest), weights))
-    logs = np.log(radii)
-    mean, s = weighted_mean_and_s(logs, weights)
-    if mean is None or s is None:
-        return LognormalFit(len(radii), None, None, None, reason="fewer than two particles")
-    fit = LognormalFit(len(radii), mean, s, math.exp(mean))
-    if len(radii) < FEWEST_FOR_TEST:
-        few = f"{len(radii)} particles are too few, it takes {FEWEST_FOR_TEST}"
-        return LognormalFit(fit.n_particles, mean, s, fit.median, reason=few)
-    if s < 1e-9:
-        return LognormalFit(
-            fit.n_particles, mean, s, fit.median, reason="all particles are of one size"
-        )
-    statistic = _modified(_anderson_darling(_whole((logs - mean) / s), weights), weights)
-    p_value = _p_value(statistic)
-    return LognormalFit(fit.n_particles, mean, s, fit.median, statistic=statistic, p_value=p_value)
+    n = len(radii)
+    sample = _Sample(
+        np.log(radii),
+        np.ones(n) if weights is None else weights,
+        np.full(n, -np.inf) if smallest is None else np.log(smallest),
+        np.zeros(n) if pixels is None else pixels,
+    )
+    fit = _fitted(sample)
+    if fit.reason is not None or fit.ln_mean is None or fit.ln_s is None:
+        return fit
+    return _tested(fit, sample)
 
 
 def size_statistics(particles: pd.DataFrame, smallest_area_px: int = 1) -> dict[str, Any]:
@@ -280,11 +314,31 @@ def _bins(phase: str, sizes: Sizes) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class _Sample:
-    """Logarithms of radii, of the limits below which they would not be there, and weights."""
+    """Logarithms of radii and of the limits below which they would not be there, −∞ for none.
+
+    `pixels` are radii of one pixel, 0 where sizes are not of whole pixels.
+    """
 
     logs: Floats
-    limits: Floats
     weights: Floats
+    limits: Floats
+    pixels: Floats
+
+    @property
+    def n(self) -> float:
+        """The effective number."""
+        return float(self.weights.sum() ** 2 / (self.weights**2).sum())
+
+    @property
+    def is_cut_off(self) -> bool:
+        return bool(np.isfinite(self.limits).any())
+
+    def fitted(self) -> tuple[float, float] | None:
+        """Mean and s of the normal distribution; None where it cannot be told."""
+        if self.is_cut_off:
+            return _likeliest(self)
+        mean, s = weighted_mean_and_s(self.logs, self.weights)
+        return None if mean is None or s is None else (mean, s)
 
     def reached(self, mean: float, s: float) -> _Reached:
         """Where the values lie in the part of a distribution above their limits."""
@@ -292,13 +346,31 @@ class _Sample:
         share = -np.expm1(above)
         return _Reached(np.log(np.maximum(share, np.finfo(float).tiny)), above, share)
 
+    def by_chance(self, most: int, random: np.random.Generator) -> _Sample:
+        """Some of the values, or all of few."""
+        if len(self.logs) <= most:
+            return self
+        some = random.choice(len(self.logs), most, replace=False)
+        return _Sample(self.logs[some], self.weights[some], self.limits[some], self.pixels[some])
+
     def drawn(self, mean: float, s: float, random: np.random.Generator) -> _Sample:
-        """As many values, but no more than it takes, from that part of a distribution."""
-        n = min(len(self.logs), _LARGEST_SAMPLE)
-        limits = random.choice(self.limits, n, p=self.weights / self.weights.sum())
-        beyond = random.random(n) * norm.sf((limits - mean) / s)
-        logs = np.maximum(mean + s * norm.isf(beyond), limits)
-        return _Sample(logs, limits, np.ones(n))
+        """As many values from that part of a distribution, as they would be measured."""
+        n = max(2, round(self.n))
+        which = random.choice(len(self.logs), n, p=self.weights / self.weights.sum())
+        limits, pixels = self.limits[which], self.pixels[which]
+        beyond = random.random(n) * ndtr((mean - limits) / s)
+        logs = np.maximum(mean - s * ndtri(beyond), limits)
+        return _Sample(_as_measured(logs, pixels), np.ones(n), limits, pixels)
+
+
+def _as_measured(logs: Floats, pixels: Floats) -> Floats:
+    """ln of radii whose areas are rounded to whole pixels, where those have a size."""
+    known = pixels > 0
+    rounded = logs.copy()
+    ln_pixel = np.log(pixels[known])
+    areas = np.round(np.exp(2 * (logs[known] - ln_pixel)))
+    rounded[known] = ln_pixel + 0.5 * np.log(np.maximum(areas, 1))
+    return rounded
 
 
 @dataclass(frozen=True)
@@ -310,33 +382,86 @@ class _Reached:
     share: Floats
 
 
-def _whole(z: Floats) -> _Reached:
-    return _Reached(norm.logcdf(z), norm.logsf(z), norm.cdf(z))
-
-
-def _fit_truncated(sample: _Sample) -> LognormalFit:
-    n, limit = len(sample.logs), float(sample.limits.min())
-    fit = LognormalFit(n, None, None, None, test=TRUNCATED_TEST, smallest_radius=math.exp(limit))
-    found = _likeliest(sample)
+def _fitted(sample: _Sample) -> LognormalFit:
+    """The fit, with a reason where there is none or it cannot be tested."""
+    n = len(sample.logs)
+    fit = LognormalFit(n)
+    few = f"{n} particles are too few, it takes {FEWEST_FOR_TEST}" if n < FEWEST_FOR_TEST else None
+    if n < 2:
+        return replace(fit, reason="fewer than two particles")
+    if sample.is_cut_off:
+        fit = _cut_off(fit, sample)
+        if few:
+            return replace(fit, reason=few)
+    found = sample.fitted()
     if found is None:
-        reason = (
-            "above the smallest area sizes fall off so steeply that the rest of a log-normal "
-            "distribution cannot be told; lower the smallest area, at a higher magnification"
-        )
-        return replace(fit, reason=reason)
+        return replace(fit, reason=_TOO_STEEP)
     mean, s = found
-    below = 100 * float(norm.cdf((limit - mean) / s)) if s else 0.0
-    fit = replace(fit, ln_mean=mean, ln_s=s, median=math.exp(mean), share_below_percent=below)
-    if n < FEWEST_FOR_TEST:
-        few = f"{n} particles are too few, it takes {FEWEST_FOR_TEST}"
-        return replace(fit, reason=few)
-    if s < 1e-9:
-        return replace(fit, reason="all particles are of one size")
-    statistic = _anderson_darling(sample.reached(mean, s), sample.weights)
-    p_value = _drawn_p_value(statistic, sample, mean, s)
-    if p_value is None:
-        return replace(fit, reason="too few samples drawn of the fit can be fitted themselves")
-    return replace(fit, statistic=statistic, p_value=p_value)
+    below = _share_below_percent(fit, mean, s)
+    if below is not None and below > _MOST_BELOW_PERCENT:
+        return replace(fit, reason=_TOO_STEEP)
+    reason = few or ("all particles are of one size" if s < _EQUAL else None)
+    return replace(
+        fit, ln_mean=mean, ln_s=s, median=math.exp(mean), reason=reason, share_below_percent=below
+    )
+
+
+def _cut_off(fit: LognormalFit, sample: _Sample) -> LognormalFit:
+    limits, which = np.unique(sample.limits, return_inverse=True)
+    shares = np.bincount(which, sample.weights) / sample.weights.sum()
+    return replace(
+        fit,
+        smallest_radii=tuple(np.exp(limits).tolist()),
+        limit_shares=tuple(shares.tolist()),
+    )
+
+
+def _share_below_percent(fit: LognormalFit, mean: float, s: float) -> float | None:
+    """Of all particles: each group of those that count stands for as many as lie below its limit.
+
+    None where nothing is cut off.
+    """
+    if not fit.smallest_radii:
+        return None
+    if s < _EQUAL:
+        return 0.0
+    above = log_ndtr((mean - np.log(fit.smallest_radii)) / s)
+    return float(-100 * np.expm1(-logsumexp(-above, b=fit.limit_shares)))
+
+
+def _tested(fit: LognormalFit, sample: _Sample) -> LognormalFit:
+    """A fit with its test and the interval of its median."""
+    random = np.random.default_rng(0)
+    tested = sample.by_chance(_MOST_TESTED, random)
+    found = tested.fitted()
+    drawn = [] if found is None else [_refit(tested, found, random) for _ in range(_DRAWN_SAMPLES)]
+    known = [statistic for _, statistic in drawn if statistic is not None]
+    if found is None or len(known) < _FEWEST_SAMPLES:
+        why = "too few samples drawn of the fit can be fitted themselves"
+        return replace(fit, reason=why)
+    statistic = _anderson_darling(tested.reached(*found), tested.weights)
+    beyond = np.count_nonzero(np.array(known) >= statistic)
+    shifts = np.array([mean - found[0] for mean, _ in drawn]) * math.sqrt(tested.n / sample.n)
+    low, high = np.quantile(shifts, [0.025, 0.975], method="inverted_cdf")
+    assert fit.median is not None
+    return replace(
+        fit,
+        median_ci95=(fit.median * math.exp(low), fit.median * math.exp(high)),
+        statistic=statistic,
+        p_value=float((1 + beyond) / (1 + len(known))),
+        n_tested=len(tested.logs),
+    )
+
+
+def _refit(
+    sample: _Sample, found: tuple[float, float], random: np.random.Generator
+) -> tuple[float, float | None]:
+    """Mean of the fit to a sample drawn from a fit, and its statistic; −∞ and None without one."""
+    one = sample.drawn(*found, random)
+    again = one.fitted()
+    if again is None or again[1] < _EQUAL:
+        return -math.inf, None
+    return again[0], _anderson_darling(one.reached(*again), one.weights)
 
 
 def _likeliest(sample: _Sample) -> tuple[float, float] | None:
@@ -374,23 +499,6 @@ def _likeliest(sample: _Sample) -> tuple[float, float] | None:
     return None
 
 
-def _drawn_p_value(statistic: float, sample: _Sample, mean: float, s: float) -> float | None:
-    """Share of samples drawn from a fit that lie as far from their own fits, themselves included.
-
-    None where too few of them can be fitted.
-    """
-    random = np.random.default_rng(0)
-    drawn: list[float] = []
-    for _ in range(_DRAWN_SAMPLES):
-        one = sample.drawn(mean, s, random)
-        found = _likeliest(one)
-        if found is not None and found[1] > 0:
-            drawn.append(_anderson_darling(one.reached(*found), one.weights))
-    if len(drawn) < _FEWEST_SAMPLES:
-        return None
-    return float((1 + np.count_nonzero(np.array(drawn) >= statistic)) / (1 + len(drawn)))
-
-
 def _anderson_darling(reached: _Reached, weights: Floats) -> float:
     """Statistic A² of values by where they lie in a distribution Φ.
 
@@ -410,27 +518,5 @@ def _anderson_darling(reached: _Reached, weights: Floats) -> float:
     inner = steps[1:-1]
     between = (primitive(inner, slice(1, None)) - primitive(inner, slice(-1))).sum()
     tails = -above[0] - share[0] - below[-1] - (1 - share[-1])
-    return float(_effective_number(weights) * (between + tails))
-
-
-def _modified(statistic: float, weights: Floats) -> float:
-    """Stephens's A*²."""
-    n = _effective_number(weights)
-    return statistic * (1 + 0.75 / n + 2.25 / n**2)
-
-
-def _effective_number(weights: Floats) -> float:
-    return float(weights.sum() ** 2 / (weights**2).sum())
-
-
-def _p_value(statistic: float) -> float:
-    a = statistic
-    if a < 0.2:
-        return 1 - math.exp(-13.436 + 101.14 * a - 223.73 * a**2)
-    if a < 0.34:
-        return 1 - math.exp(-8.318 + 42.796 * a - 59.938 * a**2)
-    if a < 0.6:
-        return math.exp(0.9177 - 4.279 * a - 1.38 * a**2)
-    if a < 13:
-        return math.exp(1.2937 - 5.709 * a + 0.0186 * a**2)
-    return 0.0
+    n = weights.sum() ** 2 / (weights**2).sum()
+    return float(n * (between + tails))
