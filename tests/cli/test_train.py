@@ -19,10 +19,14 @@ import torch
 
 from napari_metallography.classes import named_classes
 from napari_metallography.io.labels import LabelImage, labels_path, read_labels, write_labels
+from napari_metallography.labelled import LabelledImage
 from napari_metallography.models.file import read_card
 from napari_metallography.regions import Field
 from napari_metallography.segmentation.model import load_model, save_model
+from napari_metallography.training.fine_tuning import held_out_words
+from napari_metallography.training.recipe import RECIPES
 from napari_metallography.training.results import checkpoint_path
+from napari_metallography.training.split import split
 
 OPTIONS = (
     *("--encoder-weights", "random", "--recipe", "paper", "--iterations", "3"),
@@ -123,6 +127,27 @@ def test_one_painted_class_is_named_where_255_is_unlabelled(run, squares) -> Non
     assert done.errors == [
         "error: only 'matrix' is painted; paint some strokes of another class too"
     ]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "score"),
+    [
+        ("paper", "validation mIoU, before the held-out labels were learnt"),
+        ("adamw", "validation mIoU"),
+    ],
+)
+def test_strokes_on_one_image_are_held_out_as_in_the_window(run, squares, recipe, score) -> None:
+    painted = squares / "painted/steel0.png"
+    painted.parent.mkdir()
+    strokes = _strokes(squares / "labels/steel0.png", [0, 1])
+    painted.write_bytes(cv2.imencode(".png", strokes)[1].tobytes())
+    given = ("--encoder-weights", "random", "--ignore", 255, "--recipe", recipe)
+    done = run(*_command(squares, painted.parent, *given, "--iterations", 3))
+    assert done.code == 0, done.err
+    parts = split([LabelledImage("steel0", np.zeros((64, 64, 3), np.uint8), strokes)])
+    assert parts.held_out == "strokes"
+    assert f"note: {held_out_words(parts, RECIPES[recipe])}\n" in done.err
+    assert score in read_card(squares / "out/m.safetensors").metrics
 
 
 def test_processes_share_partly_labelled_images_as_one_would(squares) -> None:

@@ -37,7 +37,7 @@ from napari_metallography.training.fine_tuning import (
     save_tuned,
     stopped_origin,
 )
-from napari_metallography.training.recipe import SegmentationRecipe
+from napari_metallography.training.recipe import FINE_TUNE, SegmentationRecipe
 from napari_metallography.training.split import Split, split
 
 SHAPE = (64, 64)
@@ -293,15 +293,17 @@ def test_what_is_held_out_is_said_in_words() -> None:
     strokes[0:2, 0:5] = 0
     strokes[10:12, 0:5] = 1
     one = LabelledImage("a", image.pixels, strokes)
-    words = held_out_words(Split((image,), (one,), "strokes"))
-    assert (
-        words == "held out: 2 strokes of the same images (20 pixels), learnt too in the last third"
-    )
-    assert held_out_words(Split((image,), (one,), "images")) == "held out: one image (20 pixels)"
-    assert "nothing" in held_out_words(Split((image,), (), "nothing"))
+    words = "held out: 2 strokes of the same images (20 pixels)"
+    strokes_only = Split((image,), (one,), "strokes")
+    assert held_out_words(strokes_only, FINE_TUNE) == f"{words}, learnt too in the last third"
+    assert held_out_words(strokes_only, FINE_TUNE.model_copy(update={"keep": "best"})) == words
+    images = Split((image,), (one,), "images")
+    assert held_out_words(images, FINE_TUNE) == "held out: one image (20 pixels)"
+    nothing = held_out_words(Split((image,), (), "nothing"), FINE_TUNE)
+    assert "nothing" in nothing
     image.labels[32:] = UNLABELLED
-    assert held_out_words(split([image])) == held_out_words(Split((), (), "nothing"))
-    blocks = held_out_words(Split((image,), (one,), "blocks"))
+    assert held_out_words(split([image]), FINE_TUNE) == nothing
+    blocks = held_out_words(Split((image,), (one,), "blocks"), FINE_TUNE)
     assert blocks.startswith("held out: 2 patches of the same images (20 pixels)")
 
 

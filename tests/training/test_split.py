@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as arrays
 
 from napari_metallography.classes import UNLABELLED
 from napari_metallography.labelled import LabelledImage
-from napari_metallography.training.split import split
+from napari_metallography.training.split import are_strokes, split
 
 
 def _image(name: str, labels: np.ndarray, specimen: str = "") -> LabelledImage:
@@ -29,6 +29,12 @@ def _strokes(count: int) -> np.ndarray:
         labels[20 * number : 20 * number + 5, 10:60] = 0
         labels[20 * number : 20 * number + 5, 200:250] = 1
     return labels
+
+
+def test_one_whole_truth_among_them_means_that_not_all_is_painted() -> None:
+    painted = _image("painted", _strokes(6))
+    assert are_strokes([painted, painted])
+    assert not are_strokes([painted, _half("whole")])
 
 
 def test_specimens_stay_on_one_side() -> None:

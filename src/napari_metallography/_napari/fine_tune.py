@@ -343,8 +343,9 @@ class FineTuneWidget(Form):
             self._round.previews.show(event, self._round.watched.box_of_next())
 
     def _show_split(self, session: Session) -> None:
-        if session.split is not None and not self.held_out.value:
-            self.held_out.value = held_out_words(session.split)
+        parts, job = session.split, session.job
+        if parts is not None and job is not None and not self.held_out.value:
+            self.held_out.value = held_out_words(parts, job.recipe)
 
     def _finished(self, one: Round, tuned: Tuned) -> None:
         self._tuned, self._stopped = tuned, None

@@ -162,10 +162,7 @@ def train_segmentation(
     description = Description(phases, data_name or images.name, licence, attribution, half)
     _require_fit(training, phases)
     if not (validation or search):
-        terminal.notice(
-            "nothing is held out: no score tells how good the model is, and its weights are the "
-            "last; name images for validation with --val-images and --val-labels, or --val-split"
-        )
+        job = _with_strokes_held_out(job)
     if search:
         _search(job, output, description)
     else:
@@ -368,6 +365,23 @@ def _search(job: TrainingJob, output: Path, description: Description) -> None:
     for row in found.table():
         print(f"{row['training']}: mIoU {row['miou_percent']:.2f} % ({row['gain_points']:+.2f})")
     terminal.done(f"the best, '{found.best.name}', written to {output}; trainings in {folder}")
+
+
+def _with_strokes_held_out(job: TrainingJob) -> TrainingJob:
+    """The job, of whose paint a part is held out as the window does it; whole truths all learn."""
+    from ..training.fine_tuning import held_out_words, with_all_labels_last
+    from ..training.split import are_strokes, split
+
+    if not are_strokes(job.images):
+        terminal.notice(
+            "nothing is held out: no score tells how good the model is, and its weights are the "
+            "last; name images for validation with --val-images and --val-labels, or --val-split"
+        )
+        return job
+    parts = split(job.images)
+    terminal.notice(held_out_words(parts, job.recipe))
+    held_out = replace(job, images=parts.training, validation=parts.validation)
+    return with_all_labels_last(held_out, parts)
 
 
 def _held_out(job: TrainingJob) -> TrainingJob:

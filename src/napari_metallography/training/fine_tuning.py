@@ -250,18 +250,18 @@ def with_all_labels_last(job: TrainingJob, parts: Split) -> TrainingJob:
     A few strokes are too few to keep a quarter of them from the network for good. Its score is
     that from before.
     """
-    if not _joins_in_the_end(parts) or job.recipe.keep != "last":
+    if not _joins_in_the_end(parts, job.recipe):
         return job
     iterations = job.recipe.iterations
     return replace(job, all_labels_from=iterations - iterations // _ALL_LABELS_FOR)
 
 
-def _joins_in_the_end(parts: Split) -> bool:
-    return parts.held_out in ("strokes", "blocks")
+def _joins_in_the_end(parts: Split, recipe: SegmentationRecipe) -> bool:
+    return recipe.keep == "last" and parts.held_out in ("strokes", "blocks")
 
 
-def held_out_words(parts: Split) -> str:
-    """What is held out, for people."""
+def held_out_words(parts: Split, recipe: SegmentationRecipe) -> str:
+    """What is held out of a training by the recipe, for people."""
     if parts.held_out == "nothing":
         return (
             "held out: nothing, there is too little paint; the last weights are kept, and no "
@@ -271,7 +271,7 @@ def held_out_words(parts: Split) -> str:
     pixels = sum(int((one != UNLABELLED).sum()) for one in labels)
     count = len(labels) if parts.held_out in ("specimens", "images") else _pieces(labels)
     what = _HELD_OUT[parts.held_out].format(count) if count > 1 else _HELD_OUT_ONE[parts.held_out]
-    learnt = ", learnt too in the last third" if _joins_in_the_end(parts) else ""
+    learnt = ", learnt too in the last third" if _joins_in_the_end(parts, recipe) else ""
     return f"held out: {what} ({pixels:,} pixels){learnt}"
 
 

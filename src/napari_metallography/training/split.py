@@ -38,6 +38,11 @@ class Split:
     held_out: HeldOut
 
 
+def are_strokes(images: Sequence[LabelledImage]) -> bool:
+    """Whether only a small part of every image is labelled, as painting does, and no truth is."""
+    return all(_labelled_share(image.labels) <= _DENSE for image in images)
+
+
 def split(images: Sequence[LabelledImage], share: float = 0.25, seed: int = 0) -> Split:
     """Hold out a share of the labels, as independent of the others as the images allow.
 
@@ -105,7 +110,7 @@ def _held_out(
 ) -> tuple[NDArray[np.bool_], bool]:
     """Where the held-out labels lie, and whether whole strokes were taken."""
     known = labels != UNLABELLED
-    if known.mean() > _DENSE:
+    if _labelled_share(labels) > _DENSE:
         return _chosen(_blocks(known), share, random), False
     mask, any_strokes = np.zeros(labels.shape, bool), False
     for index in np.unique(labels[known]):
@@ -115,6 +120,10 @@ def _held_out(
         mask |= _chosen(pieces, share, random)
         any_strokes |= is_painted_often
     return mask, any_strokes
+
+
+def _labelled_share(labels: NDArray[np.uint8]) -> float:
+    return float((labels != UNLABELLED).mean())
 
 
 def _strokes(painted: NDArray[np.bool_]) -> NDArray[np.int32]:
