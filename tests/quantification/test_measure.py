@@ -408,3 +408,27 @@ def test_particles_told_apart_by_hand_have_a_contiguity():
     own, other = 2 * 4 / (12 * 13), 8 / (12 * 13) + 16 / (11 * 14)
     assert apart["carbide"] == pytest.approx(own / (own + other))
     assert np.isnan(apart["matrix"])
+
+
+def test_planes_where_no_parts_touch_have_a_contiguity_of_none():
+    indices = np.zeros((2, 12, 14), np.uint8)
+    indices[:, 4:8, 4:12] = 1
+    ids = indices.astype(np.int32)
+    ids[0, 4:8, 8:12] = 2
+    found = run(indices, ids=ids)
+    first, second = found.phases.set_index("phase").loc["carbide", "contiguity"]
+    assert first > second == 0
+    assert found.statistics["phases"]["carbide"]["contiguity"]["mean"] == pytest.approx(first / 2)
+
+
+def test_a_speck_without_labels_beside_a_small_particle_hides_nothing():
+    indices = np.zeros((40, 40), np.uint8)
+    indices[10:14, 10:14] = 1
+    indices[11:13, 9] = UNLABELLED
+    result = run(indices)
+    assert not notes_of(result, "without labels")
+    assert result.phases.set_index("phase").loc["carbide", BOUNDARIES].notna().all()
+    # A seam all around does.
+    indices[9:15, 9:15] = UNLABELLED
+    indices[10:14, 10:14] = 1
+    assert notes_of(run(indices), "without labels")

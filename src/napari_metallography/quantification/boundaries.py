@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import gammaincinv
 
 from ..calibration import Calibration
 from ..classes import UNLABELLED
@@ -13,6 +14,8 @@ from .crofton import STEPS, length_weights_per_um
 from .runs import row_blocks
 
 _HORIZONTAL, _VERTICAL = STEPS.index((0, 1)), STEPS.index((1, 0))
+_CHANCE = 1e-3
+"""Probability with which chance alone would make as many crossings of few expected."""
 
 Planes = tuple[NDArray[np.integer], NDArray[np.integer]]
 
@@ -117,13 +120,16 @@ class Seams:
         """Share of each class's crossings that seams hide beyond what chance would.
 
         Seams that lie anywhere hide as many crossings a length as lines have elsewhere, and what is
-        counted beside them holds for all of the field. Seams along the boundaries hide more.
+        counted beside them holds for all of the field. Seams along the boundaries hide more. Of a
+        count k no more is taken than the least mean of which chance makes k once in a thousand
+        times, so that a speck beside a small particle proves nothing.
         """
         seen = crossings.crossed[[_HORIZONTAL, _VERTICAL]]
         by_chance = ratio(
             seen * self.steps[:, None], crossings.steps[[_HORIZONTAL, _VERTICAL], None]
         )
-        beyond = np.clip(self.parting - np.nan_to_num(by_chance), 0, None).sum(axis=0)
+        proven = np.where(self.parting > 0, gammaincinv(np.maximum(self.parting, 1), _CHANCE), 0)
+        beyond = np.clip(proven - np.nan_to_num(by_chance), 0, None).sum(axis=0)
         total = (seen + self.parting).sum(axis=0)
         return np.nan_to_num(ratio(beyond, total))
 

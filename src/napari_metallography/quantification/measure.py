@@ -181,6 +181,8 @@ class _PlaneResult:
     phases: pd.DataFrame
     particles: pd.DataFrame
     hidden: tuple[str, ...]
+    touching: NDArray[np.bool_]
+    """Shape (c,): whether particles of a class touch that were told apart."""
 
     @property
     def labelled(self) -> bool:
@@ -244,8 +246,7 @@ class _Plan:
         coded = np.full(indices.shape, UNLABELLED, np.uint8)
         np.copyto(coded, indices, where=known, casting="unsafe")
         found, owners = self._numbered(number, coded, known, grey)
-        told_apart = self._splits or self.given is not None
-        crossings = count_crossings(coded, len(self.classes), found if told_apart else None)
+        crossings = count_crossings(coded, len(self.classes), found if self._told_apart else None)
         every = measure_particles(found, known, self.calibration, grey, owners)
         every.insert(1, "plane", number)
         every.insert(2, "phase", self.names[owners])
@@ -272,17 +273,22 @@ class _Plan:
             phases["area_fraction"].to_numpy(float),
             self.calibration,
             self.parameters.rolling_direction,
-            self._told_apart(crossings),
+            self._told_apart,
             hidden,
         )
         names = tuple(self.classes[index].name for index in hidden)
-        return _PlaneResult(phases.assign(**boundaries), particles, names), found
+        touching = np.asarray(crossings.within.any(axis=0))
+        return _PlaneResult(phases.assign(**boundaries), particles, names, touching), found
 
     def assembled(
         self, results: list[_PlaneResult], ids: NDArray[np.int32], labels: dict[str, Any]
     ) -> Quantification:
         phases = pd.concat([result.phases for result in results], ignore_index=True)
         particles = pd.concat([result.particles for result in results], ignore_index=True)
+        if not self._splits:
+            # Classes of which none were told apart by hand, in no plane, have no contiguity.
+            touching = np.any([result.touching for result in results], axis=0)
+            phases.loc[~touching[phases["class_index"]], "contiguity"] = np.nan
         excluded = phases.groupby("phase", sort=False)["n_excluded"].sum(min_count=1).dropna()
         statistics = {
             "n_fields": number_of_fields(phases, ["plane"]),
@@ -348,11 +354,10 @@ class _Plan:
         shares = find_seams(coded, self.mask, len(self.classes)).hidden(crossings)
         return [int(index) for index in np.flatnonzero(shares > _TOLERATED_HIDDEN)]
 
-    def _told_apart(self, crossings: Crossings) -> Sequence[int]:
-        """Classes whose touching particles were told apart: by the rules, or some by hand."""
-        if self._splits:
-            return self.particle_classes
-        return [int(index) for index in np.flatnonzero(crossings.within.any(axis=0))]
+    @property
+    def _told_apart(self) -> Sequence[int]:
+        """Classes whose touching particles are told apart: by the rules, or by hand perhaps."""
+        return self.particle_classes if self._splits or self.given is not None else ()
 
     def _extents_um(self) -> dict[str, float]:
         """Length of the longest lines over the field."""
