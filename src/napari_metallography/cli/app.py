@@ -10,10 +10,12 @@ import typer
 from . import terminal
 from .demo import demo
 from .evaluate import evaluate_grain_size, evaluate_segmentation
+from .grain_size import grain_size
 from .info import info
 from .models import export, list_models, model_info
 from .quantify import quantify
 from .segment import segment
+from .synthesize import synthesize_carbides, synthesize_polycrystal
 from .terminal import BAD_INPUT, INTERRUPTED
 from .train import train_segmentation
 from .train_grain_size import train_grain_size
@@ -27,19 +29,24 @@ app = typer.Typer(
 )
 train = typer.Typer(help="Train a model.", rich_markup_mode=None)
 evaluate = typer.Typer(help="Score a model against truth.", rich_markup_mode=None)
+synthesize = typer.Typer(help="Make micrographs with exact truth.", rich_markup_mode=None)
 models = typer.Typer(help="Shipped and own models.", rich_markup_mode=None)
 
 app.command()(demo)
 app.command()(info)
 app.command()(segment)
 app.command()(quantify)
+app.command("grain-size")(grain_size)
 app.add_typer(train, name="train")
 app.add_typer(evaluate, name="evaluate")
+app.add_typer(synthesize, name="synthesize")
 app.add_typer(models, name="models")
 train.command("segmentation")(train_segmentation)
 train.command("grain-size")(train_grain_size)
 evaluate.command("grain-size")(evaluate_grain_size)
 evaluate.command("segmentation")(evaluate_segmentation)
+synthesize.command("polycrystal")(synthesize_polycrystal)
+synthesize.command("carbides")(synthesize_carbides)
 models.command("list")(list_models)
 models.command("info")(model_info)
 models.command("export")(export)
@@ -50,7 +57,7 @@ def _show_help(context: typer.Context) -> None:
         print(context.get_help())
 
 
-for group in (app, train, evaluate, models):
+for group in (app, train, evaluate, synthesize, models):
     group.callback(invoke_without_command=True)(_show_help)
 
 # What Click raises for a command line that is wrong; Typer brings its own Click from some version

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -84,13 +85,18 @@ def from_labels(labels: NDArray[np.int32]) -> Partition:
     InputError
         When there is no grain.
     """
-    numbers, renumbered = np.unique(labels, return_inverse=True)
-    if not numbers.any():
+    if not labels.any():
         raise InputError("the label image holds no grain: all of it is 0")
-    grains = renumbered.reshape(labels.shape).astype(np.int32)
-    if numbers[0] == 0:
-        return Partition(_grown(grains), len(numbers) - 1)
-    return Partition(grains + 1, len(numbers))
+    with_boundaries = numbered(labels)
+    if labels.all():
+        return with_boundaries
+    return Partition(_grown(with_boundaries.grains - 1), with_boundaries.n - 1)
+
+
+def numbered(regions: NDArray[np.integer[Any]]) -> Partition:
+    """Regions (Y, X) that fill a field, of any numbers, as grains numbered from 1."""
+    numbers, renumbered = np.unique(regions, return_inverse=True)
+    return Partition(renumbered.reshape(regions.shape).astype(np.int32) + 1, len(numbers))
 
 
 def triple_points(partition: Partition) -> tuple[NDArray[np.float64], NDArray[np.int64]]:

@@ -82,19 +82,28 @@ def count_in_circle(partition: Partition) -> GrainCount:
 
 
 def mean_area_of_whole_grains(partition: Partition) -> float:
-    """Mean area in pixels of the grains that the edge of the field does not cut.
+    """Mean area in pixels of the grains that the edge of the field does not cut, weighted.
 
-    Each stands for as many as a grain of its height and width has fewer places in the field
-    (Miles and Lantuéjoul): without, large grains would be missed more often than small ones.
     NaN when the edge cuts every grain.
 
-    Source: ASTM E1382, which leaves the grains at the edge out; Miles (1974), Lantuéjoul (1980).
+    Source: ASTM E1382, which leaves the grains at the edge out.
     """
     whole = ~partition.on_border()
     if not whole.any():
         return float("nan")
-    boxes = ndimage.find_objects(partition.grains)
-    sides = np.array([[part.stop - part.start for part in box] for box in boxes if box])[whole]
-    free = np.array(partition.shape) - sides - 1
-    weights = 1 / np.maximum(free, 1).prod(1)
+    weights = whole_grain_weights(partition)[whole]
     return float(np.average(partition.areas()[whole], weights=weights))
+
+
+def whole_grain_weights(partition: Partition) -> NDArray[np.float64]:
+    """For how many grains each stands, (n,), when those at the edge are left out.
+
+    A grain of a height and width has the fewer places in the field the larger it is: without
+    weights, large grains would be missed more often than small ones.
+
+    Source: Miles (1974), Lantuéjoul (1980).
+    """
+    boxes = ndimage.find_objects(partition.grains)
+    sides = np.array([[part.stop - part.start for part in box] for box in boxes if box])
+    free = np.array(partition.shape) - sides - 1
+    return np.asarray(1 / np.maximum(free, 1).prod(1), float)

@@ -1,0 +1,314 @@
+"""The grain size of one field by the methods of the standards."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import cv2
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from ..calibration import Calibration
+from ..errors import InputError
+from .distribution import SizeDistribution, sizes_of_grains
+from .intersections import (
+    Intersections,
+    TestLine,
+    intersect,
+    straight_lines,
+    three_circles,
+)
+from .partition import Partition
+from .planimetric import (
+    Area,
+    GrainCount,
+    count_in_circle,
+    count_in_rectangle,
+    mean_area_of_whole_grains,
+)
+from .standards import intercept_g, iso_643, planimetric_g
+
+Method = Literal["lines", "circles", "planimetric", "automatic"]
+METHODS: tuple[Method, ...] = get_args(Method)
+
+QUANTITIES: Mapping[Method, str] = {
+    "lines": "intersections_per_mm",
+    "circles": "intersections_per_mm",
+    "planimetric": "grains_per_mm2",
+    "automatic": "mean_grain_area_um2",
+}
+"""What of a field is averaged over fields; the grade follows from the mean, not a mean grade."""
+
+FEWEST_GRAINS, FEWEST_INTERSECTIONS = 50, 50
+"""A field with fewer is below what ASTM E112 asks for (11.3 and 13.2)."""
+
+_FEWEST_LINES = 5
+_SAME_SIDES = 1e-3
+
+
+class GradingParameters(BaseModel):
+    """How grain sizes are measured.
+
+    Attributes
+    ----------
+    method
+        "lines" (Heyn, four directions) or "circles" (Abrams, three) count intersections with grain
+        boundaries; "planimetric" counts grains in an area (Jeffries); "automatic" takes the mean
+        area of the whole grains (ASTM E1382).
+    area
+        What "planimetric" counts in: the whole field as a rectangle, or the largest circle.
+    line_spacing_px
+        Distance of parallel test lines; None: the mean intercept, so that hardly a boundary is
+        counted twice.
+    directions_deg
+        Of the lines; 0 along the rows, counter-clockwise.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    method: Method = "lines"
+    area: Area = "rectangle"
+    line_spacing_px: float | None = Field(default=None, ge=2)
+    directions_deg: tuple[float, ...] = Field(default=(0, 45, 90, 135), min_length=1)
+
+
+@dataclass(frozen=True)
+class FieldGrade:
+    """The grain size of a field.
+
+    Attributes
+    ----------
+    method
+        As in `GradingParameters`.
+    value
+        Of the method's quantity, which `QUANTITIES` names.
+    count
+        Sum of the weights of all intersections, or number of grains counted.
+    measured
+        Further numbers of the field by name, with units.
+    sizes
+        Of the whole grains.
+    notes
+        What the standard would object to, for people.
+    drawn
+        What was counted, to be drawn; coordinates in pixels of `grains`.
+    grains
+        The partition that was measured, of square pixels.
+    pixel_um
+        Their size.
+    """
+
+    method: Method
+    value: float
+    count: float
+    measured: Mapping[str, Any]
+    sizes: SizeDistribution
+    notes: tuple[str, ...]
+    drawn: Intersections | GrainCount
+    grains: Partition
+    pixel_um: float
+
+    @property
+    def g(self) -> float:
+        """ASTM grain-size number of the field."""
+        return g_of(self.method, self.value)
+
+
+def g_of(method: Method, value: float) -> float:
+    """ASTM grain-size number from the quantity of a method, that of `QUANTITIES`."""
+    if not value > 0 or not math.isfinite(value):
+        return math.nan
+    if method in ("lines", "circles"):
+        return intercept_g(1 / value)
+    return planimetric_g(value if method == "planimetric" else 1e6 / value)
+
+
+def grade(
+    grains: Partition, calibration: Calibration, parameters: GradingParameters | None = None
+) -> FieldGrade:
+    """Measure the grain size of a field.
+
+    Parameters
+    ----------
+    grains
+        A rectangular field; pixels that are not square are made so.
+
+    Raises
+    ------
+    InputError
+        When there is one grain only, or a test line meets no boundary.
+    """
+    rules = parameters or GradingParameters()
+    square, pixel_um = with_square_pixels(grains, calibration)
+    if square.n < 2:
+        raise InputError(
+            "one grain fills the field: no boundary is in it; take a larger field or a lower "
+            "magnification"
+        )
+    measures = {
+        "lines": _by_lines,
+        "circles": _by_circles,
+        "planimetric": _by_counting,
+        "automatic": _by_mean_area,
+    }
+    return measures[rules.method](square, pixel_um, rules)
+
+
+def with_square_pixels(grains: Partition, calibration: Calibration) -> tuple[Partition, float]:
+    """The partition with pixels as large as the smaller side of its own, and that size in µm."""
+    sides = calibration.y_um, calibration.x_um
+    size = min(sides)
+    if max(sides) / size - 1 < _SAME_SIDES:
+        return grains, calibration.mean_um
+    height, width = (
+        round(length * side / size) for length, side in zip(grains.shape, sides, strict=True)
+    )
+    enlarged = cv2.resize(grains.grains, (width, height), interpolation=cv2.INTER_NEAREST)
+    return Partition(np.asarray(enlarged, np.int32), grains.n), size
+
+
+def regraded(found: FieldGrade, drawn: Intersections) -> FieldGrade:
+    """The same field with intersections moved, added or taken away by hand."""
+    return _of_intersections(found.method, drawn, found.grains, found.pixel_um, found.sizes)
+
+
+def _by_lines(grains: Partition, pixel_um: float, rules: GradingParameters) -> FieldGrade:
+    lines = straight_lines(grains.shape, _spacing(grains, rules), rules.directions_deg)
+    return _of_lines("lines", lines, grains, pixel_um)
+
+
+def _spacing(grains: Partition, rules: GradingParameters) -> float:
+    if rules.line_spacing_px is not None:
+        return rules.line_spacing_px
+    edge = min(grains.shape)
+    across = straight_lines(grains.shape, edge / _FEWEST_LINES, (0, 90))
+    intercept = intersect(grains, across).mean_intercept_px
+    return float(np.clip(intercept, 2, edge / _FEWEST_LINES))
+
+
+def _by_circles(grains: Partition, pixel_um: float, rules: GradingParameters) -> FieldGrade:
+    return _of_lines("circles", three_circles(grains.shape), grains, pixel_um)
+
+
+def _of_lines(
+    method: Method, lines: tuple[TestLine, ...], grains: Partition, pixel_um: float
+) -> FieldGrade:
+    found = intersect(grains, lines)
+    if not found.count:
+        raise InputError(
+            "no test line meets a grain boundary; take a larger field or a lower magnification"
+        )
+    return _of_intersections(method, found, grains, pixel_um, sizes_of_grains(grains, pixel_um))
+
+
+def _of_intersections(
+    method: Method,
+    found: Intersections,
+    grains: Partition,
+    pixel_um: float,
+    sizes: SizeDistribution,
+) -> FieldGrade:
+    per_mm = 1000 * found.count / (found.length_px * pixel_um)
+    measured: dict[str, Any] = {
+        "mean_intercept_um": 1000 / per_mm if per_mm else math.inf,
+        "intersections": found.count,
+        "test_line_length_mm": found.length_px * pixel_um / 1000,
+        **_directions(found, pixel_um),
+    }
+    notes = []
+    if found.count < FEWEST_INTERSECTIONS:
+        notes.append(
+            f"{found.count:g} intersections in the field: below the {FEWEST_INTERSECTIONS} that "
+            "ASTM E112 asks for; take more fields or a lower magnification"
+        )
+    return FieldGrade(
+        method, per_mm, found.count, measured, sizes, tuple(notes), found, grains, pixel_um
+    )
+
+
+def _directions(found: Intersections, pixel_um: float) -> dict[str, Any]:
+    """Mean intercepts by direction, their geometric mean and how much longer one is."""
+    directions = sorted({line.direction_deg for line in found.lines if not line.closed})
+    if not directions:
+        return {}
+    intercepts = {
+        f"{direction:g}": found.in_direction(direction).mean_intercept_px * pixel_um
+        for direction in directions
+    }
+    measured: dict[str, Any] = {"mean_intercept_um_by_direction_deg": intercepts}
+    lengths = np.array(list(intercepts.values()))
+    if np.isfinite(lengths).all():
+        measured["geometric_mean_intercept_um"] = float(np.exp(np.log(lengths).mean()))
+    if {"0", "90"} <= intercepts.keys():
+        measured["anisotropy_index"] = intercepts["0"] / intercepts["90"]
+    return measured
+
+
+def _by_counting(grains: Partition, pixel_um: float, rules: GradingParameters) -> FieldGrade:
+    counted = (count_in_rectangle if rules.area == "rectangle" else count_in_circle)(grains)
+    area_mm2 = counted.area_px * (pixel_um / 1000) ** 2
+    measured = {
+        "test_area": rules.area,
+        "test_area_mm2": area_mm2,
+        "grains_inside": counted.inside,
+        "grains_cut": counted.cut,
+        "grains_counted": counted.grains,
+    }
+    return FieldGrade(
+        "planimetric",
+        counted.grains / area_mm2,
+        counted.grains,
+        measured,
+        sizes_of_grains(grains, pixel_um),
+        _few_grains(counted.grains),
+        counted,
+        grains,
+        pixel_um,
+    )
+
+
+def _by_mean_area(grains: Partition, pixel_um: float, rules: GradingParameters) -> FieldGrade:
+    area_px = mean_area_of_whole_grains(grains)
+    whole = int((~grains.on_border()).sum())
+    if not whole:
+        raise InputError(
+            "no grain lies wholly in the field; take a larger field or a lower magnification"
+        )
+    return FieldGrade(
+        "automatic",
+        area_px * pixel_um**2,
+        whole,
+        {"whole_grains": whole},
+        sizes_of_grains(grains, pixel_um),
+        _few_grains(whole),
+        count_in_rectangle(grains),
+        grains,
+        pixel_um,
+    )
+
+
+def _few_grains(count: float) -> tuple[str, ...]:
+    if count >= FEWEST_GRAINS:
+        return ()
+    return (
+        f"{count:g} grains in the field: below the {FEWEST_GRAINS} that ASTM E112 asks for; take "
+        "more fields or a lower magnification",
+    )
+
+
+def numbers_of(found: FieldGrade) -> dict[str, Any]:
+    """JSON form of a field's grade."""
+    return {
+        "method": found.method,
+        "G": found.g,
+        "G_iso_643": iso_643(found.g),
+        QUANTITIES[found.method]: found.value,
+        **found.measured,
+        "grains_in_field": found.grains.n,
+        "pixel_size_um": found.pixel_um,
+        "size_distribution": found.sizes.to_dict(),
+        "notes": list(found.notes),
+    }

@@ -1,0 +1,86 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from napari_metallography.errors import InputError
+from napari_metallography.events import Notice, drain
+from napari_metallography.grains.files import GradedImage, grade_file, grains_given
+from napari_metallography.grains.grading import GradingParameters
+from napari_metallography.inputs import PixelSizes
+from napari_metallography.regions import Box
+from napari_metallography.synthesis.polycrystals import PolycrystalParameters, polycrystal
+
+HALF_UM = PixelSizes(stated_um=0.5)
+
+
+@pytest.fixture(scope="module")
+def made():
+    return polycrystal(
+        PolycrystalParameters(height_px=300, width_px=400, grain_size=9.5, contrast=0.5), 8
+    )
+
+
+def _graded(path: Path, **options) -> GradedImage:
+    sizes = options.pop("sizes", HALF_UM)
+    return drain(
+        grade_file(path, ("lines",), GradingParameters(), sizes=sizes, **options), lambda _: None
+    )
+
+
+def test_given_boundaries_and_numbered_grains_give_the_same(made, tmp_path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", made.image)
+    (tmp_path / "masks").mkdir()
+    Image.fromarray(made.boundaries.astype(np.uint8) * 255).save(tmp_path / "masks" / "a.png")
+    tifffile.imwrite(tmp_path / "grains.tif", made.grains.astype(np.uint16))
+    by_mask = _graded(tmp_path / "a.tif", boundaries=tmp_path / "masks").fields[0]
+    by_grains = _graded(tmp_path / "a.tif", boundaries=tmp_path / "grains.tif").fields[0]
+    found = [one.by_method["lines"].g for one in (by_mask, by_grains)]
+    assert found[0] == pytest.approx(found[1], abs=0.05)
+    assert found[0] == pytest.approx(made.intercept_g, abs=0.12)
+    assert by_mask.provenance["boundaries"] == "a.png"
+
+
+def test_a_mask_is_measured_as_it_is(made, tmp_path) -> None:
+    Image.fromarray(made.boundaries.astype(np.uint8) * 255).save(tmp_path / "mask.png")
+    events = []
+    running = grade_file(tmp_path / "mask.png", ("lines",), GradingParameters(), sizes=HALF_UM)
+    found = drain(running, events.append)
+    assert found.fields[0].by_method["lines"].g == pytest.approx(made.intercept_g, abs=0.12)
+    assert any(isinstance(e, Notice) and "taken for a mask" in e.message for e in events)
+
+
+def test_planes_are_fields_and_a_region_is_cut(made, tmp_path) -> None:
+    tifffile.imwrite(tmp_path / "stack.tif", np.stack([made.image, made.image]))
+    found = _graded(tmp_path / "stack.tif", region=Box(0, 0, 200, 250))
+    assert [one.name for one in found.fields] == ["stack.tif, plane 0", "stack.tif, plane 1"]
+    assert found.fields[0].by_method["lines"].grains.shape == (200, 250)
+    assert list(found.pictures) == ["lines"]
+
+
+def test_no_pixel_size_no_grade(made, tmp_path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", made.image)
+    with pytest.raises(InputError, match="no pixel size is known"):
+        _graded(tmp_path / "a.tif", sizes=PixelSizes())
+
+
+def test_boundaries_of_another_image_are_refused(made, tmp_path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", made.image)
+    mask = made.boundaries[:100].astype(np.uint8) * 255
+    tifffile.imwrite(tmp_path / "mask.tif", mask)
+    with pytest.raises(InputError, match=r"100 x 400 pixels, but a\.tif has 300 x 400"):
+        _graded(tmp_path / "a.tif", boundaries=tmp_path / "mask.tif")
+    (tmp_path / "none").mkdir()
+    with pytest.raises(InputError, match=r"holds no boundaries of a\.tif"):
+        _graded(tmp_path / "a.tif", boundaries=tmp_path / "none")
+
+
+def test_what_is_neither_mask_nor_grains_is_refused(made) -> None:
+    with pytest.raises(InputError, match="neither a mask"):
+        grains_given(made.image, 1, "a.png")
+    with pytest.raises(InputError, match="there is no boundary"):
+        grains_given(np.zeros((20, 20), np.uint8), 1, "a.png")
+    with pytest.raises(InputError, match="inverted"):
+        grains_given(np.where(made.boundaries, 0, 255).astype(np.uint8), 1, "a.png")

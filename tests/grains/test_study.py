@@ -1,0 +1,63 @@
+import math
+
+import numpy as np
+import pytest
+
+from napari_metallography.calibration import Calibration
+from napari_metallography.grains.grading import FieldGrade, GradingParameters, g_of, grade
+from napari_metallography.grains.partition import from_labels
+from napari_metallography.grains.study import (
+    GradedField,
+    disagreement,
+    grain_size_of,
+    over_fields,
+)
+
+HALF_UM = Calibration.square(0.5, "test")
+
+
+def _squares(side: int) -> FieldGrade:
+    rows, columns = np.indices((120, 160)) // side
+    return grade(from_labels((rows * 160 + columns + 1).astype(np.int32)), HALF_UM)
+
+
+def test_g_is_that_of_the_mean_and_not_the_mean_g() -> None:
+    fields = [_squares(8), _squares(16)]
+    found = over_fields(fields)
+    mean = sum(one.value for one in fields) / 2
+    assert found["G"] == pytest.approx(g_of("lines", mean))
+    assert found["G"] > sum(one.g for one in fields) / 2
+
+
+def test_the_interval_is_that_of_students_t_over_fields() -> None:
+    fields = [_squares(side) for side in (8, 9, 10)]
+    found = over_fields(fields)
+    values = np.array([one.value for one in fields])
+    half = 4.30265 * values.std(ddof=1) / math.sqrt(3)
+    expected = [g_of("lines", values.mean() - half), g_of("lines", values.mean() + half)]
+    assert found["ci95"] == pytest.approx(expected, abs=1e-4)
+    assert found["relative_accuracy_percent"] == pytest.approx(100 * half / values.mean(), rel=1e-4)
+    assert found["n_fields"] == 3
+    assert found["count"] == sum(one.count for one in fields)
+
+
+def test_areas_give_an_interval_in_order() -> None:
+    rules = GradingParameters(method="automatic")
+    fields = [grade(_squares(side).grains, HALF_UM, rules) for side in (8, 9, 11)]
+    low, high = over_fields(fields)["ci95"]
+    assert low < over_fields(fields)["G"] < high
+
+
+def test_one_field_has_no_interval_and_is_below_what_is_asked() -> None:
+    found = grain_size_of([GradedField("a.tif", {"lines": _squares(8)}, "plate 7")])
+    assert found["ci95"] is None
+    assert "one field" in found["reason"]
+    assert any("asks for 5" in note for note in found["notes"])
+    assert found["fields"][0]["specimen"] == "plate 7"
+
+
+def test_methods_that_disagree_are_told() -> None:
+    assert not disagreement({"lines": 9.0, "planimetric": 9.4})
+    (said,) = disagreement({"lines": 9.0, "planimetric": 9.6, "circles": 9.2})
+    assert "lines gives G 9.00" in said
+    assert "planimetric G 9.60" in said
