@@ -186,7 +186,9 @@ def pooled_table(study: Study) -> pd.DataFrame:
 
 def _fit_of(study: Study, phase: str) -> dict[str, Any]:
     fit = study.statistics["sizes"].get(phase, {}).get("lognormal", {})
-    return {name: value for name, value in fit.items() if name != "n_particles"}
+    # A cell holds no list; the statistics do.
+    told = {name: value for name, value in fit.items() if not isinstance(value, list | tuple)}
+    return {name: value for name, value in told.items() if name != "n_particles"}
 
 
 def field_table(study: Study) -> pd.DataFrame:
