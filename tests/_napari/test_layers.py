@@ -297,7 +297,9 @@ def test_foreign_labels_are_taken_as_classes_and_the_user_is_told(monkeypatch) -
     back, classes = layers.labels_as_indices(foreign)
     assert back.tolist() == [[255, 0], [1, 1]]
     assert [phase.name for phase in classes] == ["matrix", "class 1"]
-    assert "0 = unlabelled, 1 to 2 = matrix to class 1" in told[0]
+    assert told[0].startswith("mine: the layer does not say")
+    assert "0 is taken as unlabelled, 1 = matrix, 2 = class 1" in told[0]
+    assert layers.label_image(foreign).assumed in told[0]
 
 
 @pytest.mark.parametrize("values", [np.arange(400), np.arange(100), [-1, 3], [0, 300]])

@@ -120,6 +120,7 @@ def test_planes_are_fields_with_a_confidence_interval(qtbot) -> None:
 
 
 def test_without_a_pixel_size_everything_is_in_pixels(qtbot) -> None:
+    notification_manager.records.clear()
     widget = opened(ViewerModel(), phases(), calibrated=False)
     qtbot.addWidget(widget.native)
     layer = run(widget, qtbot)
@@ -127,7 +128,10 @@ def test_without_a_pixel_size_everything_is_in_pixels(qtbot) -> None:
     assert layer.features["equivalent_radius_px"][2] == pytest.approx(math.sqrt(16 / math.pi))
     assert column(widget, "mean radius\n(px)")[2] == f"{math.sqrt(9 / math.pi):.4g}"
     assert "No pixel size is known" in widget.results.summary.value
-    assert "Calibrate" in widget.results.summary.value
+    told = [widget.results.summary.value, *(n.message for n in notification_manager.records)]
+    assert "; use the Calibrate widget" in told[0]
+    assert any("; use the Calibrate widget" in line for line in told[1:])
+    assert not any("--" in line for line in told)
 
 
 def test_labels_take_the_calibration_of_the_chosen_image(qtbot) -> None:
@@ -325,6 +329,24 @@ def test_foreign_labels_are_named_by_number(qtbot) -> None:
     run(widget, qtbot)
     assert [name for name, _ in widget._class_choices(None)] == ["matrix", "class 1", "class 2"]
     assert column(widget, "phase") == ["matrix", "class 1", "class 2"]
+
+
+def test_what_labels_were_taken_for_and_what_touches_the_border_stays_told(
+    qtbot, tmp_path: Path
+) -> None:
+    viewer = ViewerModel()
+    calibrate_layer(viewer.add_labels(phases(), name="steel phases"), Calibration.square(1, "test"))
+    widget = QuantifyWidget(viewer)
+    qtbot.addWidget(widget.native)
+    widget.classes.value = [0, 1]
+    run(widget, qtbot)
+    shown = widget.results.summary.value
+    assert "\nThe layer does not say what its labels mean; 0 is taken as unlabelled, 1 = " in shown
+    # What lies at the end of the labelled area is cut there.
+    assert "\n3 of 3 particles counted touch the border: " in shown
+    widget.results.write_report(tmp_path / "report.html")
+    qtbot.waitUntil(finished(widget), timeout=30_000)
+    assert "0 is taken as unlabelled" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("values", [(0, 1, 2), (0, 255, 255)])

@@ -11,6 +11,7 @@ from napari.utils.notifications import notification_manager
 
 from napari_metallography._napari import worker
 from napari_metallography._napari.worker import ComputationError, EventBatch, Run
+from napari_metallography.calibration import HOW_TO_CALIBRATE
 from napari_metallography.errors import DeviceError, InputError
 from napari_metallography.events import Event, Events, Notice, Progress, TrainingStep
 
@@ -175,6 +176,13 @@ def test_a_notice_right_before_an_error_is_still_told(recorder, qtbot, notices) 
         "the pixel size is far from the training's",
         "choose another",
     ]
+
+
+def test_an_error_says_what_to_do_in_the_window(recorder, qtbot, notices) -> None:
+    recorder.start(failing(InputError(f"no pixel size is known; {HOW_TO_CALIBRATE}")))
+    qtbot.waitUntil(ended(recorder))
+    assert recorder.ends == ["no pixel size is known; use the Calibrate widget"]
+    assert [n.message for n in notices] == recorder.ends
 
 
 @pytest.mark.parametrize("error", [RuntimeError("boom"), KeyError("k"), MemoryError()])

@@ -27,6 +27,7 @@ from .layers import (
     same_size_images,
 )
 from .objectives import add_objective, delete_objective, objective_calibration, objectives
+from .wording import in_window
 
 _UNITS = ("µm", "nm", "mm")
 _KNOWN, _BAR, _OBJECTIVE, _FILE = "known", "bar", "objective", "file"
@@ -105,7 +106,7 @@ class CalibrateWidget(Container[Widget]):
             action()
         except InputError as error:
             self.status.value = str(error)
-            show_error(str(error))
+            show_error(in_window(str(error)))
 
     def _chosen(self) -> Image:
         image: Image = chosen(self.image, "an image")

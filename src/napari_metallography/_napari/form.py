@@ -47,6 +47,7 @@ from ..events import Event, Events, Progress
 from . import settings
 from .help import help_link
 from .results import is_computed
+from .wording import in_window
 from .worker import Run
 
 T = TypeVar("T")
@@ -372,8 +373,9 @@ class Form(Container[Widget]):
 
     def refuse(self, error: Exception) -> None:
         """Show why something cannot be done, in the form and as a notification."""
-        self.controls.say(str(error))
-        show_error(str(error))
+        message = in_window(str(error))
+        self.controls.say(message)
+        show_error(message)
 
     def _run_pressed(self) -> None:
         try:

@@ -276,7 +276,7 @@ def labels_as_indices(layer: Labels) -> tuple[NDArray[np.uint8], tuple[PhaseClas
     """
     values = np.asarray(layer.data[0] if layer.multiscale else layer.data)
     highest = int(values.max()) if values.size else 0
-    if layer.metadata.get("convention") == CONVENTION:
+    if _says_what_it_means(layer):
         classes = tuple(PhaseClass.model_validate(c) for c in layer.metadata["classes"])
         _check_painted(layer, highest, classes)
     else:
@@ -314,6 +314,7 @@ def label_image(layer: Labels) -> LabelImage:
         layer_calibration(layer),
         Field.from_dict(plane_shape(layer), layer.metadata.get("field") or {}),
         provenance,
+        "" if _says_what_it_means(layer) else _assumed(classes),
     )
 
 
@@ -454,17 +455,27 @@ def _check_painted(layer: Labels, highest: int, classes: Sequence[PhaseClass]) -
         )
 
 
+def _says_what_it_means(layer: Labels) -> bool:
+    return layer.metadata.get("convention") == CONVENTION
+
+
 def _assumed_classes(
     layer: Labels, values: NDArray[np.integer], highest: int
 ) -> tuple[PhaseClass, ...]:
     _check_foreign(layer, values, highest)
     classes = numbered_classes(highest)
-    show_info(
-        f"{layer.name} does not say what its labels mean; assumed: 0 = unlabelled, "
-        f"1 to {highest} = {classes[0].name} to {classes[-1].name}; where 0 is the matrix, remove "
-        "it and open the file itself by File › Open"
-    )
+    show_info(f"{layer.name}: {_assumed(classes)}")
     return classes
+
+
+def _assumed(classes: Sequence[PhaseClass]) -> str:
+    """What the values of a layer are taken for that does not say what they mean."""
+    listed = [f"{value} = {phase.name}" for value, phase in enumerate(classes, start=1)]
+    shown = ", ".join(listed if len(listed) < 5 else [*listed[:2], "…", listed[-1]])
+    return (
+        f"the layer does not say what its labels mean; 0 is taken as unlabelled, {shown}: where "
+        "0 is the matrix, remove the layer and open the file itself by File › Open"
+    )
 
 
 def _check_foreign(layer: Labels, values: NDArray[np.integer], highest: int) -> None:

@@ -9,10 +9,12 @@ import pandas as pd
 from ..io.headings import heading
 from ..quantification.columns import column
 from ..quantification.correctable import by_number
+from ..quantification.edges import edge_notes
 from ..quantification.measure import Quantification
 from ..quantification.pixel_units import NO_PIXEL_SIZE
 from ..quantification.report import CUT_APART
 from ..quantification.statistics import ONE_FIELD
+from .wording import in_window
 
 SLICES = (
     "Each plane is measured as a flat field of its own. Slices of a volume show sections: their "
@@ -46,15 +48,16 @@ def summary_text(result: Quantification) -> str:
     excluded = sum(result.statistics.get("n_excluded", {}).values())
     if excluded:
         lines.append(f"{excluded:,} more are left out by the edge rule.")
+    lines += map(sentence, edge_notes(result.statistics["edge_rule"], result.particles))
     parts = result.statistics["provenance"].get(CUT_APART)
     if parts is not None:
         lines.append(f"{parts:,} are parts of touching ones that were cut apart.")
     if result.statistics["provenance"]["calibration"] is None:
-        lines.append(f"{NO_PIXEL_SIZE[0].upper()}{NO_PIXEL_SIZE[1:]}.")
+        lines.append(sentence(in_window(NO_PIXEL_SIZE)))
     if result.ids.ndim > 2 and len(result.ids) > 1:
         lines.append(SLICES)
     if n_fields == 1:
-        lines.append(f"{ONE_FIELD[0].upper()}{ONE_FIELD[1:]}.")
+        lines.append(sentence(ONE_FIELD))
     else:
         lines += interval_texts(result.statistics["phases"])
     return "\n".join(lines)
@@ -74,8 +77,13 @@ def interval_texts(phases: dict[str, Any]) -> list[str]:
     """
     reasons = {values["area_fraction"]["reason"] for values in phases.values()}
     if len(reasons) == 1 and (reason := reasons.pop()):
-        return [f"{reason[0].upper()}{reason[1:]}."]
+        return [sentence(reason)]
     return [_interval(name, values["area_fraction"]) for name, values in phases.items()]
+
+
+def sentence(text: str) -> str:
+    """A text with a capital and a full stop; nothing of nothing."""
+    return text and f"{text[0].upper()}{text[1:]}."
 
 
 def numeric_columns(particles: pd.DataFrame) -> list[str]:

@@ -27,7 +27,7 @@ from ..quantification.study_files import study_of, study_sheets
 from .corrected_layer import CorrectedLayer
 from .form import Form, align_labels, as_result, button_row, fill, wrap
 from .measured import Measured, report
-from .particle_table import phase_table, summary_text
+from .particle_table import phase_table, sentence, summary_text
 from .worker import one_step
 
 _EARLIER = "An earlier result, not of the last run; quantify again to have one that counts."
@@ -180,7 +180,9 @@ class Results(Container[Widget]):
     def _described(self, measured: Measured) -> str:
         n = len(measured.changes)
         corrected = f"\n{n} correction{'s' * (n != 1)} by hand." if n else ""
-        return f"{measured.name}: {summary_text(measured.result)}{corrected}"
+        assumed = sentence(measured.labels.assumed)
+        text = f"{measured.name}: {summary_text(measured.result)}{corrected}"
+        return f"{text}\n{assumed}" if assumed else text
 
     def _write(self, write: Callable[[], list[Path]], what: str) -> None:
         """Write in the background and say under which names."""

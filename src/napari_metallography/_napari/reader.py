@@ -18,6 +18,7 @@ from ..io.images import Micrograph, is_image_file, read_micrograph
 from ..io.labels import LabelImage, is_label_image, looks_like_labels, read_labels
 from ..plane import leading_shape
 from .layers import class_labels_keywords
+from .wording import in_window
 
 LayerData = tuple[Any, ...]
 ReadPaths = Callable[[str | Sequence[str]], list[LayerData]]
@@ -46,7 +47,7 @@ def read_layers(path: str | Sequence[str]) -> list[LayerData]:
     try:
         return [_layer(_paths(path))]
     except InputError as error:
-        show_error(str(error))
+        show_error(in_window(str(error)))
         return _NOTHING_TO_ADD
 
 

@@ -15,6 +15,7 @@ from napari.utils.notifications import notification_manager, show_error, show_wa
 
 from ..errors import DeviceError, InputError
 from ..events import Event, Events, Notice, Progress
+from .wording import in_window
 
 T = TypeVar("T")
 
@@ -214,7 +215,7 @@ class Run(Generic[T]):
         self._check()
         for event in events:
             if isinstance(event, Notice) and self._watched:
-                show_warning(event.message)
+                show_warning(in_window(event.message))
             self._on_event(event)
         last = events[-1] if events else None
         if isinstance(last, Progress):
@@ -236,7 +237,7 @@ class Run(Generic[T]):
 
     def _take_error(self, error: Exception) -> None:
         self._check()
-        self._message = str(error)
+        self._message = in_window(str(error))
         if not self._watched:
             return
         if isinstance(error, InputError | DeviceError):

@@ -101,6 +101,7 @@ def measure_given(
     )
     if labels.calibration is None:
         result = in_pixel_units(result)
+    result = _with_assumption(result, labels)
     given = np.concatenate([[0], numbers_of(result.ids, ids)]).astype(np.int32)
     return CorrectableResult(_with_trail(_renumbered(result, given), trail, labels), ids)
 
@@ -156,6 +157,15 @@ def _renumbered(result: Quantification, numbers: Ids) -> Quantification:
         particle=numbers[result.particles["particle"].to_numpy(int)].astype(np.int64)
     )
     return replace(result, particles=particles, ids=numbers[result.ids])
+
+
+def _with_assumption(result: Quantification, labels: LabelImage) -> Quantification:
+    """With a note on how labels are understood that do not say it themselves."""
+    if not labels.assumed:
+        return result
+    stated = result.statistics["provenance"]
+    provenance = {**stated, "notes": [labels.assumed, *stated["notes"]]}
+    return replace(result, statistics={**result.statistics, "provenance": provenance})
 
 
 def _with_trail(
