@@ -294,6 +294,16 @@ def test_nothing_but_0_is_refused_where_no_file_names_a_phase(run, tmp_path) -> 
     ]
 
 
+@pytest.mark.parametrize("stated", [(), ("--specimen", "16, 37")])
+def test_specimens_that_the_index_names_contradict_nobody(run, tmp_path, stated) -> None:
+    _indexed(tmp_path, ("37", "37", "16"))
+    done = run("quantify", tmp_path, "-o", tmp_path / "out", *stated)
+    assert done.code == 0
+    report = (tmp_path / "out/report.html").read_text("utf-8")
+    assert "specimen stated" not in done.err + report
+    assert (f"<td>{stated[1]}</td>" if stated else "<td>37, 16</td>") in report
+
+
 def test_a_specimen_stated_beside_an_index_that_names_another_is_said(run, tmp_path) -> None:
     _indexed(tmp_path, ("16", "16"))
     done = run("quantify", tmp_path, "-o", tmp_path / "out", "--specimen", "37")

@@ -267,7 +267,8 @@ def specimen_note(stated: str, named: Iterable[str]) -> str:
     named
         The specimen of each image, empty where it is unknown.
     """
-    others = sorted(set(named) - {"", stated})
+    # Several may be stated, as the report itself lists them.
+    others = sorted(set(named) - {"", stated, *map(str.strip, stated.split(","))})
     if not stated or not others:
         return ""
     return (

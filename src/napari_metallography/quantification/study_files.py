@@ -118,11 +118,11 @@ def write_study(
     parameters = parameters or StudyParameters()
     study = study_of(images, parameters)
     comparisons = comparisons or {}
-    head = named_head(head or ReportHead("Phases and particles"), study)
+    head = head or ReportHead("Phases and particles")
     head = replace(head, day=head.day or date.today())
     sheets = study_sheets(study, images, head)
     writers = _table_writers(study, sheets, parameters, comparisons)
-    stated = _stated(study, head, comparisons)
+    stated = _stated(study, named_head(head, study), comparisons)
     writers["statistics.json"] = lambda path: write_json(path, stated)
     renamed = [
         f"{folder / name} is open in another program; written as {written.name}"
