@@ -323,10 +323,10 @@ def test_how_many_particles_are_parts_of_others_is_said(run, tmp_path) -> None:
     done = run("quantify", *options, "--split", "distance")
     assert "2 of 3 particles are parts of touching ones that were cut apart" in done.err
     report = (tmp_path / "out/report.html").read_text("utf-8")
-    assert "; 2 of 3 particles are such parts" in report
+    assert "; 2 of 3 particles are parts of touching ones that were cut apart" in report
     done = run("quantify", *options)
     assert "cut apart" not in done.err
-    assert "such parts" not in (tmp_path / "out/report.html").read_text("utf-8")
+    assert "parts of touching" not in (tmp_path / "out/report.html").read_text("utf-8")
 
 
 def _two_with_one_at_the_edge(path: Path) -> Path:

@@ -4,13 +4,11 @@ import numpy as np
 import pytest
 
 from napari_metallography.classes import UNLABELLED
-from napari_metallography.io.labels import LabelImage
-from napari_metallography.quantification.cut_apart import particles_cut_apart
-from napari_metallography.regions import Box, Field
-
-
-def labels_of(indices: np.ndarray, data_bar: Box | None = None) -> LabelImage:
-    return LabelImage(indices, (), None, Field(indices.shape[-2:], data_bar))
+from napari_metallography.quantification.cut_apart import (
+    CUT_APART,
+    cut_apart_note,
+    particles_cut_apart,
+)
 
 
 def bar(classes: tuple[int, int] = (1, 1)) -> tuple[np.ndarray, np.ndarray]:
@@ -24,18 +22,18 @@ def bar(classes: tuple[int, int] = (1, 1)) -> tuple[np.ndarray, np.ndarray]:
 
 def test_both_sides_of_a_cut_are_parts() -> None:
     indices, ids = bar()
-    assert particles_cut_apart(labels_of(indices), ids) == 2
+    assert particles_cut_apart(indices, ids) == 2
 
 
 def test_particles_of_two_phases_touch_without_a_cut() -> None:
     indices, ids = bar((1, 2))
-    assert particles_cut_apart(labels_of(indices), ids) == 0
+    assert particles_cut_apart(indices, ids) == 0
 
 
 def test_the_other_part_need_not_count() -> None:
     indices, ids = bar()
     ids[ids == 2] = 0
-    assert particles_cut_apart(labels_of(indices), ids) == 1
+    assert particles_cut_apart(indices, ids) == 1
 
 
 @pytest.mark.parametrize("turns", range(4))
@@ -43,21 +41,21 @@ def test_parts_that_meet_at_a_corner_are_parts_whichever_way(turns: int) -> None
     indices, ids = np.zeros((6, 6), np.uint8), np.zeros((6, 6), np.int32)
     ids[1:3, 1:3], ids[3:5, 3:5] = 1, 2
     indices[ids > 0] = 1
-    turned = labels_of(np.rot90(indices, turns))
+    turned = np.rot90(indices, turns)
     assert particles_cut_apart(turned, np.rot90(ids, turns)) == 2
 
 
-def test_what_the_data_bar_or_unlabelled_pixels_cut_off_is_no_part() -> None:
+def test_what_unlabelled_pixels_cut_off_is_no_part() -> None:
     indices = np.zeros((10, 8), np.uint8)
     indices[4:9, 2:5] = 1
     ids = np.zeros((10, 8), np.int32)
     ids[4:7, 2:5] = 1
-    assert particles_cut_apart(labels_of(indices, Box(7, 0, 10, 8)), ids) == 0
+    assert particles_cut_apart(indices, ids) == 1
     indices[7:] = UNLABELLED
-    assert particles_cut_apart(labels_of(indices), ids) == 0
+    assert particles_cut_apart(indices, ids) == 0
 
 
-def test_planes_are_looked_at_one_by_one() -> None:
-    indices, ids = bar()
-    stacked = np.stack([ids, ids + 3 * (ids > 0)])
-    assert particles_cut_apart(labels_of(np.stack([indices, indices])), stacked) == 4
+def test_the_sentence_is_of_all_images_or_of_none() -> None:
+    told = [{CUT_APART: 2}, {CUT_APART: 0}]
+    assert cut_apart_note(told, 5).startswith("2 of 5 particles are parts of touching ones")
+    assert cut_apart_note([*told, {}], 5) == cut_apart_note([], 0) == ""

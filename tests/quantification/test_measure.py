@@ -314,6 +314,17 @@ def test_splitting_shows_in_the_particles():
     assert np.isnan(contiguity["matrix"])
     assert whole.phases["contiguity"].isna().all()
     assert parts.statistics["parameters"]["split"] == "distance"
+    assert parts.statistics["provenance"]["particles_cut_apart"] == 2
+    assert "particles_cut_apart" not in whole.statistics["provenance"]
+
+
+def test_parts_are_counted_in_every_plane_of_the_field():
+    y, x = np.mgrid[:40, :60]
+    discs = [(x - centre) ** 2 + (y - 20) ** 2 <= 100 for centre in (20, 39)]
+    indices = np.stack([(discs[0] | discs[1]).astype(np.uint8)] * 2)
+    split = QuantifyParameters(split="distance")
+    parts = run(indices, parameters=split).statistics["provenance"]["particles_cut_apart"]
+    assert parts == 4
 
 
 def test_splitting_by_intensity_takes_the_image():

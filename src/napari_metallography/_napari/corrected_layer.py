@@ -28,9 +28,6 @@ from ..quantification.corrections import (
 from ..quantification.parameters import QuantifyParameters
 from .measured import Measured, corrected_labels
 
-CORRECTED_BY = "corrections"
-"""Key of a layer's metadata: the trail of corrections, as `Correction.to_dict` writes them."""
-
 Trail = Sequence[Mapping[str, Any]]
 
 _NUMBERING = ("split", "split_depth")
@@ -271,8 +268,8 @@ class CorrectedLayer:
 
     def _state_trail(self) -> None:
         stored = [correction.to_dict() for correction in self.trail]
-        self.particles.metadata = {**self.particles.metadata, CORRECTED_BY: stored}
-        self.phases.metadata = {**self.phases.metadata, CORRECTED_BY: [*self.earlier, *stored]}
+        self.particles.metadata = {**self.particles.metadata, CORRECTIONS: stored}
+        self.phases.metadata = {**self.phases.metadata, CORRECTIONS: [*self.earlier, *stored]}
 
     def _planes(self, number: int) -> tuple[NDArray[np.uint8], Ids]:
         return plane_at(self._indices, number), plane_at(self.ids(), number)
@@ -347,7 +344,7 @@ def beginning(
 ) -> Beginning:
     """Particles as corrected where the rules let them be; else what is left of the corrections."""
     if former is None or not former.changes:
-        return Beginning(None, (), list(phases.metadata.get(CORRECTED_BY, ())))
+        return Beginning(None, (), list(phases.metadata.get(CORRECTIONS, ())))
     if former.keeps_numbers(labels, parameters):
         _, ids = corrected_labels(former.measured, former.changes)
         return Beginning(ids, tuple(former.changes), former.earlier)

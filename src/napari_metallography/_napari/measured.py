@@ -17,7 +17,6 @@ from ..io.labels import LabelImage
 from ..plane import ArrayLike, leading_shape, planes_of
 from ..quantification.correctable import CorrectableResult, Ids, measure_anew, measure_given
 from ..quantification.corrections import Change, plane_at
-from ..quantification.cut_apart import particles_cut_apart
 from ..quantification.files import (
     MeasuredImage,
     Picture,
@@ -27,7 +26,7 @@ from ..quantification.files import (
 )
 from ..quantification.measure import Quantification
 from ..quantification.parameters import QuantifyParameters
-from ..quantification.report import CUT_APART, ReportField, ReportHead, write_report
+from ..quantification.report import ReportField, ReportHead, write_report
 from ..quantification.study_files import study_of
 from ..quantification.study_folder import StudyImage
 
@@ -99,8 +98,7 @@ def measured_events(
         given = Measured(source, name, empty, ids, parameters, pixels, rgb, grey, (), file)
         return (yield from given_events(given, changes))
     found = yield from measure_anew(source, parameters, grey, name)
-    result = _telling_parts(found.result, source, parameters)
-    return Measured(source, name, result, found.ids, parameters, pixels, rgb, grey, (), file)
+    return Measured(source, name, found.result, found.ids, parameters, pixels, rgb, grey, (), file)
 
 
 def measured_again(measured: Measured, changes: Sequence[Change]) -> Events[Measured]:
@@ -131,8 +129,7 @@ def given_events(measured: Measured, changes: tuple[Change, ...]) -> Events[Meas
         measured.name,
         [change.correction for change in changes],
     )
-    result = _telling_parts(found.result, measured.labels, measured.parameters)
-    return replace(measured, result=result, changes=changes)
+    return replace(measured, result=found.result, changes=changes)
 
 
 def with_image(measured: Measured, pixels: ArrayLike, rgb: bool) -> Measured:
@@ -179,16 +176,6 @@ def _without_notices(events: Events[Measured]) -> Events[Measured]:
             return result
         if not isinstance(event, Notice):
             yield event
-
-
-def _telling_parts(
-    result: Quantification, labels: LabelImage, parameters: QuantifyParameters
-) -> Quantification:
-    """With the number of particles that are parts of others, where they are cut apart."""
-    if parameters.split == "none":
-        return result
-    n = particles_cut_apart(labels, result.ids)
-    return with_provenance(result, **{CUT_APART: n})
 
 
 def _plane(labels: LabelImage, ids: Ids, change: Change) -> tuple[NDArray[Any], NDArray[Any]]:

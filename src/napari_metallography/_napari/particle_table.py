@@ -9,10 +9,10 @@ import pandas as pd
 from ..io.headings import heading
 from ..quantification.columns import column
 from ..quantification.correctable import by_number
+from ..quantification.cut_apart import CUT_APART, cut_apart_note
 from ..quantification.edges import edge_notes
 from ..quantification.measure import Quantification
 from ..quantification.pixel_units import NO_PIXEL_SIZE
-from ..quantification.report import CUT_APART
 from ..quantification.statistics import ONE_FIELD
 from .wording import in_window
 
@@ -49,9 +49,8 @@ def summary_text(result: Quantification) -> str:
     if excluded:
         lines.append(f"{excluded:,} more are left out by the edge rule.")
     lines += map(sentence, edge_notes(result.statistics["edge_rule"], result.particles))
-    parts = result.statistics["provenance"].get(CUT_APART)
-    if parts is not None:
-        lines.append(f"{parts:,} are parts of touching ones that were cut apart.")
+    if parts := cut_apart_note([result.statistics["provenance"]], len(result.particles)):
+        lines.append(f"{parts}.")
     if result.statistics["provenance"]["calibration"] is None:
         lines.append(sentence(in_window(NO_PIXEL_SIZE)))
     if result.ids.ndim > 2 and len(result.ids) > 1:

@@ -17,10 +17,10 @@ from qtpy.QtWidgets import QFileDialog
 from ..classes import class_count, numbered_classes
 from ..errors import InputError
 from ..io.labels import write_labels
+from ..quantification.correctable import CORRECTIONS
 from ..quantification.parameters import QuantifyParameters
 from ..regions import Field
 from .corrected_layer import (
-    CORRECTED_BY,
     Beginning,
     CorrectedLayer,
     Trail,
@@ -173,7 +173,7 @@ class QuantifyWidget(Form):
     def save_labels(self, path: Path) -> None:
         """Write the chosen layer as phase labels, which the command line and other forms read."""
         layer, whole = self._chosen_labels(), as_tiff(path)
-        labels = with_corrections(label_image(layer), layer.metadata.get(CORRECTED_BY, ()))
+        labels = with_corrections(label_image(layer), layer.metadata.get(CORRECTIONS, ()))
         self.controls.start(
             one_step(partial(write_labels, whole, labels), whole.name),
             f"write {whole.name}",
@@ -243,7 +243,7 @@ class QuantifyWidget(Form):
                 PARTICLES_OF: labels.name,
                 "statistics": measured.result.statistics,
                 "calibration": calibration and calibration.to_dict(),
-                CORRECTED_BY: [change.correction.to_dict() for change in measured.changes],
+                CORRECTIONS: [change.correction.to_dict() for change in measured.changes],
             },
             **plane_placement(labels, labels.ndim),
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -30,7 +29,6 @@ from .options import (
 if TYPE_CHECKING:
     from ..classes import PhaseClass
     from ..quantification.files import MeasuredImage
-    from ..quantification.threshold_sweep import ThresholdComparison
 
 
 class EdgeRule(StrEnum):
@@ -57,7 +55,6 @@ class Direction(StrEnum):
     vertical = "vertical"
 
 
-_COUNTED = "connected pieces: touching particles as one, those at the edge included"
 _VALUE = re.compile(r"class \d+")
 _RULES = QuantifyParameters()
 _EDGE_RULE = EdgeRule(_RULES.edge_rule)
@@ -185,20 +182,19 @@ def quantify(
             ),
             path.name,
         )
-        counted = _with_parts(measured) if split is not Split.none else measured
-        return without_pixels(counted, study.grid, keep_labels=compare_thresholds)
+        return without_pixels(measured, study.grid, keep_labels=compare_thresholds)
 
     fields, failed = each(files, work)
     if fields:
         _require_phases(fields)
         if note := specimen_note(specimen, [field.specimen for field in fields]):
             terminal.notice(note)
-        if split is not Split.none:
-            terminal.notice(_parts_note(fields))
+        if note := _parts_note(fields):
+            terminal.notice(note)
         head = ReportHead(
             "Phases and particles", specimen, operator, standard, laboratory=laboratory
         )
-        compared = _unsplit(threshold_comparisons(fields)) if compare_thresholds else None
+        compared = threshold_comparisons(fields) if compare_thresholds else None
         for said in write_study(output, fields, head=head, parameters=study, comparisons=compared):
             terminal.notice(said)
         terminal.done(f"{len(fields)} measured; tables and report.html in {output}")
@@ -216,31 +212,12 @@ def _require_phases(fields: Sequence[MeasuredImage]) -> None:
         )
 
 
-def _with_parts(measured: MeasuredImage) -> MeasuredImage:
-    """With the number of its particles that are parts of others in its provenance."""
-    from ..quantification.cut_apart import particles_cut_apart
-    from ..quantification.files import with_provenance
-    from ..quantification.report import CUT_APART
-
-    n = particles_cut_apart(measured.labels, measured.result.ids)
-    return replace(measured, result=with_provenance(measured.result, **{CUT_APART: n}))
-
-
 def _parts_note(fields: Sequence[MeasuredImage]) -> str:
-    from ..quantification.report import CUT_APART
+    from ..quantification.cut_apart import cut_apart_note
 
     told = [field.result.statistics for field in fields]
     n = sum(one["n_particles"] for one in told)
-    parts = sum(one["provenance"][CUT_APART] for one in told)
-    return f"{parts} of {n} particles are parts of touching ones that were cut apart"
-
-
-def _unsplit(comparisons: dict[str, ThresholdComparison]) -> dict[str, ThresholdComparison]:
-    """Comparisons whose tables say what they count, which is not what `particles.csv` does."""
-    return {
-        phase: replace(one, methods=one.methods.assign(counted=_COUNTED))
-        for phase, one in comparisons.items()
-    }
+    return cut_apart_note([one["provenance"] for one in told], n)
 
 
 def _option(field: str) -> str:

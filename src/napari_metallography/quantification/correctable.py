@@ -22,7 +22,8 @@ from .particles import number_particles
 from .pixel_units import NO_PIXEL_SIZE, ONE_MICROMETRE, in_pixel_units
 
 CORRECTIONS = "corrections"
-"""Key of the provenance: rows as `corrections.audit_rows` gives them."""
+"""Key of the provenance, with rows as `corrections.audit_rows` gives them, and of a layer's
+metadata, with corrections as `Correction.to_dict` writes them."""
 
 Ids = NDArray[np.int32]
 

@@ -2,47 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from ..io.labels import LabelImage
+CUT_APART = "particles_cut_apart"
+"""Key of an image's provenance: how many of its particles are parts of others, where any is."""
 
 _STEPS = ((0, 1), (1, -1), (1, 0), (1, 1))
 """To half of the eight neighbours; the other way round they are the other half."""
 
 
-def particles_cut_apart(labels: LabelImage, ids: NDArray[np.int32]) -> int:
+def particles_cut_apart(indices: NDArray[np.uint8], ids: NDArray[np.int32]) -> int:
     """How many particles touch another part of their phase, from which they were cut therefore.
 
     Parameters
     ----------
-    labels
-        As measured.
+    indices
+        Shape (Y, X): class indices, 255 = unlabelled or outside the field.
     ids
-        Shaped like the labels: numbers of the particles that count, 0 elsewhere. The other part
-        need not count: it may be left out by the edge rule.
+        Shape (Y, X): numbers of the particles that count, 0 elsewhere. The other part need not
+        count: it may be left out by the edge rule.
     """
-    mask = labels.measured.mask()
     parts = np.zeros(int(ids.max(initial=0)) + 1, bool)
-    for indices, numbers in zip(labels.planes, ids.reshape(labels.planes.shape), strict=True):
-        for step in _STEPS:
-            _mark_parts(parts, indices, numbers, mask, step)
+    for step in _STEPS:
+        one, other = _beside(indices.shape, step)
+        cut = (ids[one] != ids[other]) & (indices[one] == indices[other])
+        parts[ids[one][cut]] = True
+        parts[ids[other][cut]] = True
     return int(np.count_nonzero(parts[1:]))
 
 
-def _mark_parts(
-    parts: NDArray[np.bool_],
-    indices: NDArray[np.uint8],
-    numbers: NDArray[np.int32],
-    mask: NDArray[np.bool_],
-    step: tuple[int, int],
-) -> None:
-    """Mark the particles that have a pixel beside another of their phase but not of their own."""
-    one, other = _beside(indices.shape, step)
-    cut = (numbers[one] != numbers[other]) & (indices[one] == indices[other])
-    cut &= mask[one] & mask[other]
-    parts[numbers[one][cut]] = True
-    parts[numbers[other][cut]] = True
+def cut_apart_note(provenance: Iterable[Mapping[str, Any]], n_particles: int) -> str:
+    """A sentence on how many particles are parts of others, where all images tell; else empty."""
+    told = [one.get(CUT_APART) for one in provenance]
+    known = [n for n in told if n is not None]
+    if not told or len(known) < len(told):
+        return ""
+    return (
+        f"{sum(known):,} of {n_particles:,} particles are parts of touching ones that were cut "
+        "apart"
+    )
 
 
 def _beside(

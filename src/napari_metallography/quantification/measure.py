@@ -20,6 +20,7 @@ from ..errors import InputError
 from ..events import Events, Notice, Progress
 from ..plane import ArrayLike
 from .boundaries import Crossings, count_crossings, find_seams
+from .cut_apart import CUT_APART, particles_cut_apart
 from .edges import Selection, edge_notes, select
 from .numbering import given_particles
 from .parameters import QuantifyParameters
@@ -183,6 +184,7 @@ class _PlaneResult:
     hidden: tuple[str, ...]
     touching: NDArray[np.bool_]
     """Shape (c,): whether particles of a class touch that were told apart."""
+    n_cut_apart: int
 
     @property
     def labelled(self) -> bool:
@@ -278,7 +280,9 @@ class _Plan:
         )
         names = tuple(self.classes[index].name for index in hidden)
         touching = np.asarray(crossings.within.any(axis=0))
-        return _PlaneResult(phases.assign(**boundaries), particles, names, touching), found
+        n_parts = particles_cut_apart(coded, found) if self._splits else 0
+        phases = phases.assign(**boundaries)
+        return _PlaneResult(phases, particles, names, touching, n_parts), found
 
     def assembled(
         self, results: list[_PlaneResult], ids: NDArray[np.int32], labels: dict[str, Any]
@@ -302,6 +306,7 @@ class _Plan:
             "connectivity": CONNECTIVITY,
             "parameters": self.parameters.model_dump(mode="json"),
             "provenance": self._provenance(labels)
+            | self._cut_apart(results)
             | {"notes": self._notes(results, phases, particles)},
         }
         return Quantification(phases, particles, ids, statistics)
@@ -378,6 +383,9 @@ class _Plan:
             "field": self.measured.to_dict(),
             "labels": labels,
         }
+
+    def _cut_apart(self, results: Sequence[_PlaneResult]) -> dict[str, int]:
+        return {CUT_APART: sum(result.n_cut_apart for result in results)} if self._splits else {}
 
     def _require_known(self, indices: NDArray[np.integer]) -> None:
         unknown = (indices < 0) | ((indices >= len(self.classes)) & (indices != UNLABELLED))

@@ -21,6 +21,7 @@ from .. import __version__
 from ..calibration import Calibration
 from ..io.files import write_text
 from ..io.headings import heading
+from .cut_apart import cut_apart_note
 from .distributions import Sizes, sizes_by_phase
 from .edges import edge_notes
 from .particles import CONNECTIVITY
@@ -36,9 +37,6 @@ from .study import (
 )
 from .threshold_sweep import ThresholdComparison
 from .threshold_sweep import figure as threshold_figure
-
-CUT_APART = "particles_cut_apart"
-"""Key of an image's provenance: how many of its particles are parts of others, where any is."""
 
 _MOST_COLUMNS = 6
 _MOST_NAMES = 6
@@ -479,7 +477,7 @@ def _thresholds(comparisons: Mapping[str, ThresholdComparison]) -> str:
     return "".join(
         f"<h3>{escape(phase)}</h3>{_noted(comparison.sentence)}"
         f"{drawing(threshold_figure(comparison), f'{phase}: single thresholds')}"
-        f"{table(comparison.methods.drop(columns='counted', errors='ignore'))}"
+        f"{table(comparison.methods)}"
         for phase, comparison in comparisons.items()
     )
 
@@ -537,12 +535,8 @@ def _splitting(parameters: Mapping[str, Any]) -> str:
 
 
 def _cut_apart(statistics: Mapping[str, Any]) -> str:
-    """How many particles are parts of others, where all images tell."""
-    told = [one.get(CUT_APART) for one in statistics["provenance"]]
-    known = [n for n in told if n is not None]
-    if len(known) < len(told):
-        return ""
-    return f"; {sum(known)} of {statistics['n_particles']} particles are such parts"
+    note = cut_apart_note(statistics["provenance"], statistics["n_particles"])
+    return f"; {note}" if note else ""
 
 
 def _counted(by_phase: Mapping[str, int | None]) -> str:

@@ -46,6 +46,8 @@ from .threshold_sweep import GreyField, ThresholdComparison, compare, count_mask
 
 _MOST_SHEET_ROWS = 200_000
 """A workbook of more takes minutes to write and to open."""
+_COUNTED = "connected pieces: touching particles as one, those at the edge included"
+"""What thresholds are compared by, which is not what `particles.csv` counts."""
 
 
 @dataclass(frozen=True)
@@ -219,10 +221,14 @@ def _stated(
     study: Study, head: ReportHead, comparisons: Mapping[str, ThresholdComparison]
 ) -> dict[str, Any]:
     """The statistics with what the workbook tells beside them."""
-    compared = {phase: one.methods.to_dict("records") for phase, one in comparisons.items()}
+    compared = {phase: _said(one).to_dict("records") for phase, one in comparisons.items()}
     thresholds = {"thresholds": compared} if compared else {}
     about = {"version": __version__, "head": {**asdict(head), "day": str(head.day)}}
     return {**study.statistics, **thresholds, **about}
+
+
+def _said(comparison: ThresholdComparison) -> pd.DataFrame:
+    return comparison.methods.assign(counted=_COUNTED)
 
 
 def _table_writers(
@@ -244,7 +250,7 @@ def _table_writers(
         writers["phases.parquet"] = parquet(study.phases)
         writers["particles.parquet"] = parquet(study.particles)
     if comparisons:
-        rows = [one.methods.assign(phase=phase) for phase, one in comparisons.items()]
+        rows = [_said(one).assign(phase=phase) for phase, one in comparisons.items()]
         writers["thresholds.csv"] = csv(pd.concat(rows, ignore_index=True))
         sheets = {**sheets, "thresholds": pd.concat(rows, ignore_index=True)}
     writers["study.xlsx"] = lambda path: write_xlsx(path, sheets)
