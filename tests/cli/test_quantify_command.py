@@ -294,6 +294,25 @@ def test_nothing_but_0_is_refused_where_no_file_names_a_phase(run, tmp_path) -> 
     ]
 
 
+def test_a_folder_holds_the_files_of_one_run_and_what_a_user_put_there(run, barred) -> None:
+    out, images = barred / "out", ("--images", barred / "images")
+    command = ("quantify", barred / "labels", "-o", out, "--pixel-size", 1)
+    more = (*images, "--compare-thresholds")
+    assert run(*command, *more).code == 0
+    first = {path.name for path in out.iterdir()}
+    assert first - {"thresholds.csv", "sem_overlay.png"} < first
+    (out / "remarks.txt").write_text("mine", encoding="utf-8")
+    (out / "thresholds.csv").write_text("my remarks", encoding="utf-8")
+    done = run(*command)
+    assert done.code == 0
+    (note,) = [line for line in done.err.splitlines() if "of an earlier run" in line]
+    assert "thresholds.csv is of an earlier run and was changed since" in note
+    left = {path.name for path in out.iterdir()}
+    assert left == first - {"sem_overlay.png"} | {"remarks.txt"}
+    stated = json.loads((out / "statistics.json").read_text("utf-8"))["files"]
+    assert left == {*stated, "statistics.json", "remarks.txt", "thresholds.csv"}
+
+
 @pytest.mark.parametrize("stated", [(), ("--specimen", "16, 37")])
 def test_specimens_that_the_index_names_contradict_nobody(run, tmp_path, stated) -> None:
     _indexed(tmp_path, ("37", "37", "16"))
