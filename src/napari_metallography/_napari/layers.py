@@ -456,7 +456,7 @@ def _check_painted(layer: Labels, highest: int, classes: Sequence[PhaseClass]) -
 
 
 def _says_what_it_means(layer: Labels) -> bool:
-    return layer.metadata.get("convention") == CONVENTION
+    return bool(layer.metadata.get("convention") == CONVENTION)
 
 
 def _assumed_classes(
