@@ -294,6 +294,23 @@ def test_nothing_but_0_is_refused_where_no_file_names_a_phase(run, tmp_path) -> 
     ]
 
 
+def test_files_that_could_not_be_measured_are_named_everywhere(run, tmp_path) -> None:
+    _indexed(tmp_path, ("S", "S"))
+    (tmp_path / "b.tif").write_bytes(b"II*\0 not an image")
+    out = tmp_path / "out"
+    done = run("quantify", tmp_path, "-o", out)
+    assert done.code == 2
+    assert done.err.splitlines()[-1] == f"1 of 2 measured; tables and report.html in {out}"
+    statistics = json.loads((out / "statistics.json").read_text("utf-8"))
+    assert statistics["not_measured"] == ["b.tif"]
+    said = "1 of 2 files measured; missing, as they could not be: b.tif"
+    assert said in (out / "report.html").read_text("utf-8")
+    assert said in pd.read_excel(out / "study.xlsx", sheet_name="method")["value"].to_list()
+    (tmp_path / "b.tif").unlink()
+    run("quantify", tmp_path, "-o", out)
+    assert "missing" not in (out / "report.html").read_text("utf-8")
+
+
 def test_a_folder_holds_the_files_of_one_run_and_what_a_user_put_there(run, barred) -> None:
     out, images = barred / "out", ("--images", barred / "images")
     command = ("quantify", barred / "labels", "-o", out, "--pixel-size", 1)

@@ -166,6 +166,8 @@ def quantify(
     for note in known.notes:
         terminal.notice(note)
 
+    missing = [path.name for path in files]
+
     def work(path: Path) -> MeasuredImage:
         measured = terminal.follow(
             quantify_file(
@@ -182,6 +184,7 @@ def quantify(
             ),
             path.name,
         )
+        missing.remove(path.name)
         return without_pixels(measured, study.grid, keep_labels=compare_thresholds)
 
     fields, failed = each(files, work)
@@ -195,9 +198,13 @@ def quantify(
             "Phases and particles", specimen, operator, standard, laboratory=laboratory
         )
         compared = threshold_comparisons(fields) if compare_thresholds else None
-        for said in write_study(output, fields, head=head, parameters=study, comparisons=compared):
+        notices = write_study(
+            output, fields, head=head, parameters=study, comparisons=compared, missing=missing
+        )
+        for said in notices:
             terminal.notice(said)
-        terminal.done(f"{len(fields)} measured; tables and report.html in {output}")
+        done = f"{len(fields)} of {len(files)}" if missing else f"{len(fields)}"
+        terminal.done(f"{done} measured; tables and report.html in {output}")
     fail_if(failed)
 
 

@@ -99,6 +99,7 @@ def write_study(
     head: ReportHead | None = None,
     parameters: StudyParameters | None = None,
     comparisons: Mapping[str, ThresholdComparison] | None = None,
+    missing: Sequence[str] = (),
 ) -> list[str]:
     """Write phases.csv, particles.csv, statistics.json, study.xlsx, report.html and overlays.
 
@@ -111,6 +112,9 @@ def write_study(
     ----------
     comparisons
         As `threshold_comparisons` gives them; they are written to thresholds.csv too.
+    missing
+        Names of files that were to be measured and could not be; report, workbook and statistics
+        say so.
 
     Returns
     -------
@@ -123,7 +127,7 @@ def write_study(
         When a file cannot be written, or only some images have a pixel size.
     """
     parameters = parameters or StudyParameters()
-    study = study_of(images, parameters)
+    study = _telling_missing(study_of(images, parameters), missing, len(images))
     comparisons = comparisons or {}
     head = head or ReportHead("Phases and particles")
     head = replace(head, day=head.day or date.today())
@@ -143,6 +147,18 @@ def write_study(
         if path.name != name
     ]
     return renamed + remove_earlier(folder, earlier, {*written, *files})
+
+
+def _telling_missing(study: Study, missing: Sequence[str], n_measured: int) -> Study:
+    """The study, whose statistics and notes name the files that are missing from it."""
+    if not missing:
+        return study
+    note = (
+        f"{n_measured} of {n_measured + len(missing)} files measured; missing, as they could not "
+        f"be: {', '.join(missing)}"
+    )
+    stated = {"not_measured": list(missing), "notes": [note, *study.statistics["notes"]]}
+    return replace(study, statistics={**study.statistics, **stated})
 
 
 def _overlay_writers(images: Sequence[MeasuredImage]) -> dict[str, Callable[[Path], None]]:
