@@ -36,9 +36,9 @@ from napari_metallography.quantification.files import (
 )
 from napari_metallography.quantification.parameters import QuantifyParameters
 from napari_metallography.quantification.point_count import PointGrid
-from napari_metallography.quantification.report import ReportHead
 from napari_metallography.quantification.study_files import study_of, write_study
 from napari_metallography.regions import Box, Field
+from napari_metallography.reports import ReportHead
 from napari_metallography.segmentation.files import phase_rows, segment_file
 from napari_metallography.segmentation.segment import SegmentParameters
 

@@ -8,7 +8,6 @@ from html.parser import HTMLParser
 from io import BytesIO
 
 import numpy as np
-import pandas as pd
 import pytest
 from PIL import Image
 
@@ -21,15 +20,13 @@ from napari_metallography.quantification.measure import quantify
 from napari_metallography.quantification.parameters import QuantifyParameters
 from napari_metallography.quantification.report import (
     ReportField,
-    ReportHead,
-    number,
     specimen_note,
-    tables,
     write_report,
 )
 from napari_metallography.quantification.study import combine
 from napari_metallography.quantification.threshold_sweep import Counted, GreyField, compare
 from napari_metallography.regions import Box, Field
+from napari_metallography.reports import ReportHead, number
 from napari_metallography.segmentation.thresholding import ThresholdParameters
 
 NASTY = '<script>alert("x")</script> & $x^2$ 炭化物'
@@ -226,22 +223,6 @@ def test_the_report_warns_of_particles_too_small_to_resolve(tmp_path):
     assert not any("below 12 px" in text for text in fine.texts)
 
 
-@pytest.mark.parametrize(
-    ("value", "shown"),
-    [
-        (0.123456, "0.1235"),
-        (123456.7, "123457"),
-        (1.5e-7, "1.5e-07"),
-        (20000, "20000"),
-        (float("nan"), "–"),
-        (None, "–"),
-        (True, "True"),
-    ],
-)
-def test_numbers_are_shown_to_four_digits(value, shown):
-    assert number(value) == shown
-
-
 def test_a_report_that_cannot_be_written_leaves_nothing(tmp_path):
     (tmp_path / "r.html").mkdir()
     with pytest.raises(InputError, match=r"r\.html: cannot be written"):
@@ -333,14 +314,6 @@ def test_a_specimen_that_contradicts_the_index_is_a_caution(tmp_path):
 def test_what_agrees_with_the_index_or_is_not_stated_is_no_contradiction():
     assert specimen_note("S", ["S", ""]) == specimen_note("", ["S"]) == specimen_note("S", []) == ""
     assert specimen_note("S", ["U", "T", "T"]).startswith("the specimen stated is S, but")
-
-
-def test_wide_tables_are_parted_to_fit_a_page():
-    frame = pd.DataFrame([range(20)], columns=[f"c{n}" for n in range(20)]).assign(phase="carbide")
-    parts = tables(frame, ["phase"]).split("</table>")[:-1]
-    assert len(parts) == 4
-    assert all("<th>phase</th>" in part for part in parts)
-    assert sum(part.count("<th>c") for part in parts) == 20
 
 
 def test_pixel_sizes_that_differ_are_a_caution(tmp_path):

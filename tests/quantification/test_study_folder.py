@@ -21,7 +21,6 @@ from napari_metallography.quantification.correctable import measure_anew, measur
 from napari_metallography.quantification.corrections import Correction, change_of
 from napari_metallography.quantification.files import MeasuredImage
 from napari_metallography.quantification.parameters import QuantifyParameters
-from napari_metallography.quantification.report import ReportHead
 from napari_metallography.quantification.study_folder import (
     StudyField,
     StudyImage,
@@ -29,6 +28,7 @@ from napari_metallography.quantification.study_folder import (
     write_study_folder,
 )
 from napari_metallography.regions import Box, Field
+from napari_metallography.reports import ReportHead
 
 RULES = QuantifyParameters(edge_rule="exclude-border", smallest_area_px=4)
 HEAD = ReportHead("Phases and particles", specimen="S-1", operator="A. B.", laboratory="L")

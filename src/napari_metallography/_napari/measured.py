@@ -26,9 +26,10 @@ from ..quantification.files import (
 )
 from ..quantification.measure import Quantification
 from ..quantification.parameters import QuantifyParameters
-from ..quantification.report import ReportField, ReportHead, write_report
+from ..quantification.report import ReportField, write_report
 from ..quantification.study_files import study_of
 from ..quantification.study_folder import StudyImage
+from ..reports import ReportHead
 
 FILE = "file_in_study"
 """Key of a layer's metadata: path and digest of the image's file, as a study states them."""

@@ -22,8 +22,8 @@ from qtpy.QtWidgets import QFileDialog, QTableView
 
 from ..errors import InputError
 from ..io.tables import write_csv, write_or_rename, write_xlsx
-from ..quantification.report import ReportHead
 from ..quantification.study_files import study_of, study_sheets
+from ..reports import ReportHead
 from .corrected_layer import CorrectedLayer
 from .form import Form, align_labels, as_result, button_row, fill, wrap
 from .measured import Measured, report

@@ -130,12 +130,13 @@ def quantify(
     from ..io.tables import require_parquet
     from ..quantification.files import quantify_file, survey, without_pixels
     from ..quantification.point_count import PointGrid
-    from ..quantification.report import ReportHead, specimen_note
+    from ..quantification.report import specimen_note
     from ..quantification.study_files import (
         StudyParameters,
         threshold_comparisons,
         write_study,
     )
+    from ..reports import ReportHead
 
     rules = {
         "edge_rule": edge_rule.value,

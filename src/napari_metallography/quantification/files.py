@@ -32,12 +32,12 @@ from ..io.labels import LabelImage, read_labels
 from ..io.overlays import overlay, png_bytes, reduced, with_legend, with_scale_bar
 from ..plane import as_plane, planes_of
 from ..regions import Box
+from ..reports import titled
 from .correctable import CORRECTIONS
 from .measure import Quantification, quantify
 from .parameters import QuantifyParameters
 from .pixel_units import NO_PIXEL_SIZE, ONE_MICROMETRE, in_pixel_units
 from .point_count import PointGrid, count_points
-from .report import titled
 from .study import require_one_scale, scale_note
 
 _LONGEST_IN_REPORT_PX = 1400

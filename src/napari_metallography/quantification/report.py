@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
-import base64
 import json
-import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date
 from html import escape
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 
-from .. import __version__
 from ..calibration import Calibration
 from ..io.files import write_text
 from ..io.headings import heading
-from .cut_apart import cut_apart_note
+from ..reports import (
+    ReportHead,
+    Section,
+    drawing,
+    entries,
+    noted,
+    number,
+    page,
+    picture,
+    table,
+    tables,
+)
 from .distributions import Sizes, sizes_by_phase
 from .edges import edge_notes
-from .particles import CONNECTIVITY
+from .method import counted_by_phase, definition_lines, rule_lines
 from .plots import size_figure
-from .resolution import RESOLVABLE_AREA_PX, resolution_notes
+from .resolution import resolution_notes
 from .statistics import ONE_FIELD
 from .study import (
     Study,
@@ -38,77 +43,10 @@ from .study import (
 from .threshold_sweep import ThresholdComparison
 from .threshold_sweep import figure as threshold_figure
 
-_MOST_COLUMNS = 6
 _MOST_NAMES = 6
 _MOST_FIRST_ROWS = 24
 _KEY_QUANTITIES = ("area_fraction", "mean_radius_", "number_density_")
 _PHASE_KEYS = ("image", "specimen", "plane", "phase")
-_EDGE_RULES = {
-    "all": "every particle counts, also those that touch the border of the field, so that numbers "
-    "per area come out too large; sizes of cut ones are of what shows",
-    "exclude-border": "particles that touch the border of the field are left out; large ones touch "
-    "it more often, so mean sizes and numbers come out too small",
-    "miles-lantuejoul": "particles that touch the border of the field are left out, and each other "
-    "one is weighted by the inverse of its chance of not touching it",
-    "guard-frame": "particles that touch either of two exclusion edges of the field are left "
-    "out, so that each is counted in one field only; sizes of cut ones are of what shows",
-}
-_SPLITS = {
-    "none": "touching particles of a phase count as one",
-    "distance": "cut apart at necks narrower by a share of {depth} or more than the largest circle "
-    "in the smaller part",
-    "intensity": "cut apart where the contrast to the other phases falls by a share of {depth} or "
-    "more between them",
-}
-_ROLLING = {
-    "horizontal": "horizontal, along the rows: bands are taken to lie along it",
-    "vertical": "vertical, along the columns: bands are taken to lie along it",
-}
-
-_STYLE = """
-body { font: 15px/1.45 system-ui, "Segoe UI", "DejaVu Sans", sans-serif; color: #1a1a1a;
-  max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.6rem; margin-bottom: 0.2rem; }
-h2 { font-size: 1.2rem; border-bottom: 1px solid #bbb; margin-top: 2rem; }
-h3 { font-size: 1rem; margin-bottom: 0.3rem; }
-table { border-collapse: collapse; margin: 0.6rem 0; font-size: 0.87rem; }
-th, td { border: 1px solid #ccc; padding: 0.25rem 0.55rem; text-align: left; vertical-align: top; }
-th { background: #f1f1f1; }
-td:first-child { white-space: nowrap; }
-.entries td { overflow-wrap: anywhere; white-space: normal; }
-td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
-.wide { overflow-x: auto; }
-img { max-width: 100%; height: auto; }
-figure { margin: 0.8rem 0; }
-figcaption, .note { color: #555; font-size: 0.87rem; }
-.caution { border-left: 4px solid #d55e00; background: #fdf1e7; padding: 0.4rem 0.8rem; }
-.signature { display: flex; gap: 2rem; margin-top: 3.5rem; break-inside: avoid; }
-.signature div { flex: 1; border-top: 1px solid #1a1a1a; font-size: 0.87rem; }
-@media print {
-  @page { size: A4; margin: 15mm 15mm 18mm; }
-  body { max-width: none; margin: 0; padding: 0; font-size: 9pt; line-height: 1.28; }
-  table { font-size: 7.5pt; }
-  th, td { padding: 0.08rem 0.35rem; }
-  th { white-space: nowrap; }
-  .wide th { white-space: normal; }
-  .note, figcaption { font-size: 8pt; }
-  .signature { margin-top: 2rem; }
-  h1 { font-size: 1.35rem; margin-top: 0; }
-  h2 { font-size: 1.05rem; margin: 0.6rem 0 0.2rem; }
-  p { margin: 0.3rem 0; }
-  table { margin: 0.3rem 0; }
-  .caution { padding: 0.2rem 0.6rem; font-size: 8.5pt; }
-  .wide { overflow: visible; }
-  .wide table { width: 100%; }
-  .wide td:first-child { white-space: normal; overflow-wrap: anywhere; min-width: 16mm; }
-  .new-page { break-before: page; }
-  thead { display: table-header-group; }
-  h2, h3, .note { break-after: avoid; }
-  tr, figure, .caution { break-inside: avoid; }
-  img { max-height: 108mm; width: auto; }
-  th, .caution { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
-}
-"""
 
 
 _SIGNATURE = (
@@ -137,37 +75,6 @@ class ReportField:
     overlay_png: bytes | None
     calibration: Calibration | None
     provenance: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class ReportHead:
-    """What stands above the results; empty entries are left out.
-
-    Attributes
-    ----------
-    standard
-        The standard the laboratory reports by.
-    day
-        None means today.
-    laboratory
-        Who answers for the results.
-    """
-
-    title: str
-    specimen: str = ""
-    operator: str = ""
-    standard: str = ""
-    day: date | None = None
-    laboratory: str = ""
-
-
-@dataclass(frozen=True)
-class Section:
-    """A chapter of a report: its title as text, its body as HTML."""
-
-    title: str
-    body: str
-    on_new_page: bool = False
 
 
 def write_report(
@@ -217,37 +124,6 @@ def write_report(
     write_text(path, page(named_head(head, study), sections))
 
 
-def page(head: ReportHead, sections: Iterable[Section]) -> str:
-    """A whole HTML page."""
-    title = escape(head.title)
-    chapters = "".join(map(_chapter, sections))
-    return (
-        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-        f"<style>{_STYLE}{_page_foot(head)}</style></head>\n<body><h1>{title}</h1>"
-        f"{entries(head_lines(head))}{chapters}</body></html>\n"
-    )
-
-
-def _chapter(section: Section) -> str:
-    start = '<section class="new-page">' if section.on_new_page else "<section>"
-    return f"{start}<h2>{escape(section.title)}</h2>{section.body}</section>"
-
-
-def _page_foot(head: ReportHead) -> str:
-    """Every printed page says what it belongs to, and how many there are."""
-    parts = (head.title, head.specimen, (head.day or date.today()).isoformat())
-    text = "".join(map(_css_sign, " · ".join(part for part in parts if part)))
-    return (
-        f'@page {{ @bottom-left {{ content: "{text}"; font: 8pt sans-serif; }} @bottom-right '
-        '{ content: "page " counter(page) " of " counter(pages); font: 8pt sans-serif; } }\n'
-    )
-
-
-def _css_sign(sign: str) -> str:
-    """A character of a CSS string; whatever could end it is written as its number."""
-    return sign if sign.isascii() and sign.isalnum() else f"\\{ord(sign):x} "
-
-
 def named_head(head: ReportHead, study: Study) -> ReportHead:
     """The head with the specimens that the study names, where it states none itself."""
     if head.specimen or "specimen" not in study.phases:
@@ -282,83 +158,9 @@ def _listed(names: Sequence[str]) -> str:
     return f"{', '.join(names[: _MOST_NAMES - 1])} and {len(names) - _MOST_NAMES + 1} more"
 
 
-def table(frame: pd.DataFrame) -> str:
-    """An HTML table titled by `heading`; numbers to four digits, missing ones as a dash."""
-    titles = "".join(f"<th>{escape(heading(str(name)))}</th>" for name in frame.columns)
-    columns = [frame[name].tolist() for name in frame.columns]
-    rows = "".join(
-        f"<tr>{''.join(map(_table_cell, row))}</tr>" for row in zip(*columns, strict=True)
-    )
-    return (
-        f'<div class="wide"><table><thead><tr>{titles}</tr></thead>'
-        f"<tbody>{rows}</tbody></table></div>"
-    )
-
-
-def entries(pairs: Mapping[str, Any]) -> str:
-    """A two-column HTML table of names, as `heading` writes them, and values."""
-    rows = "".join(
-        f"<tr><th>{escape(name)}</th><td>{escape(number(value))}</td></tr>"
-        for name, value in titled(pairs)
-    )
-    return (
-        f'<table class="entries">{rows}</table>'
-        if rows
-        else '<p class="note">Nothing is recorded.</p>'
-    )
-
-
-def tables(frame: pd.DataFrame, keys: Sequence[str]) -> str:
-    """A table with many columns as several that fit a page, each with the columns of `keys`."""
-    first = [name for name in keys if name in frame]
-    rest = [name for name in frame.columns if name not in first]
-    parts = [rest[start : start + _MOST_COLUMNS] for start in range(0, len(rest), _MOST_COLUMNS)]
-    return "".join(table(frame[[*first, *part]]) for part in parts)
-
-
-def drawing(figure: Figure, caption: str) -> str:
-    """An embedded PNG of a matplotlib figure."""
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png", dpi=150)
-    return _embedded(buffer.getvalue(), caption)
-
-
-def number(value: Any) -> str:
-    """A value as a report shows it: four significant digits, a dash for a missing number."""
-    if isinstance(value, list):
-        return ", ".join(map(number, value)) or "–"
-    if value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)):
-        return "–"
-    if not isinstance(value, float):
-        return str(value)
-    return f"{value:.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.4g}"
-
-
-def titled(pairs: Mapping[str, Any], above: str = "") -> Iterable[tuple[str, Any]]:
-    """Names, as `heading` writes them, and values; a nested mapping's names follow its own."""
-    for name, value in pairs.items():
-        if isinstance(value, Mapping):
-            yield from titled(value, f"{above}{heading(name)}: ")
-        else:
-            yield f"{above}{heading(name)}", value
-
-
-def head_lines(head: ReportHead) -> dict[str, str]:
-    """What stands above the results, by its title; empty entries left out."""
-    lines = {
-        "Specimen": head.specimen,
-        "Laboratory": head.laboratory,
-        "Operator": head.operator,
-        "Standard": head.standard,
-        "Date": (head.day or date.today()).isoformat(),
-        "Software": f"napari-metallography {__version__}",
-    }
-    return {name: text for name, text in lines.items() if text}
-
-
 def _result(statistics: Mapping[str, Any]) -> str:
     """The table that is signed: of each specimen, then over specimens; else over fields."""
-    counts = _counted({n: one["n_particles"] for n, one in statistics["phases"].items()})
+    counts = counted_by_phase({n: one["n_particles"] for n, one in statistics["phases"].items()})
     n, found = statistics["n_fields"], statistics["n_particles"]
     note = (
         f"{n} field{'s' * (n != 1)}, {found} particle{'s' * (found != 1)}"
@@ -367,13 +169,13 @@ def _result(statistics: Mapping[str, Any]) -> str:
         f"{_needed_note(statistics)}"
     )
     if "over_specimens" not in statistics:
-        return _noted(note) + _interval_table("fields", {"": _key(statistics["phases"])})
+        return noted(note) + _interval_table("fields", {"": _key(statistics["phases"])})
     specimens = {name: _key(one["phases"]) for name, one in statistics["specimens"].items()}
     over = _interval_table("specimens", {"": _key(statistics["over_specimens"]["phases"])})
     each = _interval_table("fields", specimens)
     if sum(len(phases) for phases in specimens.values()) * len(_KEY_QUANTITIES) > _MOST_FIRST_ROWS:
-        each = _noted("The fields of each specimen follow under Specimens.")
-    return _noted(note) + each + _noted(_over_note(statistics)) + over
+        each = noted("The fields of each specimen follow under Specimens.")
+    return noted(note) + each + noted(_over_note(statistics)) + over
 
 
 def _key(phases: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -407,7 +209,7 @@ def _all_quantities(statistics: Mapping[str, Any]) -> str:
     if "over_specimens" not in statistics:
         return _interval_table("fields", {"": statistics["phases"]})
     over = _interval_table("specimens", {"": statistics["over_specimens"]["phases"]})
-    return _noted(_over_note(statistics)) + over
+    return noted(_over_note(statistics)) + over
 
 
 def _needed_note(statistics: Mapping[str, Any]) -> str:
@@ -444,9 +246,7 @@ def _intervals(rows: Sequence[Mapping[str, Any]], left_out: Sequence[str] = ()) 
     reasons = [str(reason) for reason in frame.pop("reason").dropna().unique()]
     if reasons and len(frame) and frame["relative_accuracy_percent"].isna().all():
         frame = frame.drop(columns="ci95").dropna(axis="columns", how="all")
-        return _noted(f"No confidence interval: {'; '.join(map(_advised, reasons))}.") + table(
-            frame
-        )
+        return noted(f"No confidence interval: {'; '.join(map(_advised, reasons))}.") + table(frame)
     return table(frame)
 
 
@@ -470,12 +270,12 @@ def _point_count(statistics: Mapping[str, Any]) -> str:
         for method, values in (("points", points), ("all pixels", area)):
             cells = _interval_cells(interval_row(values), "fields")
             lines.append({"phase": phase, "area fraction of": method} | cells)
-    return _noted(note) + _intervals(lines)
+    return noted(note) + _intervals(lines)
 
 
 def _thresholds(comparisons: Mapping[str, ThresholdComparison]) -> str:
     return "".join(
-        f"<h3>{escape(phase)}</h3>{_noted(comparison.sentence)}"
+        f"<h3>{escape(phase)}</h3>{noted(comparison.sentence)}"
         f"{drawing(threshold_figure(comparison), f'{phase}: single thresholds')}"
         f"{table(comparison.methods)}"
         for phase, comparison in comparisons.items()
@@ -487,62 +287,7 @@ def _corrections(study: Study) -> str:
     if made.empty:
         return ""
     note = f"{len(made)} correction(s) by hand, in the order in which they were made."
-    return _noted(note) + table(made)
-
-
-def _noted(text: str) -> str:
-    return f'<p class="note">{escape(text)}</p>'
-
-
-def rule_lines(statistics: Mapping[str, Any]) -> dict[str, str]:
-    """How a study was measured, by title, in words; what does not apply left out."""
-    rule = statistics["edge_rule"]
-    lines = {
-        "Edge rule": f"{rule}: {_EDGE_RULES[rule]}" if rule in _EDGE_RULES else rule,
-        "Smallest particle": f"{statistics['smallest_area_px']} px",
-        "Measured as particles": _measured_classes(statistics),
-        "Touching particles": _splitting(statistics["parameters"]) + _cut_apart(statistics),
-        "Rolling direction": _ROLLING[statistics["parameters"]["rolling_direction"]],
-        "Left out by the edge rule": _counted(statistics.get("n_excluded", {})),
-    }
-    return {name: text for name, text in lines.items() if text}
-
-
-def definition_lines() -> dict[str, str]:
-    """What the measured quantities are, by title; the same for all studies."""
-    connectivity = {4: "share a side", 8: "share a side or a corner"}[CONNECTIVITY]
-    return {
-        "Particles": f"{CONNECTIVITY}-connected regions of a phase: their pixels {connectivity}",
-        "Radius": "equivalent-circle radius √(area/π)",
-        "Area fraction": "of the labelled part of the field, every pixel of the phase counted",
-        "95 % confidence interval": "mean ± t·s/√n over n fields, cut at what is possible",
-        "Fields needed": "least n with t·s/√n within the wanted share of the mean, t that of n "
-        "fields (ASTM E562 takes the t of the fields measured)",
-        "Perimeter": "Crofton, sixteen directions, with the tips of corners allowed for",
-        "Circularity": f"4π·area/perimeter², of particles from {RESOLVABLE_AREA_PX} px on",
-        "Solidity": "area over that of the convex hull of the particle's pixels",
-    }
-
-
-def _measured_classes(statistics: Mapping[str, Any]) -> str:
-    measured = [n for n, one in statistics["phases"].items() if one["n_particles"] is not None]
-    return ", ".join(measured) or "no phase"
-
-
-def _splitting(parameters: Mapping[str, Any]) -> str:
-    method = parameters["split"]
-    return f"{method}: {_SPLITS[method]}".format(depth=number(parameters["split_depth"]))
-
-
-def _cut_apart(statistics: Mapping[str, Any]) -> str:
-    note = cut_apart_note(statistics["provenance"], statistics["n_particles"])
-    return f"; {note}" if note else ""
-
-
-def _counted(by_phase: Mapping[str, int | None]) -> str:
-    """Numbers by phase; phases that were not measured as particles have none."""
-    known = {phase: count for phase, count in by_phase.items() if count is not None}
-    return ", ".join(f"{phase}: {count}" for phase, count in known.items())
+    return noted(note) + table(made)
 
 
 def _cautions(study: Study, fields: Sequence[ReportField], head: ReportHead) -> str:
@@ -610,7 +355,7 @@ def _maker(labels: Mapping[str, Any], n_corrections: int) -> dict[str, Any]:
 
 def _pictures(fields: Sequence[ReportField]) -> str:
     return "".join(
-        _embedded(one.overlay_png, one.name) for one in fields if one.overlay_png is not None
+        picture(one.overlay_png, one.name) for one in fields if one.overlay_png is not None
     )
 
 
@@ -627,7 +372,7 @@ def _image(image: ReportField, made: Mapping[str, Any]) -> str:
         "sources": made.get("sources", {}),
         **{what: value for what, value in image.provenance.items() if what != "corrections"},
     }
-    notes = "".join(map(_noted, made["notes"]))
+    notes = "".join(map(noted, made["notes"]))
     return f"<h3>{escape(image.name)}</h3>{notes}{entries(lines)}"
 
 
@@ -665,22 +410,8 @@ def _size_part(phase: str, sizes: Sizes) -> str:
         "area (middle), and both summed up (right)"
     )
     return (
-        f"<h3>{escape(phase)}</h3>{drawing(size_figure(sizes, fit), caption)}{_noted(fit.sentence)}"
+        f"<h3>{escape(phase)}</h3>{drawing(size_figure(sizes, fit), caption)}{noted(fit.sentence)}"
     )
-
-
-def _embedded(png: bytes, caption: str) -> str:
-    text = escape(caption)
-    data = base64.b64encode(png).decode()
-    return (
-        f'<figure><img alt="{text}" src="data:image/png;base64,{data}">'
-        f"<figcaption>{text}</figcaption></figure>"
-    )
-
-
-def _table_cell(value: Any) -> str:
-    kind = "" if isinstance(value, str) else ' class="number"'
-    return f"<td{kind}>{escape(number(value))}</td>"
 
 
 def _interval(row: Mapping[str, Any]) -> str:

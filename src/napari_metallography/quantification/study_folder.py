@@ -24,10 +24,10 @@ from ..io.labels import LabelImage, read_labels, write_labels
 from ..io.tables import write_json
 from ..io.tiff import opened, resolution_tags
 from ..plane import ArrayLike
+from ..reports import ReportHead
 from .corrections import Change, Correction, Ids, originals, replayed, require_known_classes
 from .files import MeasuredImage, source_of, with_provenance
 from .parameters import QuantifyParameters
-from .report import ReportHead
 from .study_files import StudyParameters, write_study
 
 STUDY_FILE = "study.json"
