@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +23,7 @@ from ..io.tables import write_csv, write_json, write_or_rename, write_parquet, w
 from ..reports import ReportHead, head_lines
 from ..segmentation.thresholding import ThresholdParameters
 from .distributions import size_table
+from .earlier_files import FILES, digests_of, files_of_run, remove_earlier
 from .files import MeasuredImage, points_of, provenance_table
 from .method import definition_lines, rule_lines
 from .point_count import PointGrid, point_statistics
@@ -38,6 +40,7 @@ from .study import (
 )
 from .threshold_sweep import GreyField, ThresholdComparison, compare, count_masks
 
+_STATISTICS = "statistics.json"
 _MOST_SHEET_ROWS = 200_000
 """A workbook of more takes minutes to write and to open."""
 _COUNTED = "connected pieces: touching particles as one, those at the edge included"
@@ -90,21 +93,27 @@ def write_study(
     head: ReportHead | None = None,
     parameters: StudyParameters | None = None,
     comparisons: Mapping[str, ThresholdComparison] | None = None,
+    missing: Sequence[str] = (),
 ) -> list[str]:
     """Write phases.csv, particles.csv, statistics.json, study.xlsx, report.html and overlays.
 
     The overlays, `<stem>_overlay.png`, are as large as the images, with a scale bar where the
     pixel size is known and a legend; only images have one that are at hand. Where two images share
-    a stem, the later one has "<stem> (2)".
+    a stem, the later one has "<stem> (2)". What an earlier run wrote into the folder, and this one
+    does not, is removed, unless somebody changed it since.
 
     Parameters
     ----------
     comparisons
         As `threshold_comparisons` gives them; they are written to thresholds.csv too.
+    missing
+        Names of files that were to be measured and could not be; report, workbook and statistics
+        say so.
 
     Returns
     -------
-    A sentence for each file that another program held open and that has a new name therefore.
+    A sentence for each file that another program held open and that has a new name therefore, and
+    for each of an earlier run that stays.
 
     Raises
     ------
@@ -112,25 +121,49 @@ def write_study(
         When a file cannot be written, or only some images have a pixel size.
     """
     parameters = parameters or StudyParameters()
-    study = study_of(images, parameters)
+    study = _telling_missing(study_of(images, parameters), missing, len(images))
     comparisons = comparisons or {}
     head = head or ReportHead("Phases and particles")
     head = replace(head, day=head.day or date.today())
     sheets = study_sheets(study, images, head)
-    writers = _table_writers(study, sheets, parameters, comparisons)
-    stated = _stated(study, named_head(head, study), comparisons)
-    writers["statistics.json"] = lambda path: write_json(path, stated)
-    renamed = [
-        f"{folder / name} is open in another program; written as {written.name}"
-        for name, write in writers.items()
-        if (written := write_or_rename(folder / name, write)) != folder / name
-    ]
-    for image, name in zip(images, _overlay_names(images), strict=True):
-        if image.picture is not None:
-            write_bytes(folder / name, image.picture.png)
+    writers = _table_writers(study, sheets, parameters, comparisons) | _overlay_writers(images)
     fields = [_report_field(image) for image in images]
-    write_report(folder / "report.html", head, fields, study, comparisons)
-    return renamed
+    writers["report.html"] = lambda path: write_report(path, head, fields, study, comparisons)
+    stated = _stated(study, named_head(head, study), comparisons)
+    earlier = files_of_run(folder / _STATISTICS)
+    written = {name: write_or_rename(folder / name, write) for name, write in writers.items()}
+    # Last, as they tell of the others.
+    files = digests_of(folder, [path.name for path in written.values()])
+    told = write_or_rename(
+        folder / _STATISTICS, lambda path: write_json(path, stated | {FILES: files})
+    )
+    renamed = [
+        f"{folder / name} is open in another program; written as {path.name}"
+        for name, path in {**written, _STATISTICS: told}.items()
+        if path.name != name
+    ]
+    return renamed + remove_earlier(folder, earlier, {*written, *files})
+
+
+def _telling_missing(study: Study, missing: Sequence[str], n_measured: int) -> Study:
+    """The study, whose statistics and notes name the files that are missing from it."""
+    if not missing:
+        return study
+    note = (
+        f"{n_measured} of {n_measured + len(missing)} files measured; missing, as they could not "
+        f"be: {', '.join(missing)}"
+    )
+    stated = {"not_measured": list(missing), "notes": [note, *study.statistics["notes"]]}
+    return replace(study, statistics={**study.statistics, **stated})
+
+
+def _overlay_writers(images: Sequence[MeasuredImage]) -> dict[str, Callable[[Path], None]]:
+    """What writes each overlay, by the name of its file."""
+    return {
+        name: partial(write_bytes, content=image.picture.png)
+        for image, name in zip(images, _overlay_names(images), strict=True)
+        if image.picture is not None
+    }
 
 
 def _overlay_names(images: Sequence[MeasuredImage]) -> list[str]:
