@@ -79,6 +79,21 @@ def test_the_field_is_that_of_the_image_or_as_asked_for(run, barred, options, fi
     assert phases["area_fraction"][1] == pytest.approx(40 * 40 / field_px)
 
 
+def test_the_region_is_named_where_it_is_signed_and_drawn(run, barred) -> None:
+    out = barred / "out"
+    given = ("--images", barred / "images", "--region", "10,0,70,60", "--pixel-size", 1)
+    assert run("quantify", barred / "labels", "-o", out, *given).code == 0
+    where = "rows 10 to 69, columns 0 to 59 of each image"
+    signed = (out / "report.html").read_text("utf-8").split("<h2>Pixel size")[0]
+    assert f"<th>Region of interest</th><td>{where}</td>" in signed
+    assert where in pd.read_excel(out / "study.xlsx", sheet_name="method")["value"].to_list()
+    picture = cv2.imread(str(out / "sem_overlay.png"))[:160]
+    yellow = np.argwhere((picture == (0, 255, 255)).all(axis=-1))
+    # On the edge, give or take the pixel that it runs through.
+    np.testing.assert_allclose(yellow.min(axis=0), (10, 0), atol=1)
+    np.testing.assert_allclose(yellow.max(axis=0), (69, 59), atol=1)
+
+
 def test_labels_are_measured_without_loading_networks(tmp_path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", _squares())
     command = [sys.executable, "-c", WITHOUT_NETWORKS, "quantify", tmp_path / "a.tif"]

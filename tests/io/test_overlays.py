@@ -20,13 +20,30 @@ from napari_metallography.io.overlays import (
     error_map,
     overlay,
     scale_bar,
+    with_frame,
     with_legend,
     with_scale_bar,
     write_png,
 )
+from napari_metallography.regions import Box
 
 CLASSES = named_classes(["matrix", "carbide", "α-ferrite"])
 CALIBRATION = Calibration.square(0.1, "test")
+
+
+@given(
+    edges=st.tuples(
+        st.integers(0, 30), st.integers(31, 60), st.integers(0, 40), st.integers(41, 80)
+    )
+)
+def test_a_frame_runs_around_its_region(edges: tuple[int, int, int, int]) -> None:
+    top, bottom, left, right = edges
+    grey = np.full((60, 80, 3), 90, np.uint8)
+    drawn = (with_frame(grey, [Box(top, left, bottom, right).corners]) != grey).any(axis=-1)
+    places = np.argwhere(drawn)
+    assert abs(places.min(axis=0) - (top, left)).max() <= 1
+    assert abs(places.max(axis=0) - (bottom - 1, right - 1)).max() <= 1
+    assert not drawn[top + 2 : bottom - 2, left + 2 : right - 2].any()
 
 
 def grey(level: int, shape: tuple[int, int] = (60, 80)) -> NDArray[np.uint8]:

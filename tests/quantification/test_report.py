@@ -208,7 +208,9 @@ def test_the_report_says_what_part_of_the_image_was_measured(tmp_path):
     measured = Field((30, 40), Box(25, 0, 30, 40), (region,))
     texts = report(tmp_path / "r.html", result_of(measured=measured)).texts
     assert texts[texts.index("Data bar") + 1] == "rows 25 to 29 left out"
-    assert texts[texts.index("Region") + 1] == "1 region(s) of interest"
+    assert texts[texts.index("Region") + 1] == "rows 0 to 20, columns 0 to 30"
+    signed = texts[texts.index("Region of interest") + 1]
+    assert signed == "rows 0 to 20, columns 0 to 30 of each image"
 
 
 def test_the_report_warns_of_particles_too_small_to_resolve(tmp_path):

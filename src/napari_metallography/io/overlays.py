@@ -17,6 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 from ..calibration import Calibration
 from ..classes import UNLABELLED, PhaseClass
 from ..errors import InputError
+from ..regions import Polygon
 from .files import write_bytes
 
 TRUE_POSITIVE = (255, 255, 255)
@@ -29,6 +30,9 @@ NOT_JUDGED = (128, 128, 128)
 _BLACK, _WHITE = (0, 0, 0), (255, 255, 255)
 _SCALE_BAR_SHARE = 1 / 3
 _SMALLEST_FONT = 10
+_FRAME = (255, 255, 0)
+_FRAME_SHARE = 500
+"""A frame's line is as wide as this part of the longer side."""
 _LARGEST_PNG_RESOLUTION = 2**31 - 1
 
 
@@ -217,6 +221,25 @@ def with_scale_bar(rgb: NDArray[np.uint8], calibration: Calibration) -> NDArray[
     draw.text((middle, top + gap + text_height / 2), bar.label, _BLACK, font, anchor="mm")
     start, bar_top = left + (ground[0] - bar.pixels) // 2, top + ground[1] - gap - thickness
     draw.rectangle((start, bar_top, start + bar.pixels - 1, bar_top + thickness - 1), _BLACK)
+    return np.array(picture)
+
+
+def with_frame(rgb: NDArray[np.uint8], region: Sequence[Polygon]) -> NDArray[np.uint8]:
+    """Draw the outlines of a region of interest: polygons of (row, column) vertices in pixels.
+
+    Returns
+    -------
+    (Y, X, 3) uint8, a copy
+    """
+    picture = Image.fromarray(rgb)
+    draw = ImageDraw.Draw(picture)
+    width = max(1, round(max(rgb.shape) / _FRAME_SHARE))
+    last = np.array(rgb.shape[:2]) - 1
+    for polygon in region:
+        # An outline on the image's edge would be outside by half a pixel.
+        inside = np.clip(np.asarray(polygon, float), 0, last)
+        corners = [(float(column), float(row)) for row, column in (*inside, inside[0])]
+        draw.line(corners, _FRAME, width)
     return np.array(picture)
 
 

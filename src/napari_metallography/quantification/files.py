@@ -29,7 +29,7 @@ from ..inputs import (
 from ..io.files import digest
 from ..io.images import Micrograph
 from ..io.labels import LabelImage, read_labels
-from ..io.overlays import overlay, png_bytes, reduced, with_legend, with_scale_bar
+from ..io.overlays import overlay, png_bytes, reduced, with_frame, with_legend, with_scale_bar
 from ..plane import as_plane, planes_of
 from ..regions import Box
 from ..reports import titled
@@ -298,7 +298,8 @@ def grey_planes(micrograph: Micrograph, labels: LabelImage) -> NDArray[np.float3
 def overlay_picture(
     pixels: NDArray[Any], labels: LabelImage, ids: NDArray[np.int32] | None = None
 ) -> NDArray[np.uint8]:
-    """The first plane with its phases in colour, a scale bar when calibrated, and a legend.
+    """The first plane with its phases in colour, a frame around the region of interest, a scale bar
+    when calibrated, and a legend.
 
     Parameters
     ----------
@@ -313,6 +314,8 @@ def overlay_picture(
         picture[cuts] = np.array([phase.rgb for phase in labels.classes], np.uint8)[
             labels.planes[0][cuts]
         ]
+    if labels.measured.region:
+        picture = with_frame(picture, labels.measured.region)
     if labels.calibration is not None:
         picture = with_scale_bar(picture, labels.calibration)
     return with_legend(picture, labels.classes)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..regions import Polygon
 from ..reports import number
 from .cut_apart import cut_apart_note
 from .particles import CONNECTIVITY
@@ -29,6 +31,8 @@ _SPLITS = {
     "more between them",
 }
 
+_MOST_VERTICES = 8
+
 _ROLLING = {
     "horizontal": "horizontal, along the rows: bands are taken to lie along it",
     "vertical": "vertical, along the columns: bands are taken to lie along it",
@@ -39,6 +43,7 @@ def rule_lines(statistics: Mapping[str, Any]) -> dict[str, str]:
     """How a study was measured, by title, in words; what does not apply left out."""
     rule = statistics["edge_rule"]
     lines = {
+        "Region of interest": _regions(statistics["provenance"]),
         "Edge rule": f"{rule}: {_EDGE_RULES[rule]}" if rule in _EDGE_RULES else rule,
         "Smallest particle": f"{statistics['smallest_area_px']} px",
         "Measured as particles": _measured_classes(statistics),
@@ -63,6 +68,39 @@ def definition_lines() -> dict[str, str]:
         "Circularity": f"4π·area/perimeter², of particles from {RESOLVABLE_AREA_PX} px on",
         "Solidity": "area over that of the convex hull of the particle's pixels",
     }
+
+
+def region_words(region: Sequence[Polygon]) -> str:
+    """Where a region of interest lies, in pixels of the image."""
+    return "; ".join(map(_polygon_words, region))
+
+
+def _regions(provenance: Sequence[Mapping[str, Any]]) -> str:
+    """The regions that were measured, with the images that each is of; nothing without any."""
+    images: dict[str, list[str]] = {}
+    for made in provenance:
+        where = region_words(made["field"]["region"]) or "whole image"
+        images.setdefault(where, []).append(made["image"])
+    if list(images) == ["whole image"]:
+        return ""
+    if len(images) == 1:
+        return f"{next(iter(images))} of each image"
+    return "; ".join(f"{', '.join(names)}: {where}" for where, names in images.items())
+
+
+def _polygon_words(polygon: Polygon) -> str:
+    rows, columns = zip(*polygon, strict=True)
+    # The centres of its pixels lie inside.
+    (top, bottom), (left, right) = (
+        (math.ceil(min(along)), math.floor(max(along))) for along in (rows, columns)
+    )
+    extent = f"rows {top} to {bottom}, columns {left} to {right}"
+    if len(polygon) == 4 and len(set(rows)) == len(set(columns)) == 2:
+        return extent
+    if len(polygon) > _MOST_VERTICES:
+        return f"a shape of {len(polygon)} vertices within {extent}"
+    vertices = ", ".join(f"({number(row)}, {number(column)})" for row, column in polygon)
+    return f"the polygon with the vertices (row, column) {vertices}"
 
 
 def _measured_classes(statistics: Mapping[str, Any]) -> str:

@@ -29,7 +29,7 @@ from ..reports import (
 )
 from .distributions import Sizes, sizes_by_phase
 from .edges import edge_notes
-from .method import counted_by_phase, definition_lines, rule_lines
+from .method import counted_by_phase, definition_lines, region_words, rule_lines
 from .plots import size_figure
 from .resolution import resolution_notes
 from .statistics import ONE_FIELD
@@ -391,7 +391,7 @@ def _field_lines(measured: Mapping[str, Any]) -> dict[str, str]:
     bar, region = measured["data_bar"], measured["region"]
     return {
         "Data bar": f"rows {bar[0]} to {bar[2] - 1} left out" if bar else "none left out",
-        "Region": f"{len(region)} region(s) of interest" if region else "whole image",
+        "Region": region_words(region) or "whole image",
     }
 
 
