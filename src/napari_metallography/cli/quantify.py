@@ -179,6 +179,7 @@ def quantify(
                 sizes=sizes,
                 images=images,
                 values=known.values,
+                colours=known.colours,
                 keep_data_bar=keep_data_bar,
                 region=only,
                 keep_grey=compare_thresholds,

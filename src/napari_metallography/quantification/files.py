@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -33,6 +34,7 @@ from ..io.overlays import overlay, png_bytes, reduced, with_frame, with_legend, 
 from ..plane import as_plane, planes_of
 from ..regions import Box
 from ..reports import titled
+from .coloured import are_colours, matrix_first, pixels_by_colour, with_colours
 from .correctable import CORRECTIONS
 from .measure import Quantification, quantify
 from .parameters import QuantifyParameters
@@ -89,10 +91,13 @@ class Survey:
         one other at least. Empty when all files name theirs.
     notes
         What the reader should know, in sentences.
+    colours
+        Those of all files whose classes are the colours of an image, the matrix first.
     """
 
     values: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
+    colours: tuple[str, ...] = ()
 
 
 def quantify_file(
@@ -102,6 +107,7 @@ def quantify_file(
     sizes: PixelSizes,
     images: Path | None = None,
     values: Sequence[int] = (),
+    colours: Sequence[str] = (),
     keep_data_bar: bool = False,
     region: Box | None = None,
     keep_grey: bool = False,
@@ -117,6 +123,8 @@ def quantify_file(
         the labels have none, and for the data bar where they state no field.
     values
         Class indices of files that name no classes, as `survey` finds them in all files of a run.
+    colours
+        The same of files whose classes are the colours of an image.
     keep_data_bar
         Measure the data bar too.
     region
@@ -131,6 +139,8 @@ def quantify_file(
     """
     read = read_labels(path)
     stored = with_classes(read, values)
+    if are_colours(read):
+        stored = with_colours(read, colours or matrix_first(pixels_by_colour(read)))
     if stored.assumed:
         yield Notice(f"{path.name}: {stored.assumed}")
     micrograph = read_image(_image_in(images, path), sizes) if images is not None else None
@@ -198,18 +208,22 @@ def survey(files: Iterable[Path], *, sizes: PixelSizes, images: Path | None = No
         When some files have a pixel size and others none, or two are not of one magnitude.
     """
     values: set[int] = set()
+    pixels: Counter[str] = Counter()
     known: dict[str, float | None] = {}
     for path in files:
         with suppress(InputError):
             labels = read_labels(path)
             values |= set() if labels.classes else set(np.unique(labels.indices).tolist())
+            if are_colours(labels):
+                pixels.update(pixels_by_colour(labels))
             size = sizes.of_labels(path, labels)
             if size is None and images is not None:
                 size = read_image(_image_in(images, path), sizes).calibration
             known[path.name] = size.mean_um if size else None
     require_one_scale(known)
     note = scale_note(known)
-    return Survey(foreign_values(values) if values else (), (note,) if note else ())
+    occurring = foreign_values(values) if values else ()
+    return Survey(occurring, (note,) if note else (), matrix_first(pixels))
 
 
 def points_of(image: MeasuredImage, grid: PointGrid) -> pd.DataFrame:
