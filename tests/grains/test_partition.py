@@ -16,8 +16,8 @@ def test_boundary_pixels_go_to_the_nearest_grain() -> None:
     found = from_boundaries(_four_squares())
     assert found.n == 4
     assert found.grains.min() == 1
-    assert found.areas().sum() == 41 * 41
-    assert np.ptp(found.areas()) < 50
+    assert found.areas.sum() == 41 * 41
+    assert np.ptp(found.areas) < 50
 
 
 def test_boundaries_that_touch_by_corners_are_closed() -> None:
@@ -42,7 +42,7 @@ def test_numbers_of_labels_do_not_matter() -> None:
     labels[:, :9], labels[:, 11:] = 700, 12
     found = from_labels(labels)
     assert found.n == 2
-    assert found.areas().tolist() == [200, 200]
+    assert found.areas.tolist() == [200, 200]
     assert found.on_border().all()
 
 

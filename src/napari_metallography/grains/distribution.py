@@ -88,7 +88,7 @@ def sizes_of_grains(grains: Partition, pixel_um: float) -> SizeDistribution:
     """Sizes of the grains that the edge of the field does not cut."""
     whole = ~grains.on_border()
     return SizeDistribution(
-        np.asarray(grains.areas()[whole] * pixel_um**2, float), whole_grain_weights(grains)[whole]
+        np.asarray(grains.areas[whole] * pixel_um**2, float), whole_grain_weights(grains)[whole]
     )
 
 

@@ -7,7 +7,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from .partition import Partition
 
@@ -75,7 +74,7 @@ def count_in_circle(partition: Partition) -> GrainCount:
     pixels_within = np.bincount(partition.grains[within], minlength=partition.n + 1)[1:]
     part = np.full(partition.n, CUT, np.int8)
     part[pixels_within == 0] = OUTSIDE
-    part[(pixels_within == partition.areas()) & ~partition.on_border()] = INSIDE
+    part[(pixels_within == partition.areas) & ~partition.on_border()] = INSIDE
     return GrainCount(
         int((part == INSIDE).sum()), int((part == CUT).sum()), float(within.sum()), part, 0
     )
@@ -92,7 +91,7 @@ def mean_area_of_whole_grains(partition: Partition) -> float:
     if not whole.any():
         return float("nan")
     weights = whole_grain_weights(partition)[whole]
-    return float(np.average(partition.areas()[whole], weights=weights))
+    return float(np.average(partition.areas[whole], weights=weights))
 
 
 def whole_grain_weights(partition: Partition) -> NDArray[np.float64]:
@@ -103,7 +102,5 @@ def whole_grain_weights(partition: Partition) -> NDArray[np.float64]:
 
     Source: Miles (1974), Lantuéjoul (1980).
     """
-    boxes = ndimage.find_objects(partition.grains)
-    sides = np.array([[part.stop - part.start for part in box] for box in boxes if box])
-    free = np.array(partition.shape) - sides - 1
+    free = np.array(partition.shape) - partition.sides - 1
     return np.asarray(1 / np.maximum(free, 1).prod(1), float)
