@@ -16,7 +16,7 @@ import itertools
 import json
 import statistics
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -166,7 +166,7 @@ def speed(runs: int) -> dict[str, Any]:
             grade(grains, size, GradingParameters(method=method))
         seconds["grading"].append(time.process_time() - start)
         start = time.process_time()
-        ndimage.label(~mask)
+        ndimage.label(~mask)  # type: ignore[no-untyped-call]
         seconds["label"].append(time.process_time() - start)
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     return {
@@ -183,7 +183,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     options = parser.parse_args()
     report: dict[str, Any] = {"hardware": hardware()}
-    parts = {
+    parts: dict[str, Callable[[], dict[str, Any]]] = {
         "speed": lambda: speed(options.runs),
         "true_boundaries": from_true_boundaries,
         "etched_images": from_etched_images,

@@ -23,6 +23,15 @@ if TYPE_CHECKING:
 _SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With several processes: viewers one after the other in one, the other modules anywhere."""
+    if not config.pluginmanager.hasplugin("xdist"):
+        return
+    for item in items:
+        viewer = "_napari" in item.path.parts
+        item.add_marker(pytest.mark.xdist_group("viewers" if viewer else str(item.path)))
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real micrographs that is not part of the repository."""
