@@ -166,7 +166,7 @@ def speed(runs: int) -> dict[str, Any]:
             grade(grains, size, GradingParameters(method=method))
         seconds["grading"].append(time.process_time() - start)
         start = time.process_time()
-        ndimage.label(~mask)  # type: ignore[no-untyped-call]
+        ndimage.label(~mask)
         seconds["label"].append(time.process_time() - start)
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     return {

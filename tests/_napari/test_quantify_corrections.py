@@ -130,8 +130,8 @@ def test_how_many_particles_were_cut_apart_is_shown(widget, qtbot) -> None:
     made = len(areas(widget)) - before
     assert made > 0
     assert (
-        f"{made + 1} of {len(areas(widget)) - 1} particles are parts of touching ones that were cut apart"
-        in (widget.results.summary.value)
+        f"{made + 1} of {len(areas(widget)) - 1} particles are parts of touching ones that were "
+        "cut apart" in widget.results.summary.value
     )
     assert f"{made + 1} cut apart" in widget.controls.status.value
     press(widget, qtbot, "delete", "1")

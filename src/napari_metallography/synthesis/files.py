@@ -75,8 +75,9 @@ def write_carbides(
 ) -> Events[None]:
     """Write `carbides-<seed>.tif` of `count` seeds, and their truth.
 
-    Beside the images lie index.csv (`pixel_size_um`, `number_density_per_mm2`, `mean_radius_um`), labels/
-    (matrix and carbide), particles/ (numbered) and particles.csv with each particle's true sizes.
+    Beside the images lie index.csv (`pixel_size_um`, `number_density_per_mm2`, `mean_radius_um`),
+    labels/ (matrix and carbide), particles/ (numbered) and particles.csv with each particle's
+    true sizes.
 
     Raises
     ------
