@@ -381,6 +381,28 @@ def test_cautions_are_told_once_for_all_images(tmp_path):
     assert "carbide: 720 of 720 particles are below 12 px" in text
 
 
+def test_the_first_page_marks_cut_intervals_and_keeps_other_quantities_for_later(tmp_path):
+    names, results = ["a", "b", "c"], []
+    classes, pixel = named_classes(["matrix", "carbide"]), Calibration.square(0.1, "t")
+    for size in (2, 9, 9):
+        indices = np.zeros((30, 40), np.uint8)
+        indices[5 : 5 + size, 5 : 5 + size] = 1
+        events = quantify(indices, classes, pixel, Field((30, 40)), QuantifyParameters())
+        results.append(drain(events))
+    study = combine(list(zip(names, results, strict=True)), {"a": "S", "b": "S", "c": "T"})
+    fields = [ReportField(name, None, pixel) for name in names]
+    write_report(tmp_path / "r.html", ReportHead("C"), fields, study)
+    text = (tmp_path / "r.html").read_text("utf-8")
+    signed, behind = text.split("<h2>How it was measured")
+    assert re.search(r">≥ 0 to 0\.\d+</td>", signed)
+    assert "that is possible (" not in signed
+    assert "the interval is cut at what is possible" in signed
+    assert "Intervals from n = 2 are very wide" in signed
+    assert "rest on too few intercepts in 3 of 3 images: see Images" in signed
+    assert "lines of pixels (" not in signed
+    assert behind.count("rest on too few intercepts of lines of pixels (") == 3
+
+
 def test_print_repeats_heads_and_names_each_page(tmp_path):
     head = ReportHead("Carbides", specimen='</style>"; x')
     report(tmp_path / "r.html", result_of(), head)

@@ -31,6 +31,9 @@ from .resolution import resolution_notes
 from .runs import renumber
 from .statistics import area_notes, number_of_fields, planes_depend, statistics_over_fields
 
+FEW_INTERCEPTS = "mean chords or free paths longer than the field"
+"""Begins the note that says so."""
+
 _TOLERATED_HIDDEN = 0.05
 """Share of a phase's crossings that seams may hide beyond chance."""
 
@@ -172,8 +175,8 @@ def _intercept_notes(phases: pd.DataFrame, extents_um: Mapping[str, float]) -> l
     if not told:
         return []
     return [
-        "mean chords or free paths longer than the field rest on too few intercepts of lines of "
-        f"pixels ({', '.join(told)}): do not rely on them, or measure larger fields"
+        f"{FEW_INTERCEPTS} rest on too few intercepts of lines of pixels "
+        f"({', '.join(told)}): do not rely on them, or measure larger fields"
     ]
 
 

@@ -29,10 +29,11 @@ from ..reports import (
 )
 from .distributions import Sizes, sizes_by_phase
 from .edges import edge_notes
+from .measure import FEW_INTERCEPTS
 from .method import counted_by_phase, definition_lines, region_words, rule_lines
 from .plots import size_figure
 from .resolution import resolution_notes
-from .statistics import ONE_FIELD
+from .statistics import CUT_AT_LEAST, CUT_AT_MOST, ONE_FIELD
 from .study import (
     Study,
     correction_table,
@@ -45,6 +46,7 @@ from .threshold_sweep import figure as threshold_figure
 
 _MOST_NAMES = 6
 _MOST_FIRST_ROWS = 24
+_CUT_LOW, _CUT_HIGH = "≥", "≤"
 _KEY_QUANTITIES = ("area_fraction", "mean_radius_", "number_density_")
 _PHASE_KEYS = ("image", "specimen", "plane", "phase")
 
@@ -247,7 +249,20 @@ def _intervals(rows: Sequence[Mapping[str, Any]], left_out: Sequence[str] = ()) 
     if reasons and len(frame) and frame["relative_accuracy_percent"].isna().all():
         frame = frame.drop(columns="ci95").dropna(axis="columns", how="all")
         return noted(f"No confidence interval: {'; '.join(map(_advised, reasons))}.") + table(frame)
-    return table(frame)
+    return table(frame) + _footnotes(frame)
+
+
+def _footnotes(frame: pd.DataFrame) -> str:
+    """What signs in a table of intervals mean, and what two of a kind are worth."""
+    said = []
+    if frame["ci95"].str.contains(f"{_CUT_LOW}|{_CUT_HIGH}").any():
+        said.append(
+            f"{_CUT_LOW}, {_CUT_HIGH}: the interval is cut at what is possible; the sheet "
+            "“statistics” of the workbook tells where it would end."
+        )
+    if frame.filter(regex="^n_").eq(2).any(axis=None):
+        said.append("Intervals from n = 2 are very wide: t is 12.7, as against 3.2 for n = 4.")
+    return noted(" ".join(said)) if said else ""
 
 
 def _advised(reason: str) -> str:
@@ -309,9 +324,23 @@ def _cautions(study: Study, fields: Sequence[ReportField], head: ReportHead) -> 
         for note in one["notes"]:
             if _kind(note) not in said:
                 images.setdefault(note, []).append(image.name)
-    notes = [f"{_listed(names)}: {note}" for note, names in images.items()]
-    shown = [*notes, *filter(None, overall)]
-    return "".join(f'<p class="caution">{escape(note)}</p>' for note in shown)
+    notes = [
+        f"{_listed(names)}: {note}"
+        for note, names in images.items()
+        if not note.startswith(FEW_INTERCEPTS)
+    ]
+    shown = [*notes, *overall, _few_intercepts(made)]
+    return "".join(f'<p class="caution">{escape(note)}</p>' for note in shown if note)
+
+
+def _few_intercepts(made: Sequence[Mapping[str, Any]]) -> str:
+    """A sentence on quantities that the first page does not have; their numbers stand behind."""
+    n = sum(any(note.startswith(FEW_INTERCEPTS) for note in one["notes"]) for one in made)
+    return (
+        f"{FEW_INTERCEPTS} rest on too few intercepts in {n} of {len(made)} images: see Images"
+        if n
+        else ""
+    )
 
 
 def _kind(note: str) -> str:
@@ -418,5 +447,12 @@ def _interval(row: Mapping[str, Any]) -> str:
     if row["ci95_low"] is None:
         one = row["reason"] == ONE_FIELD
         return "no interval from one field" if one else f"none: {row['reason']}"
-    interval = f"{number(row['ci95_low'])} to {number(row['ci95_high'])}"
-    return f"{interval}; {row['note']}" if row["note"] else interval
+    note = row["note"] or ""
+    low, high = (
+        f"{sign} {number(limit)}" if cut in note else number(limit)
+        for limit, sign, cut in (
+            (row["ci95_low"], _CUT_LOW, CUT_AT_LEAST),
+            (row["ci95_high"], _CUT_HIGH, CUT_AT_MOST),
+        )
+    )
+    return f"{low} to {high}"

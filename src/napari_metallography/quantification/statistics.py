@@ -15,6 +15,7 @@ from .columns import column
 
 Counted = Literal["field", "specimen"]
 
+CUT_AT_LEAST, CUT_AT_MOST = "the least", "the most"
 ONE_FIELD = "one field alone gives no confidence interval"
 NO_FIELD = "no field holds a value"
 ALIKE = "the fields do not differ, which tells nothing of their spread"
@@ -288,8 +289,8 @@ def _cut_note(uncut_low: float, low: float, uncut_high: float, high: float) -> s
     cut = [
         f"cut at {limit:g}, {which} that is possible ({uncut:.4g} before)"
         for limit, uncut, which in (
-            (low, uncut_low, "the least"),
-            (high, uncut_high, "the most"),
+            (low, uncut_low, CUT_AT_LEAST),
+            (high, uncut_high, CUT_AT_MOST),
         )
         if limit != uncut
     ]
