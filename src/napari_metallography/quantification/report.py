@@ -45,7 +45,7 @@ from .threshold_sweep import ThresholdComparison
 from .threshold_sweep import figure as threshold_figure
 
 _MOST_NAMES = 6
-_MOST_FIRST_ROWS = 24
+_MOST_FIRST_ROWS = 12
 _CUT_LOW, _CUT_HIGH = "≥", "≤"
 _KEY_QUANTITIES = ("area_fraction", "mean_radius_", "number_density_")
 _PHASE_KEYS = ("image", "specimen", "plane", "phase")
