@@ -6,6 +6,7 @@ from napari_metallography._napari import help as help_module
 from napari_metallography._napari.calibrate import CalibrateWidget
 from napari_metallography._napari.compare import CompareWidget
 from napari_metallography._napari.fine_tune import FineTuneWidget
+from napari_metallography._napari.grain_size import GrainSizeWidget
 from napari_metallography._napari.help import help_dialog, help_text
 from napari_metallography._napari.quantify import QuantifyWidget
 from napari_metallography._napari.segment import SegmentWidget
@@ -14,6 +15,7 @@ DOCKS = {
     "Calibrate": CalibrateWidget,
     "Segment phases": SegmentWidget,
     "Quantify": QuantifyWidget,
+    "Grade grain size": GrainSizeWidget,
     "Compare with truth": CompareWidget,
     "Fine-tune": FineTuneWidget,
 }

@@ -6,6 +6,7 @@ import pytest
 from napari_metallography.grains.intersections import (
     circle,
     intersect,
+    nearest_line,
     straight_line,
     straight_lines,
     three_circles,
@@ -92,3 +93,14 @@ def test_directions_tell_elongated_grains() -> None:
     along_rows, along_columns = (found.in_direction(d) for d in (0, 90))
     assert along_rows.mean_intercept_px == pytest.approx(199 / 19)
     assert math.isinf(along_columns.mean_intercept_px)
+
+
+def test_a_point_belongs_to_the_nearest_line_within_its_ends() -> None:
+    lines = (
+        straight_line(np.array([10.0, 0]), np.array([10.0, 50]), 0),
+        straight_line(np.array([0.0, 80]), np.array([90.0, 80]), 90),
+        circle(np.array([50.0, 50]), 20),
+    )
+    points = np.array([[12.0, 20], [10.0, 70], [50.0, 50], [50.0, 69], [5.0, 78]])
+    # In the middle of the circle its line is 20 px away, the upright one 30.
+    assert nearest_line(points, lines).tolist() == [0, 1, 2, 2, 1]

@@ -31,7 +31,8 @@ from .study import GradedField, grain_size_of
 _MOST_PIECES_A_GRAIN = 2
 _LEAST_WITHIN = 0.5
 _ENDINGS = ("_boundaries", "_grains", "_labels", "")
-_MASK = "black and white only: taken for a mask, its white for grain boundaries"
+MASK = "black and white only: taken for a mask, its white for grain boundaries"
+"""What is said of an image that is measured as a mask."""
 
 
 @dataclass(frozen=True)
@@ -98,8 +99,10 @@ def grade_file(
     for index, plane in enumerate(planes):
         yield Progress(index, count, "fields")
         pixels = plane.rgb8(*box.slices)
-        graded.append(_graded(source.grains(index, pixels, box), methods, parameters, calibration))
-        pictures = pictures or {m: _picture(pixels, one) for m, one in graded[0].items()}
+        graded.append(
+            by_methods(source.grains(index, pixels, box), methods, parameters, calibration)
+        )
+        pictures = pictures or {m: picture(pixels, one) for m, one in graded[0].items()}
     provenance = {
         **source.provenance,
         "image_sha256": digest(path),
@@ -141,19 +144,21 @@ def _name(path: Path, index: int, count: int) -> str:
     return path.name if count == 1 else f"{path.name}, plane {index}"
 
 
-def _graded(
+def by_methods(
     grains: Partition,
     methods: Sequence[Method],
     parameters: GradingParameters,
     calibration: Calibration,
 ) -> dict[Method, FieldGrade]:
+    """The same grains measured by each method; errors as for `grade`."""
     return {
         method: grade(grains, calibration, parameters.model_copy(update={"method": method}))
         for method in methods
     }
 
 
-def _picture(pixels: NDArray[np.uint8], found: FieldGrade) -> bytes:
+def picture(pixels: NDArray[np.uint8], found: FieldGrade) -> bytes:
+    """A PNG file of an image (Y, X, 3) with what was counted, a scale bar and a legend."""
     size = Calibration.square(found.pixel_um, "drawn")
     return png_bytes(with_legend(with_scale_bar(drawn(pixels, found), size), legend(found)), size)
 
@@ -172,7 +177,7 @@ def _source(
             )
         return _given(file, given, smallest or 1)
     if not micrograph.rgb and looks_like_mask(micrograph.planes[0]):
-        return _given(path, micrograph, smallest or 1, _MASK)
+        return _given(path, micrograph, smallest or 1, MASK)
     if smallest is not None:
         rules = rules.model_copy(update={"smallest_area_px": smallest})
 

@@ -151,6 +151,21 @@ def intersect(partition: Partition, lines: tuple[TestLine, ...]) -> Intersection
     return _with_triple_points(Intersections(places, weights, line, lines), partition)
 
 
+def nearest_line(points: Floats, lines: tuple[TestLine, ...]) -> NDArray[np.int64]:
+    """The number (n,) of the test line nearest to each point (n, 2), y and x."""
+    apart = np.array([_distance(points, line) for line in lines])
+    return np.asarray(apart.argmin(0), np.int64)
+
+
+def _distance(points: Floats, line: TestLine) -> Floats:
+    if line.closed:
+        radius = line.length_px / (2 * math.pi)
+        return np.asarray(np.abs(np.hypot(*(points - line.path.mean(0)).T) - radius), float)
+    start, along = line.path[0], line.path[-1] - line.path[0]
+    part = np.clip((points - start) @ along / (along @ along), 0, 1)
+    return np.asarray(np.hypot(*(points - start - part[:, None] * along).T), float)
+
+
 def _crossings(grains: NDArray[np.int32], line: TestLine) -> tuple[Floats, Floats]:
     y, x = np.rint(line.path).astype(np.intp).T
     met = _without_steps(grains[y, x], line.closed)

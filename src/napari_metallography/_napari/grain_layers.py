@@ -1,0 +1,231 @@
+"""What was counted, as layers: boundaries, test lines, intersections, grains inside and cut."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import numpy as np
+import pandas as pd
+from napari.components import ViewerModel
+from napari.layers import Image, Labels, Layer, Points, Shapes
+from napari.utils.colormaps import DirectLabelColormap
+from numpy.typing import NDArray
+
+from ..classes import PhaseClass
+from ..grains.drawing import BOUNDARY, LINE, PARTS, boundary_pixels
+from ..grains.grading import FieldGrade, Method, regraded
+from ..grains.intersections import Intersections, TestLine
+from ..grains.planimetric import INSIDE, GrainCount
+from ..grains.study import GradedField
+from .graded_plane import GradedPlane, graded_field
+from .grain_places import Places
+from .intersections_layer import (
+    IntersectionsLayer,
+    PointState,
+    colours_of,
+    features_of,
+)
+from .results import mark_computed, remove_untouched
+
+SHOWN = "grain_size_shown"
+"""Key of the metadata of layers that only show what was counted."""
+
+BOUNDARIES = "grain_boundaries_of"
+"""Key of the metadata of a layer of boundaries, in which every value but 0 is one."""
+
+_LINE_WIDTH, _POINT_SIZE = 1 / 1200, 1 / 150
+_LEAST_LINE, _LEAST_POINT = 0.5, 3.0
+_BOUNDARY_OPACITY, _PART_OPACITY = 0.6, 0.35
+
+
+class GradedLayers:
+    """A graded plane with its layers; the numbers follow its intersections.
+
+    Parameters
+    ----------
+    on_change
+        Called when the numbers are other than before.
+    on_weight
+        Called with the weight of selected intersections and of the next one.
+    on_paint
+        Called with the layer of boundaries when it is painted on.
+    """
+
+    def __init__(
+        self,
+        image: Image,
+        leading: tuple[int, ...],
+        plane: GradedPlane,
+        on_change: Callable[[], None],
+        on_weight: Callable[[float], None],
+        on_paint: Callable[[Labels], None],
+    ) -> None:
+        self.image, self.leading, self.plane = image, leading, plane
+        self.by_method = dict(plane.by_method)
+        self.intersections: dict[Method, IntersectionsLayer] = {}
+        self.layers: dict[Method, list[Layer]] = {}
+        self.boundaries: Labels | None = None
+        self._on_change, self._on_weight, self._on_paint = on_change, on_weight, on_paint
+
+    @property
+    def key(self) -> tuple[Image, tuple[int, ...]]:
+        """What counts as one field."""
+        return self.image, self.leading
+
+    @property
+    def field(self) -> GradedField:
+        """The field with its numbers as they are now."""
+        made = {method: one.corrections for method, one in self.intersections.items()}
+        return graded_field(self.plane, dict(self.by_method), made)
+
+    def add_to(self, viewer: ViewerModel) -> None:
+        """Add the layers; those of an earlier run make way, unless they were edited."""
+        name = self.plane.source.name
+        if self.plane.are_found:
+            self._add_boundaries(viewer, name)
+        for method, found in self.by_method.items():
+            self.layers[method] = [
+                _added(viewer, layer) for layer in self._method_layers(method, found, name)
+            ]
+
+    def show(self, viewer: ViewerModel, shown: Method) -> None:
+        """Show what one method counted, ready to be corrected."""
+        for method, layers in self.layers.items():
+            for layer in layers:
+                layer.visible = method == shown
+        there = [layer for layer in self.layers.get(shown, ()) if layer in viewer.layers]
+        if there:
+            viewer.layers.selection.active = there[-1]
+
+    def hide(self) -> None:
+        """Show its layers no more: those that were edited are still there."""
+        for layer in (layer for layers in self.layers.values() for layer in layers):
+            layer.visible = False
+
+    def close(self) -> None:
+        """Follow the intersections no more."""
+        for one in self.intersections.values():
+            one.close()
+        if self.boundaries is not None:
+            self.boundaries.events.paint.disconnect(self._painted)
+
+    def _add_boundaries(self, viewer: ViewerModel, name: str) -> None:
+        first = next(iter(self.by_method.values()))
+        places = self._places(first)
+        values = boundary_pixels(places.grains()).astype(np.uint8)
+        layer = _labels(
+            f"{name} grain boundaries", values, places, {1: BOUNDARY}, _BOUNDARY_OPACITY
+        )
+        layer.metadata = {BOUNDARIES: name}
+        self.boundaries = _added(viewer, layer)
+        layer.selected_label = 1
+        layer.events.paint.connect(self._painted)
+
+    def _painted(self, _: object) -> None:
+        if self.boundaries is not None:
+            self._on_paint(self.boundaries)
+
+    def _places(self, found: FieldGrade) -> Places:
+        return Places(self.image, self.leading, self.plane.source.box, found)
+
+    def _method_layers(self, method: Method, found: FieldGrade, name: str) -> Iterator[Layer]:
+        places = self._places(found)
+        if isinstance(found.drawn, Intersections):
+            yield _lines_layer(f"{name} test {method}", places)
+            points = _points_layer(f"{name} intersections by {method}", places, found.drawn)
+            self.intersections[method] = IntersectionsLayer(
+                points, places, partial(self._changed, method, places), self._on_weight
+            )
+            yield points
+        else:
+            yield _parts_layer(f"{name} grains, {method}", places, found.drawn, method)
+
+    def _changed(self, method: Method, places: Places) -> None:
+        state = self.intersections[method].state
+        drawn = Intersections(
+            places.in_grade(state.places), state.weights, state.lines, places.lines
+        )
+        self.by_method[method] = regraded(self.by_method[method], drawn)
+        self._on_change()
+
+
+def _added(viewer: ViewerModel, layer: Layer) -> Layer:
+    layer.metadata = {SHOWN: True, **layer.metadata}
+    mark_computed(layer)
+    remove_untouched(viewer, layer.name)
+    viewer.add_layer(layer)
+    return layer
+
+
+def _lines_layer(name: str, places: Places) -> Shapes:
+    lines = places.lines
+    layer = Shapes(
+        [places.in_image(_vertices(line)) for line in lines],
+        shape_type=["ellipse" if line.closed else "line" for line in lines],
+        name=name,
+        edge_color=LINE.colour,
+        edge_width=max(_LEAST_LINE, _LINE_WIDTH * max(places.box.shape)),
+        face_color="transparent",
+        **places.placement,
+    )
+    # Points are counted, not the lines they lie on.
+    layer.editable = False
+    return layer
+
+
+def _vertices(line: TestLine) -> NDArray[np.float64]:
+    """The two ends, or the corners of the square around a circle."""
+    if not line.closed:
+        return line.path[[0, -1]]
+    low, high = line.path.min(0), line.path.max(0)
+    return np.array([low, (low[0], high[1]), high, (high[0], low[1])])
+
+
+def _points_layer(name: str, places: Places, drawn: Intersections) -> Points:
+    state = PointState(places.in_image(drawn.points), drawn.weights, drawn.line)
+    return Points(
+        state.places,
+        name=name,
+        features=features_of(state),
+        feature_defaults={"weight": 1.0, "test line": -1},
+        size=max(_LEAST_POINT, _POINT_SIZE * max(places.box.shape)),
+        face_color=colours_of(state.weights),
+        border_width=0,
+        **places.placement,
+    )
+
+
+def _parts_layer(name: str, places: Places, drawn: GrainCount, method: Method) -> Labels:
+    # Of the automatic method the whole grains alone are measured.
+    shown = {INSIDE: _WHOLE} if method == "automatic" else PARTS
+    part = np.where(np.isin(drawn.part, list(shown)), drawn.part, 0).astype(np.uint8)
+    values = np.concatenate([np.zeros(1, np.uint8), part])[places.grains()]
+    return _labels(name, values, places, shown, _PART_OPACITY)
+
+
+def _labels(
+    name: str,
+    values: NDArray[np.uint8],
+    places: Places,
+    shown: dict[int, PhaseClass],
+    opacity: float,
+) -> Labels:
+    data, keywords = places.labels(values)
+    # Whatever is painted on boundaries is a boundary.
+    other = BOUNDARY.colour if BOUNDARY in shown.values() else "transparent"
+    colours: dict[int | None, str] = {None: other, 0: "transparent"}
+    names = ["", *(shown[label].name if label in shown else "" for label in range(1, 4))]
+    return Labels(
+        data,
+        name=name,
+        colormap=DirectLabelColormap(
+            color_dict=colours | {label: one.colour for label, one in shown.items()}
+        ),
+        features=pd.DataFrame({"part": names}),
+        opacity=opacity,
+        **keywords,
+    )
+
+
+_WHOLE = PhaseClass(name="whole: measured", colour=PARTS[INSIDE].colour)

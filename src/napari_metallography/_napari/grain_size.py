@@ -1,0 +1,389 @@
+"""*Grade grain size*: the methods of the standards side by side, and what they counted."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import napari.viewer
+import numpy as np
+from magicgui.widgets import CheckBox, ComboBox, Container, Label, PushButton, Table, Widget
+from napari.layers import Image, Labels, Layer, Shapes
+
+from ..calibration import require
+from ..errors import InputError
+from ..grains.drawing import WEIGHTS
+from ..grains.etched import EtchedParameters
+from ..grains.grading import METHODS, GradingParameters, Method
+from ..io.labels import looks_like_mask
+from ..plane import leading_shape
+from ..regions import Box, Field
+from .form import (
+    Form,
+    align_labels,
+    as_result,
+    button_row,
+    chosen,
+    fill,
+    keep_narrow,
+    layer_choice,
+    micrograph_choice,
+    parameter_fields,
+    read,
+    show_all,
+    wrap,
+)
+from .graded_plane import GivenGrains, GradedPlane, PlaneSource, graded_events
+from .grain_fields import GrainFields, field_lines, method_table
+from .grain_layers import BOUNDARIES, SHOWN, GradedLayers
+from .intersections_layer import IntersectionsLayer
+from .layers import (
+    field_of,
+    find_or_add_data_bar,
+    layer_calibration,
+    pixels_of,
+    plane_shape,
+    specimen_of,
+)
+from .measured import file_of
+
+_ETCHED = ("groove_px", "contrast", "shown", "smallest_area_px")
+_GRADING = ("area", "line_spacing_px")
+
+
+class GrainSizeWidget(Form):
+    """The dock *Grade grain size*."""
+
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
+        self.image = micrograph_choice(viewer, tooltip="its pixel size must be known")
+        self.boundaries = _boundary_choice(viewer)
+        self.etched = parameter_fields(
+            EtchedParameters, _ETCHED, {"shown": "Part shown", "smallest_area_px": _SMALLEST}
+        )
+        self.methods: dict[str, CheckBox] = {
+            method: CheckBox(value=True, label="", text=method, tooltip=_METHODS[method])
+            for method in METHODS
+        }
+        self.grading = parameter_fields(
+            GradingParameters,
+            _GRADING,
+            {"area": "Planimetric area"},
+            {"area": {"rectangle": "whole field", "circle": "largest circle"}},
+        )
+        self.region = layer_choice(
+            viewer,
+            Shapes,
+            "Region of interest",
+            optional=True,
+            tooltip="a Shapes layer with one rectangle",
+            accepts=lambda layer: SHOWN not in layer.metadata,
+        )
+        self.data_bar = CheckBox(
+            value=True, label="", text="Leave out the data bar", tooltip=_DATA_BAR
+        )
+        self.results = GrainResults(self._show_layers)
+        self.study = GrainFields(self, self._require_result)
+        self._all: dict[tuple[Image, tuple[int, ...]], GradedLayers] = {}
+        self._shown: GradedLayers | None = None
+        rows = [button_row(*list(self.methods.values())[i : i + 2]) for i in (0, 2)]
+        rows[0].label = "Methods"
+        super().__init__(
+            viewer,
+            "grain size",
+            [
+                self.image,
+                self.boundaries,
+                *self.etched.values(),
+                *rows,
+                *self.grading.values(),
+                self.region,
+                self.data_bar,
+                self.results,
+                self.study,
+            ],
+            {"data_bar": self.data_bar, **self.methods, **self.etched, **self.grading},
+            "Measure",
+            "Grade grain size",
+        )
+        self.boundaries.changed.connect(self._boundaries_chosen)
+        self.image.changed.connect(self._show_own)
+        self.viewer.layers.events.removed.connect(self._forget)
+        self.results.weight.changed.connect(self._weight_chosen)
+        self.results.undo.changed.connect(lambda _: self._step(IntersectionsLayer.undo))
+        self.results.redo.changed.connect(lambda _: self._step(IntersectionsLayer.redo))
+        self._boundaries_chosen()
+        self._show_own()
+
+    def compute(self) -> None:
+        """Measure the plane shown of the chosen image."""
+        image: Image = chosen(self.image, "a micrograph")
+        leading = self._plane_shown(image)
+        source = self._source(image, leading)
+        methods = self._chosen_methods()
+        given = self._given(image, leading)
+        etched = read(EtchedParameters, self.etched)
+        # Whatever comes of this run, the last one's numbers must not pass for it.
+        self.results.enabled = False
+        self.controls.start(
+            graded_events(source, given, methods, read(GradingParameters, self.grading), etched),
+            f"Grade {source.name}",
+            partial(self._take, image, leading),
+        )
+
+    def closed(self) -> None:
+        """The dock was closed: follow no intersection any more."""
+        super().closed()
+        for graded in self._all.values():
+            graded.close()
+
+    # --- results ---------------------------------------------------------------------------
+
+    def _take(self, image: Image, leading: tuple[int, ...], plane: GradedPlane) -> None:
+        if image not in self.viewer.layers:
+            raise InputError(
+                f"{image.name}: was removed while it was measured; open it again, then measure"
+            )
+        graded = GradedLayers(
+            image,
+            leading,
+            plane,
+            self._changed,
+            self._show_weight,
+            self._painted,
+        )
+        former = self._all.pop(graded.key, None)
+        if former is not None:
+            former.close()
+            former.hide()
+        # Layers that come choose no others: the result is of what was chosen.
+        graded.add_to(self.viewer)
+        self._all[graded.key] = graded
+        self._present(graded)
+        self.controls.say(f"{plane.source.name}: {_said(graded)}")
+
+    def _present(self, graded: GradedLayers) -> None:
+        self._shown = graded
+        self.results.visible = self.results.enabled = True
+        self.results.counted_by.choices = list(graded.by_method)
+        self.results.present(graded)
+        self._show_layers(self.results.counted_by.value)
+
+    def _show_own(self, *_: object) -> None:
+        """Show the numbers of the chosen image, or none."""
+        image = self.image.value
+        if self._shown is not None and self._shown.image is image:
+            return
+        own = [one for one in self._all.values() if one.image is image]
+        if own:
+            self._present(own[-1])
+        else:
+            self._shown, self.results.visible = None, False
+
+    def _show_layers(self, method: Method | None) -> None:
+        if self._shown is not None and method is not None:
+            self._shown.show(self.viewer, method)
+            self.results.offer(self._shown.intersections.get(method))
+
+    def _changed(self) -> None:
+        """Intersections were moved, added, deleted, or given another weight."""
+        graded = self._shown
+        if graded is not None:
+            self.results.present(graded)
+            self.results.offer(graded.intersections.get(self.results.counted_by.value))
+            self.controls.say(f"{graded.plane.source.name}: {_said(graded)}")
+        self.study.show_fields()
+
+    def _painted(self, boundaries: Labels) -> None:
+        """Boundaries were corrected: these are measured next."""
+        if self.boundaries.value is not boundaries and boundaries in self.viewer.layers:
+            self.boundaries.value = boundaries
+        self.results.enabled = False
+        self.controls.say(f"{boundaries.name} was painted on; press Measure to count anew")
+
+    def _require_result(self) -> GradedLayers:
+        if self._shown is None or not self.results.enabled:
+            raise InputError("measure first")
+        return self._shown
+
+    def _forget(self, event: Any) -> None:
+        for key in [key for key in self._all if key[0] is event.value]:
+            self._all.pop(key).close()
+
+    # --- intersections -----------------------------------------------------------------------
+
+    def _points(self) -> IntersectionsLayer | None:
+        if self._shown is None:
+            return None
+        return self._shown.intersections.get(self.results.counted_by.value)
+
+    def _step(self, step: Any) -> None:
+        points = self._points()
+        if points is not None:
+            step(points)
+
+    def _weight_chosen(self, weight: float) -> None:
+        points = self._points()
+        if points is not None:
+            points.set_weight(weight)
+
+    def _show_weight(self, weight: float) -> None:
+        self.results.weight.value = weight
+
+    # --- what is measured --------------------------------------------------------------------
+
+    def _plane_shown(self, image: Image) -> tuple[int, ...]:
+        pixels, rgb = pixels_of(image)
+        lengths = leading_shape(pixels, rgb=rgb)
+        if not lengths:
+            return ()
+        point = image.world_to_data(self.viewer.dims.point[-image.ndim :])
+        numbers = np.clip(np.rint(point[: len(lengths)]), 0, np.array(lengths) - 1)
+        return tuple(int(number) for number in numbers)
+
+    def _source(self, image: Image, leading: tuple[int, ...]) -> PlaneSource:
+        calibration = require(layer_calibration(image), image.name)
+        bar = find_or_add_data_bar(self.viewer, image) if self.data_bar.value else None
+        field = field_of(image, self.region.value, bar)
+        pixels = pixels_of(image)[0]
+        plane = pixels[leading] if leading else pixels
+        file = file_of(image)
+        return PlaneSource(
+            ", ".join([image.name, *(f"plane {number}" for number in leading)]),
+            plane.copy() if isinstance(plane, np.ndarray) else plane,
+            calibration,
+            field,
+            _box_of(field, self.region.value),
+            file.path if file else None,
+            specimen_of(image),
+        )
+
+    def _given(self, image: Image, leading: tuple[int, ...]) -> GivenGrains | None:
+        layer = self.boundaries.value
+        if layer is None:
+            return None
+        values = np.asarray(layer.data[0] if layer.multiscale else layer.data)
+        if values.shape[-2:] != plane_shape(image):
+            raise InputError(
+                f"{layer.name}: {values.shape[-2]} x {values.shape[-1]} pixels, but {image.name} "
+                f"has {plane_shape(image)[0]} x {plane_shape(image)[1]}; boundaries must be drawn "
+                "on the image they belong to"
+            )
+        lengths = values.shape[:-2]
+        if all(length == 1 for length in lengths):
+            plane = values.reshape(values.shape[-2:])
+        elif len(lengths) == len(leading) and all(np.less(leading, lengths)):
+            plane = values[leading]
+        else:
+            raise InputError(f"{layer.name}: has other planes than {image.name}; choose others")
+        return GivenGrains(layer.name, plane.copy(), BOUNDARIES in layer.metadata)
+
+    def _chosen_methods(self) -> tuple[Method, ...]:
+        found = tuple(method for method in METHODS if self.methods[method].value)
+        if not found:
+            raise InputError("choose at least one method")
+        return found
+
+    def _boundaries_chosen(self, *_: object) -> None:
+        found = self.boundaries.value is None
+        show_all([field for name, field in self.etched.items() if name != _ETCHED[-1]], found)
+
+
+class GrainResults(Container[Widget]):
+    """The numbers of a field and how its intersections are corrected."""
+
+    def __init__(self, on_show: Any) -> None:
+        self.table = Table(value=None, label="")
+        self.summary = Label(value="", label="")
+        self.counted_by = ComboBox(
+            choices=list(METHODS),
+            label="Show what was counted by",
+            tooltip="the layers of a method",
+        )
+        self.how = Label(value=_HOW, label="")
+        self.weight = ComboBox(
+            choices=[(phase.name, weight) for weight, phase in WEIGHTS.items()],
+            value=1.0,
+            label="Counts",
+            tooltip="weight of the selected intersections and of those you add",
+        )
+        self.undo = PushButton(text="Undo", tooltip="as Ctrl+Z in the image")
+        self.redo = PushButton(text="Redo", tooltip="as Ctrl+Shift+Z in the image")
+        self._steps = button_row(self.undo, self.redo)
+        super().__init__(
+            widgets=[self.table, self.summary, self.counted_by, self.how, self.weight, self._steps],
+            visible=False,
+        )
+        self.margins = (0, 0, 0, 0)
+        align_labels(self)
+        keep_narrow(self.weight)
+        as_result(self.table)
+        for label in (self.summary, self.how):
+            wrap(label)
+        self.counted_by.changed.connect(on_show)
+
+    def present(self, graded: GradedLayers) -> None:
+        """Show the numbers as they are now."""
+        fill(self.table, method_table(graded.by_method))
+        self.summary.value = "\n".join(field_lines(graded))
+
+    def offer(self, points: IntersectionsLayer | None) -> None:
+        """Offer what may be done to intersections; None where grains were counted."""
+        show_all([self.how, self.weight, self._steps], points is not None)
+        self.undo.enabled = points is not None and points.can_undo
+        self.redo.enabled = points is not None and points.can_redo
+
+
+def _said(graded: GradedLayers) -> str:
+    return ", ".join(f"G {one.g:.2f} by {method}" for method, one in graded.by_method.items())
+
+
+def _boundary_choice(viewer: napari.viewer.Viewer) -> ComboBox:
+    def offered(_: object) -> list[tuple[str, Layer | None]]:
+        given = [layer for layer in viewer.layers if _may_hold_grains(layer)]
+        return [("found in the image", None), *((layer.name, layer) for layer in given)]
+
+    return ComboBox(choices=offered, label="Boundaries", tooltip=_BOUNDARIES)
+
+
+def _may_hold_grains(layer: Layer) -> bool:
+    """Whether a layer may be boundaries or numbered grains."""
+    if isinstance(layer, Labels):
+        return SHOWN not in layer.metadata or BOUNDARIES in layer.metadata
+    if not isinstance(layer, Image) or layer.multiscale or type(layer.data) is not np.ndarray:
+        return False
+    return layer.data.ndim == 2 and (layer.data.dtype == bool or looks_like_mask(layer.data))
+
+
+def _box_of(field: Field, region: Shapes | None) -> Box:
+    """The image less its data bar, or the rectangle of a region in it."""
+    frame = field.frame()
+    if not field.region:
+        return frame
+    if len(field.region) > 1 or (region is not None and region.shape_type != ["rectangle"]):
+        raise InputError("the region of interest must be one rectangle: test areas have edges")
+    vertices = np.asarray(field.region[0])
+    top, left = np.maximum(np.ceil(vertices.min(0)).astype(int), (frame.top, frame.left))
+    bottom, right = np.minimum(
+        np.floor(vertices.max(0)).astype(int) + 1, (frame.bottom, frame.right)
+    )
+    if bottom <= top or right <= left:
+        raise InputError("the region of interest holds no pixel of the image")
+    return Box(int(top), int(left), int(bottom), int(right))
+
+
+_SMALLEST = "Smallest grain (px)"
+_BOUNDARIES = (
+    "found in the image, or a layer: a mask, whose higher value is boundary, or grains with a "
+    "number each; paint on it, then press Measure"
+)
+_METHODS: dict[Method, str] = {
+    "lines": "intersections with parallel lines in four directions (Heyn)",
+    "circles": "intersections with three circles (Abrams)",
+    "planimetric": "grains in an area (Jeffries)",
+    "automatic": "mean area of the whole grains (ASTM E1382)",
+}
+_DATA_BAR = "the microscope's text bar; found by itself and shown as a rectangle you may move"
+_HOW = (
+    "Move, add or delete points in the layer of intersections: the number follows at once. A "
+    "point belongs to the nearest test line."
+)
