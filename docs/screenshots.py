@@ -31,11 +31,11 @@ def settle() -> None:
     wait(lambda: time.monotonic() > end)
 
 
-def shoot(viewer: Any, name: str) -> None:
+def shoot(viewer: Any, name: str, colours: int = 256) -> None:
     """Save the whole window, with few colours: the repository stays small."""
     settle()
     picture = Image.fromarray(viewer.window.screenshot(canvas_only=False)).convert("RGB")
-    picture.quantize(256).save(IMAGES / f"{name}.png", optimize=True)
+    picture.quantize(colours).save(IMAGES / f"{name}.png", optimize=True)
 
 
 def run(form: Any) -> None:
@@ -70,6 +70,18 @@ def fine_tune() -> None:
     run(form)
     viewer.reset_view()
     shoot(viewer, "fine-tune")
+    viewer.close()
+
+
+def grain_size() -> None:
+    """Grade the etched steel by all methods."""
+    viewer = napari.Viewer()
+    viewer.window._qt_window.resize(1500, 950)
+    viewer.open_sample(PLUGIN, "grains")
+    _, form = viewer.window.add_plugin_dock_widget(PLUGIN, "Grade grain size")
+    run(form)
+    viewer.reset_view()
+    shoot(viewer, "grain-size", 96)
     viewer.close()
 
 
@@ -111,6 +123,7 @@ def main() -> None:
     shoot(viewer, "calibrate")
     viewer.close()
     fine_tune()
+    grain_size()
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from typing import Any
 
 import numpy as np
@@ -12,16 +13,19 @@ from napari.components import ViewerModel
 from napari.layers import Labels, Points, Shapes
 from napari.utils.notifications import notification_manager
 
+from napari_metallography._napari import grain_size as grain_size_module
 from napari_metallography._napari.grain_fields import mean_table
 from napari_metallography._napari.grain_size import GrainSizeWidget
 from napari_metallography._napari.intersections_layer import TEST_LINE, WEIGHT
 from napari_metallography._napari.layers import calibrate_layer
+from napari_metallography._napari.worker import CANCELLED
 from napari_metallography.calibration import Calibration
+from napari_metallography.events import Progress
 from napari_metallography.grains.standards import intercept_g
 from napari_metallography.synthesis.polycrystals import PolycrystalParameters, polycrystal
 
 PIXEL_UM = 0.5
-MODELS = ("lines", "circles", "planimetric", "automatic")
+METHOD_NAMES = ("lines", "circles", "planimetric", "automatic")
 
 
 @pytest.fixture(scope="module")
@@ -80,10 +84,10 @@ def expected_g(points: Points, lines: Shapes) -> float:
 def test_each_method_has_a_row_near_its_truth(widget, qtbot, made) -> None:
     run(widget, qtbot)
     found = {method: float(g) for method, g in shown(widget, "G").items()}
-    assert list(found) == list(MODELS)
+    assert list(found) == list(METHOD_NAMES)
     assert found["lines"] == pytest.approx(made.intercept_g, abs=0.25)
     assert found["planimetric"] == pytest.approx(made.planimetric_g, abs=0.25)
-    iso = shown(widget, "G\n(ISO 643)")
+    iso = shown(widget, "ISO 643")
     assert float(iso["lines"]) == pytest.approx(found["lines"] - 0.046, abs=0.011)
 
 
@@ -225,15 +229,18 @@ def test_corrections_are_kept_when_measured_again(widget, qtbot) -> None:
 
 def test_planimetric_shows_inside_cut_and_corner(widget, qtbot) -> None:
     run(widget, qtbot)
-    layer = widget.viewer.layers["steel grains, planimetric"]
+    layer = widget.viewer.layers["steel counted, planimetric"]
     assert isinstance(layer, Labels)
     assert set(np.unique(layer.data)) == {1, 2, 3}
     corners = layer.data[[0, 0, -1, -1], [0, -1, 0, -1]]
     assert (corners == 3).all()
-    assert set(np.unique(widget.viewer.layers["steel grains, automatic"].data)) == {0, 1}
+    assert set(np.unique(widget.viewer.layers["steel counted, automatic"].data)) == {0, 1}
     widget.results.counted_by.value = "planimetric"
     assert layer.visible
     assert not points_of(widget).visible
+    assert "corners: 1 together" in widget.results.legend.value
+    widget.results.counted_by.value = "automatic"
+    assert "cut" not in widget.results.legend.value
 
 
 def test_boundaries_are_found_and_corrected_by_paint(qtbot, made) -> None:
@@ -273,7 +280,7 @@ def test_pixels_that_are_not_square(qtbot, made) -> None:
         widget.boundaries.value = viewer.add_labels(tall, name="grains")
         run(widget, qtbot)
         found.append(shown(widget, "G"))
-        points, parts = points_of(widget), viewer.layers["steel grains, planimetric"]
+        points, parts = points_of(widget), viewer.layers["steel counted, planimetric"]
         assert parts.data.shape == image.data.shape
         assert (points.data.max(0) > 0.9 * np.array(image.data.shape)).all()
         assert (points.data.max(0) <= np.array(image.data.shape) - 0.5).all()
@@ -291,7 +298,7 @@ def test_the_plane_shown_of_a_stack_is_measured(qtbot, made) -> None:
     run(widget, qtbot)
     points = viewer.layers["steel, plane 1 intersections by lines"]
     assert (points.data[:, 0] == 1).all()
-    parts = viewer.layers["steel, plane 1 grains, planimetric"]
+    parts = viewer.layers["steel, plane 1 counted, planimetric"]
     assert parts.data.shape == (1, *made.image.shape)
     assert parts.translate[0] == image.scale[0]
     points.add((1.0, 50.0, 50.0))
@@ -341,7 +348,7 @@ def test_the_files_hold_what_is_shown(widget, qtbot, tmp_path) -> None:
     assert f"{found['G']:.2f}" == shown(widget, "G")["lines"]
     assert found["fields"][0]["provenance"]["corrections_by_hand"] == {"lines": 1}
     assert sorted(p.name for p in tmp_path.glob("*.png")) == sorted(
-        f"steel_{method}.png" for method in MODELS
+        f"steel_{method}.png" for method in METHOD_NAMES
     )
     with pytest.raises(ValueError, match="choose another folder"):
         widget.study.write(tmp_path)
@@ -424,13 +431,23 @@ def test_a_refused_run_leaves_no_number_to_be_taken(widget, qtbot) -> None:
     assert "measure first" in widget.controls.status.value
 
 
-def test_cancel_adds_nothing(widget, qtbot) -> None:
+def test_cancel_adds_nothing_and_the_form_may_run_again(widget, qtbot, monkeypatch) -> None:
+    def endless(*_: object) -> Any:
+        while True:
+            time.sleep(0.005)
+            yield Progress(0, 5, "boundaries")
+
     before = len(widget.viewer.layers)
-    widget.controls.run_button.native.click()
-    widget.controls.cancel_button.native.click()
-    qtbot.waitUntil(lambda: not widget.controls.is_running, timeout=30_000)
-    if "cancel" in widget.controls.status.value:
-        assert len(widget.viewer.layers) == before
+    with monkeypatch.context() as patched:
+        patched.setattr(grain_size_module, "graded_events", endless)
+        widget.controls.run_button.native.click()
+        qtbot.waitUntil(lambda: "boundaries" in widget.controls.status.value, timeout=10_000)
+        widget.controls.cancel_button.native.click()
+        qtbot.waitUntil(lambda: not widget.controls.is_running, timeout=10_000)
+    assert widget.controls.status.value == CANCELLED
+    assert len(widget.viewer.layers) == before
+    run(widget, qtbot)
+    assert widget.results.visible
 
 
 def test_no_interval_shows_a_dash() -> None:
@@ -443,7 +460,7 @@ def test_no_interval_shows_a_dash() -> None:
         "fields_still_needed": None,
     }
     (row,) = mean_table(one).to_dict("records")
-    assert [row["G"], row["95 % CI"], row["%RA"], row["still needed"]] == ["–"] * 4
+    assert [row["G"], row["95 % CI"], row["%RA"], row["needed"]] == ["–"] * 4
 
 
 # --- in a window -----------------------------------------------------------------------------

@@ -155,9 +155,9 @@ def method_table(by_method: Mapping[Method, FieldGrade]) -> pd.DataFrame:
         {
             "method": list(by_method),
             "G": [_number(one.g) for one in by_method.values()],
-            "G (ISO 643)": [_number(iso_643(one.g)) for one in by_method.values()],
+            "ISO 643": [_number(iso_643(one.g)) for one in by_method.values()],
             "count": [f"{one.count:g}" for one in by_method.values()],
-            "per field": [f"{one.value:.4g} {_UNITS[m]}" for m, one in by_method.items()],
+            "measured": [f"{_three_digits(one.value)} {_UNITS[m]}" for m, one in by_method.items()],
         }
     )
 
@@ -172,7 +172,7 @@ def mean_table(found: Mapping[str, Any]) -> pd.DataFrame:
             "G": [_number(one["G"]) for one in methods],
             "95 % CI": [_interval(one["ci95"]) for one in methods],
             "%RA": [_number(one["relative_accuracy_percent"], 1) for one in methods],
-            "still needed": [_count(one["fields_still_needed"]) for one in methods],
+            "needed": [_count(one["fields_still_needed"]) for one in methods],
         }
     )
 
@@ -206,6 +206,10 @@ def _measures(found: Mapping[Method, FieldGrade]) -> list[str]:
 
 def _number(value: float | None, digits: int = 2) -> str:
     return "–" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
+
+
+def _three_digits(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
 
 
 def _interval(ends: Sequence[float] | None) -> str:

@@ -13,7 +13,7 @@ from napari.utils.colormaps import DirectLabelColormap
 from numpy.typing import NDArray
 
 from ..classes import PhaseClass
-from ..grains.drawing import BOUNDARY, LINE, PARTS, boundary_pixels
+from ..grains.drawing import BOUNDARY, LINE, PARTS, boundary_pixels, legend
 from ..grains.grading import FieldGrade, Method, regraded
 from ..grains.intersections import Intersections, TestLine
 from ..grains.planimetric import INSIDE, GrainCount
@@ -34,7 +34,7 @@ SHOWN = "grain_size_shown"
 BOUNDARIES = "grain_boundaries_of"
 """Key of the metadata of a layer of boundaries, in which every value but 0 is one."""
 
-_LINE_WIDTH, _POINT_SIZE = 1 / 1200, 1 / 150
+_LINE_WIDTH, _POINT_SIZE = 1 / 500, 1 / 150
 _LEAST_LINE, _LEAST_POINT = 0.5, 3.0
 _BOUNDARY_OPACITY, _PART_OPACITY = 0.6, 0.35
 
@@ -98,6 +98,11 @@ class GradedLayers:
         if there:
             viewer.layers.selection.active = there[-1]
 
+    def legend(self, method: Method) -> list[PhaseClass]:
+        """Names and colours of what is shown of a method."""
+        entries = [_WHOLE] if method == "automatic" else legend(self.by_method[method])
+        return [one for one in entries if one is not BOUNDARY or self.boundaries is not None]
+
     def hide(self) -> None:
         """Show its layers no more: those that were edited are still there."""
         for layer in (layer for layers in self.layers.values() for layer in layers):
@@ -139,7 +144,7 @@ class GradedLayers:
             )
             yield points
         else:
-            yield _parts_layer(f"{name} grains, {method}", places, found.drawn, method)
+            yield _parts_layer(f"{name} counted, {method}", places, found.drawn, method)
 
     def _changed(self, method: Method, places: Places) -> None:
         state = self.intersections[method].state

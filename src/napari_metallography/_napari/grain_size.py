@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,6 +12,7 @@ from magicgui.widgets import CheckBox, ComboBox, Container, Label, PushButton, T
 from napari.layers import Image, Labels, Layer, Shapes
 
 from ..calibration import require
+from ..classes import PhaseClass
 from ..errors import InputError
 from ..grains.drawing import WEIGHTS
 from ..grains.etched import EtchedParameters
@@ -86,7 +88,8 @@ class GrainSizeWidget(Form):
         self._all: dict[tuple[Image, tuple[int, ...]], GradedLayers] = {}
         self._shown: GradedLayers | None = None
         rows = [button_row(*list(self.methods.values())[i : i + 2]) for i in (0, 2)]
-        rows[0].label = "Methods"
+        # A label of nothing keeps the second row below the first.
+        rows[0].label, rows[1].label = "Methods", " "
         super().__init__(
             viewer,
             "grain size",
@@ -182,14 +185,14 @@ class GrainSizeWidget(Form):
     def _show_layers(self, method: Method | None) -> None:
         if self._shown is not None and method is not None:
             self._shown.show(self.viewer, method)
-            self.results.offer(self._shown.intersections.get(method))
+            self.results.offer(self._shown)
 
     def _changed(self) -> None:
         """Intersections were moved, added, deleted, or given another weight."""
         graded = self._shown
         if graded is not None:
             self.results.present(graded)
-            self.results.offer(graded.intersections.get(self.results.counted_by.value))
+            self.results.offer(graded)
             self.controls.say(f"{graded.plane.source.name}: {_said(graded)}")
         self.study.show_fields()
 
@@ -216,7 +219,7 @@ class GrainSizeWidget(Form):
             return None
         return self._shown.intersections.get(self.results.counted_by.value)
 
-    def _step(self, step: Any) -> None:
+    def _step(self, step: Callable[[IntersectionsLayer], None]) -> None:
         points = self._points()
         if points is not None:
             step(points)
@@ -291,14 +294,15 @@ class GrainSizeWidget(Form):
 class GrainResults(Container[Widget]):
     """The numbers of a field and how its intersections are corrected."""
 
-    def __init__(self, on_show: Any) -> None:
+    def __init__(self, on_show: Callable[[Method | None], None]) -> None:
         self.table = Table(value=None, label="")
         self.summary = Label(value="", label="")
         self.counted_by = ComboBox(
             choices=list(METHODS),
-            label="Show what was counted by",
-            tooltip="the layers of a method",
+            label="Show",
+            tooltip="the layers of one method",
         )
+        self.legend = Label(value="", label="")
         self.how = Label(value=_HOW, label="")
         self.weight = ComboBox(
             choices=[(phase.name, weight) for weight, phase in WEIGHTS.items()],
@@ -310,14 +314,23 @@ class GrainResults(Container[Widget]):
         self.redo = PushButton(text="Redo", tooltip="as Ctrl+Shift+Z in the image")
         self._steps = button_row(self.undo, self.redo)
         super().__init__(
-            widgets=[self.table, self.summary, self.counted_by, self.how, self.weight, self._steps],
+            widgets=[
+                self.table,
+                self.summary,
+                self.counted_by,
+                self.legend,
+                self.how,
+                self.weight,
+                self._steps,
+            ],
             visible=False,
         )
         self.margins = (0, 0, 0, 0)
         align_labels(self)
-        keep_narrow(self.weight)
+        for choice in (self.counted_by, self.weight):
+            keep_narrow(choice)
         as_result(self.table)
-        for label in (self.summary, self.how):
+        for label in (self.summary, self.legend, self.how):
             wrap(label)
         self.counted_by.changed.connect(on_show)
 
@@ -326,11 +339,22 @@ class GrainResults(Container[Widget]):
         fill(self.table, method_table(graded.by_method))
         self.summary.value = "\n".join(field_lines(graded))
 
-    def offer(self, points: IntersectionsLayer | None) -> None:
-        """Offer what may be done to intersections; None where grains were counted."""
+    def offer(self, graded: GradedLayers) -> None:
+        """Say what is drawn of the method chosen, and offer what may be done to it."""
+        method: Method = self.counted_by.value
+        points = graded.intersections.get(method)
+        self.legend.value = legend_html(graded.legend(method))
         show_all([self.how, self.weight, self._steps], points is not None)
         self.undo.enabled = points is not None and points.can_undo
         self.redo.enabled = points is not None and points.can_redo
+
+
+def legend_html(entries: Sequence[PhaseClass]) -> str:
+    """A coloured square and the name of each."""
+    return "<br>".join(
+        f'<span style="color:{one.colour};background:#606060">■</span> {one.name}'
+        for one in entries
+    )
 
 
 def _said(graded: GradedLayers) -> str:
