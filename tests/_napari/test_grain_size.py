@@ -82,7 +82,9 @@ def expected_g(points: Points, lines: Shapes) -> float:
 
 
 def test_each_method_has_a_row_near_its_truth(widget, qtbot, made) -> None:
+    assert widget.results.native.isHidden()
     run(widget, qtbot)
+    assert not widget.results.native.isHidden()
     found = {method: float(g) for method, g in shown(widget, "G").items()}
     assert list(found) == list(METHOD_NAMES)
     assert found["lines"] == pytest.approx(made.intercept_g, abs=0.25)
@@ -313,7 +315,7 @@ def test_fields_count_each_image_once_and_follow_corrections(widget, qtbot, made
     other = widget.viewer.add_image(made.image[::-1].copy(), name="other")
     calibrate_layer(other, Calibration.square(PIXEL_UM, "test"))
     widget.image.value = other
-    assert not widget.results.visible
+    assert widget.results.native.isHidden()
     widget.boundaries.value = None
     run(widget, qtbot)
     widget.study.add_field()
@@ -395,7 +397,7 @@ def test_masks_that_are_none_are_refused_in_a_line(qtbot, made, mask, said) -> N
     assert said in widget.controls.status.value
     assert "\n" not in widget.controls.status.value
     assert len(widget.viewer.layers) == before
-    assert not widget.results.visible
+    assert widget.results.native.isHidden()
 
 
 def test_nan_is_refused(qtbot, made) -> None:
@@ -419,7 +421,7 @@ def test_an_image_removed_while_it_is_measured(widget, qtbot) -> None:
     widget.viewer.layers.remove("steel")
     qtbot.waitUntil(lambda: not widget.controls.is_running, timeout=30_000)
     assert "was removed while it was measured" in widget.controls.status.value
-    assert not widget.results.visible
+    assert widget.results.native.isHidden()
 
 
 def test_a_refused_run_leaves_no_number_to_be_taken(widget, qtbot) -> None:
@@ -447,7 +449,7 @@ def test_cancel_adds_nothing_and_the_form_may_run_again(widget, qtbot, monkeypat
     assert widget.controls.status.value == CANCELLED
     assert len(widget.viewer.layers) == before
     run(widget, qtbot)
-    assert widget.results.visible
+    assert not widget.results.native.isHidden()
 
 
 def test_no_interval_shows_a_dash() -> None:
