@@ -108,6 +108,8 @@ def test_layers_lie_on_the_image(widget, qtbot) -> None:
         np.testing.assert_allclose(layer.scale, image.scale)
         np.testing.assert_allclose(layer.translate, image.translate)
         assert layer.units == image.units
+    # The mask had no pixel size of its own.
+    np.testing.assert_allclose(widget.viewer.layers["mask"].scale, image.scale)
     points = points_of(widget)
     assert points.data.min() >= 0
     assert (points.data.max(0) <= np.array(image.data.shape) - 1).all()

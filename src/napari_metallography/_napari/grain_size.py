@@ -40,6 +40,7 @@ from .grain_fields import GrainFields, field_lines, method_table
 from .grain_layers import BOUNDARIES, SHOWN, GradedLayers
 from .intersections_layer import IntersectionsLayer
 from .layers import (
+    calibrate_layer,
     field_of,
     find_or_add_data_bar,
     layer_calibration,
@@ -271,6 +272,10 @@ class GrainSizeWidget(Form):
                 f"has {plane_shape(image)[0]} x {plane_shape(image)[1]}; boundaries must be drawn "
                 "on the image they belong to"
             )
+        known = layer_calibration(image)
+        if known is not None and layer_calibration(layer) is None:
+            # Else it would not lie on its image.
+            calibrate_layer(layer, known)
         lengths = values.shape[:-2]
         if all(length == 1 for length in lengths):
             plane = values.reshape(values.shape[-2:])
