@@ -30,11 +30,17 @@ class Counting(nn.Module):
     def forward(self, lines: Tensor) -> Tensor:
         dark = lines < 0
         starts = [torch.nonzero(line).flatten() for line in dark[:, 1:] & ~dark[:, :-1]]
-        spacings = [float(np.median(np.diff(s))) if len(s) > 2 else LINE_LENGTH for s in starts]
+        spacings = [_spacing(np.diff(s)) if len(s) > 2 else LINE_LENGTH for s in starts]
         nominal = torch.tensor([intercept_g(px * REFERENCE_UM / 1000) for px in spacings])
         place = ((nominal - GRADES[0]) / 0.5).clamp(0, 13)
         shares = (1 - (place[:, None] - torch.arange(14)).abs()).clamp(min=0)
         return (shares + 1e-9).log()
+
+
+def _spacing(differences: np.ndarray) -> float:
+    """The mean, less the odd ones where a line goes on as its mirror image."""
+    usual = np.median(differences)
+    return float(differences[np.abs(differences - usual) <= 2].mean())
 
 
 def counting_model(pixel_um: float | None = REFERENCE_UM) -> LineModel:

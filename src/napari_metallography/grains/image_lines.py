@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -40,7 +40,7 @@ class LineParameters(BaseModel):
     columns: int = Limits(default=64, ge=0, le=2048)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class Line:
     """A graded line: a row or column of the image, from its first to its last pixel's place."""
 
@@ -87,21 +87,30 @@ def _longest(inside: NDArray[np.bool_]) -> tuple[int, int]:
 
 
 def cut_lines(
-    grey: Lines, calibration: Calibration, places: list[Line], pixel_um: float, enlarged: int = 0
+    grey: Lines,
+    calibration: Calibration,
+    places: Sequence[Line],
+    pixel_um: float,
+    enlarged: Sequence[int],
 ) -> tuple[tuple[Line, ...], Lines, tuple[Scale, ...]]:
-    """The lines' grey values (n, 1376) at the network's scale."""
-    scales = {
-        "row": scale_of(calibration.x_um, pixel_um, enlarged),
-        "column": scale_of(calibration.y_um, pixel_um, enlarged),
-    }
-    values = []
-    for number, line in enumerate(places):
+    """The lines' grey values (n, 1376) at the network's pixel size, and their scales.
+
+    Parameters
+    ----------
+    enlarged
+        Of each line, as of `grades.scale_of`.
+    """
+    sizes = {"row": calibration.x_um, "column": calibration.y_um}
+    values, scales = [], []
+    for number, (line, steps) in enumerate(zip(places, enlarged, strict=True)):
+        scale = scale_of(sizes[line.direction], pixel_um, steps)
         along = grey[line.place] if line.direction == "row" else grey[:, line.place]
         stretch = np.ascontiguousarray(along[line.first : line.last])[None]
-        shown = at_reference(stretch, scales[line.direction].ratio)
+        shown = at_reference(stretch, scale.ratio)
         # Windows of long lines lie at other places on each, so that all of the field is seen.
         values.append(fitted(shown, LINE_LENGTH, (number * _TURN) % 1)[0])
-    return tuple(places), np.stack(values), tuple(scales[line.direction] for line in places)
+        scales.append(scale)
+    return tuple(places), np.stack(values), tuple(scales)
 
 
 def paper_lines(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -31,6 +32,7 @@ from .line_network import LineNetwork
 from .standards import intercept_mm_of
 
 Floats = NDArray[np.float64]
+Steps = NDArray[np.int64]
 
 PAPER_MODE = (
     "this model was trained in paper mode: the image was resized to 1376 x 1376, and its G holds "
@@ -38,6 +40,8 @@ PAPER_MODE = (
 )
 
 _BATCH = 64
+_SHRUNK_AT_WILL = 8
+_MIDDLES = (8.5, 10.0, 11.5)
 _ENLARGE_STEPS, _SHRINK_STEPS = 3, 4
 _MOST_ENLARGED, _MOST_SHRUNK = 3, 16
 _SHORT_SHARE = 0.2
@@ -116,8 +120,10 @@ def grade(
 ) -> Events[LineGrade]:
     """Grade rows and columns of an image (Y, X) or (Y, X, 3 or 4).
 
-    Lines are shown to the network at the nearest of the pixel sizes that are steps of half a
-    number apart, and at others when its answer lies at an end of its classes.
+    Lines are shown to the network at pixel sizes that are steps of half a number apart: a fourth
+    of them at the nearest to their own (at others when its answer lies at an end of the classes),
+    the rest so that their grains look like those of three classes in the middle. What the network
+    gets wrong at one scale it does not get wrong at all.
 
     Parameters
     ----------
@@ -149,12 +155,12 @@ def grade(
     if model.lines.pixel_um is None:
         yield Notice(f"{name}: {PAPER_MODE}")
         cut = paper_lines(grey, field, wanted)
-        return _grade(None, (yield from network.votes(*cut, model.lines)))
+        return _grade(None, (yield from network.votes(*cut)), model.lines)
     known = require(calibration, name)
     places = list(lines_in(field, wanted))
     if not places:
         raise InputError(f"{name}: no line in the field is {SHORTEST_PX} pixels long; enlarge it")
-    found = yield from _at_best_scale(grey, known, places, network, model.lines)
+    found = yield from _at_several_scales(grey, known, places, network, model.lines)
     if found.outside:
         yield Notice(_said_outside(name, found))
     if _are_short(places, known, model.lines.pixel_um):
@@ -182,13 +188,30 @@ class Grader:
         self._device = device
 
     def votes(
-        self, lines: tuple[Line, ...], values: Lines, scales: tuple[Scale, ...], given: LineInput
-    ) -> Events[LineVotes]:
-        """Votes on lines (n, 1376), on one axis of G although their scales may differ."""
+        self, lines: Sequence[Line], values: Lines, scales: Sequence[Scale]
+    ) -> Events[_Votes]:
+        """Votes on lines (n, 1376) that are shown at these scales."""
         found = yield from probabilities(self._network, self._prepare, values, self._device)
-        steps = np.array([scale.steps for scale in scales])
-        grades, spread = _on_one_axis(found, np.array(given.grades), steps)
-        return LineVotes(lines, grades, spread)
+        return _Votes(tuple(lines), found, np.array([scale.steps for scale in scales], int))
+
+
+@dataclass(frozen=True)
+class _Votes:
+    """Lines, their probabilities (n, classes), and the steps by which they look finer."""
+
+    lines: tuple[Line, ...]
+    probabilities: Floats
+    steps: Steps
+
+    def joined(self, other: _Votes) -> _Votes:
+        """Rows before columns, each in order."""
+        lines = (*self.lines, *other.lines)
+        order = sorted(range(len(lines)), key=lambda n: (lines[n].direction == "column", lines[n]))
+        return _Votes(
+            tuple(lines[n] for n in order),
+            np.concatenate([self.probabilities, other.probabilities])[order],
+            np.concatenate([self.steps, other.steps])[order],
+        )
 
 
 def probabilities(
@@ -211,24 +234,52 @@ def probabilities(
     return np.concatenate(parts)
 
 
-def _at_best_scale(
+def _at_several_scales(
     grey: Lines,
     calibration: Calibration,
-    places: list[Line],
+    places: Sequence[Line],
     network: Grader,
     given: LineInput,
 ) -> Events[LineGrade]:
-    """Lines shown larger or smaller until the answer lies inside the classes."""
+    """A fourth of the lines at their own scale; then, when its answer does, the others."""
+    hands, pixel_um = 1 + len(_MIDDLES), given.pixel_um or REFERENCE_UM
+    votes, first = yield from _at_own_scale(grey, calibration, places[::hands], network, given)
+    if first.outside or len(places) == len(votes.lines):
+        return first
+    looks = first.grain_size + STEP * scale_of(calibration.mean_um, pixel_um).steps
+    others = [number for number in range(len(places)) if number % hands]
+    enlarged = [_enlargement(looks, _MIDDLES[number % hands - 1]) for number in others]
+    rest = [places[number] for number in others]
+    cut = cut_lines(grey, calibration, rest, pixel_um, enlarged)
+    joined = votes.joined((yield from network.votes(*cut)))
+    return replace(_grade(calibration, joined, given), outside=False)
+
+
+def _enlargement(looks: float, middle: float) -> int:
+    """Steps by which grains that look like one G come to look like another, or nearly so."""
+    # Boundaries would vanish from lines shrunk further.
+    return max(-_SHRUNK_AT_WILL, min(round((looks - middle) / STEP), _MOST_ENLARGED))
+
+
+def _at_own_scale(
+    grey: Lines,
+    calibration: Calibration,
+    places: Sequence[Line],
+    network: Grader,
+    given: LineInput,
+) -> Events[tuple[_Votes, LineGrade]]:
+    """Lines as they are, or larger or smaller until the answer lies inside the classes."""
     enlarged, tried, pixel_um = 0, set[int](), given.pixel_um or REFERENCE_UM
     while True:
         tried.add(enlarged)
-        cut = cut_lines(grey, calibration, places, pixel_um, enlarged)
-        found = _grade(calibration, (yield from network.votes(*cut, given)))
+        cut = cut_lines(grey, calibration, places, pixel_um, [enlarged] * len(places))
+        votes = yield from network.votes(*cut)
+        found = _grade(calibration, votes, given)
         change = _change(found)
         following = enlarged + change
         allowed = -_MOST_SHRUNK <= following <= _MOST_ENLARGED
         if not change or not allowed or following in tried:
-            return found
+            return votes, found
         enlarged = following
 
 
@@ -239,7 +290,9 @@ def _change(found: LineGrade) -> int:
     return -_SHRINK_STEPS if found.most_probable <= found.votes.grades[0] else _ENLARGE_STEPS
 
 
-def _grade(calibration: Calibration | None, votes: LineVotes) -> LineGrade:
+def _grade(calibration: Calibration | None, given_votes: _Votes, given: LineInput) -> LineGrade:
+    axis = _on_one_axis(given_votes.probabilities, np.array(given.grades), given_votes.steps)
+    votes = LineVotes(given_votes.lines, *axis)
     mean = votes.probabilities.mean(0)
     grain_size = float(mean @ votes.grades)
     best = int(mean.argmax())
@@ -270,7 +323,7 @@ def _independent(
     return count
 
 
-def _on_one_axis(found: Floats, grades: Floats, steps: NDArray[np.int64]) -> tuple[Floats, Floats]:
+def _on_one_axis(found: Floats, grades: Floats, steps: Steps) -> tuple[Floats, Floats]:
     """Grades (m,) that hold all lines' classes, and the probabilities (n, m) on them."""
     low, high = int(steps.min()), int(steps.max())
     axis = grades[0] - STEP * high + STEP * np.arange(len(grades) + high - low)

@@ -231,7 +231,8 @@ def _part_of(image: GradedImage) -> Lines | None:
     places = list(lines_in(field, wanted))
     if not places:
         raise InputError(f"{image.path}: no line of the image is long enough; leave it out")
-    _, values, scales = cut_lines(grey, calibration, places, REFERENCE_UM, enlarged)
+    steps = [enlarged] * len(places)
+    _, values, scales = cut_lines(grey, calibration, places, REFERENCE_UM, steps)
     return _as_lines(values, image.grain_size + STEP * scales[0].steps)
 
 
