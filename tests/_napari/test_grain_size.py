@@ -48,7 +48,6 @@ def opened(viewer: Any, pixels: np.ndarray, calibrated: bool = True) -> GrainSiz
 def with_mask(viewer: Any, made: Any, mask: np.ndarray) -> GrainSizeWidget:
     widget = opened(viewer, made.image)
     widget.boundaries.value = viewer.add_labels(mask.astype(np.uint8), name="mask")
-    widget.etched["smallest_area_px"].value = 1
     return widget
 
 

@@ -112,14 +112,17 @@ def graded_events(
         # Grey planes come as three equal channels.
         grains = grains_of_etched(pixels if source.rgb else pixels[..., 0], etched)
     else:
-        grains = _grains_given(given, source.box, etched.smallest_area_px)
+        grains = _grains_given(given, source.box)
     graded: dict[Method, FieldGrade] = {}
     for number, method in enumerate(methods, start=1):
         yield Progress(number, steps, method)
         graded |= by_methods(grains, (method,), parameters, source.calibration)
     provenance = {
-        "boundaries": given.name if given else "etched",
-        "etched": etched.model_dump(),
+        **(
+            {"boundaries": given.name}
+            if given
+            else {"boundaries": "etched", "etched": etched.model_dump()}
+        ),
         **({"image_sha256": digest(source.file)} if source.file else {}),
         "calibration": source.calibration.to_dict(),
         "box": source.box.to_list(),
@@ -152,12 +155,13 @@ def graded_image(name: str, plane: GradedPlane, field: GradedField) -> GradedIma
     return GradedImage(Path(f"{stem}.png"), (field,), pictures)
 
 
-def _grains_given(given: GivenGrains, box: Box, smallest_area_px: int) -> Partition:
+def _grains_given(given: GivenGrains, box: Box) -> Partition:
+    """What is given is measured as it is, also where grains are small."""
     values = given.values[box.slices]
     if values.dtype.kind == "b":
         values = values.astype(np.uint8)
     if not given.all_values:
-        return grains_given(values, smallest_area_px, given.name)
+        return grains_given(values, 1, given.name)
     if not values.any():
         raise InputError(f"{given.name}: holds no boundary; paint some, or find them in the image")
-    return from_boundaries(values > 0, smallest_area_px)
+    return from_boundaries(values > 0)

@@ -293,7 +293,7 @@ class GrainSizeWidget(Form):
 
     def _boundaries_chosen(self, *_: object) -> None:
         found = self.boundaries.value is None
-        show_all([field for name, field in self.etched.items() if name != _ETCHED[-1]], found)
+        show_all(list(self.etched.values()), found)
 
 
 class GrainResults(Container[Widget]):
