@@ -10,7 +10,6 @@ python benchmarks/other_polycrystals.py --images 1400 -o FOLDER
 from __future__ import annotations
 
 import argparse
-import csv
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -198,16 +197,21 @@ def _vignetting(shape: tuple[int, int], rng: np.random.Generator) -> Floats:
 
 
 def write(images: int, seed: int, folder: Path) -> None:
-    """Write images and an `index.csv` with their pixel sizes and true G."""
+    """Write images, and an `index.csv` with their pixel sizes and true G when all are there.
+
+    What a stop left is not made again.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    rows = []
-    for number in range(images):
+    begun = folder / "index.part.csv"
+    if not begun.exists():
+        begun.write_text("image,pixel_size_um,G\n", encoding="utf-8")
+    for number in range(len(begun.read_text(encoding="utf-8").splitlines()) - 1, images):
         name = f"other{number:05d}.png"
         made = other_polycrystal(number, seed)
         io.imsave(folder / name, made.image, check_contrast=False)
-        rows.append((name, made.pixel_size_um, round(made.grain_size, 4)))
-    with (folder / "index.csv").open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([("image", "pixel_size_um", "G"), *rows])
+        with begun.open("a", encoding="utf-8") as file:
+            file.write(f"{name},{made.pixel_size_um},{made.grain_size:.4f}\n")
+    begun.rename(folder / "index.csv")
 
 
 def main() -> None:

@@ -76,3 +76,23 @@ def test_clipped_lengths_are_those_of_the_points_inside(other, ends) -> None:
     inside = ((points >= 0) & (points <= shape)).all(1).mean()
     whole = np.hypot(*(segment[0, 1] - segment[0, 0]))
     assert other.clipped_lengths(segment, shape)[0] == pytest.approx(inside * whole, abs=0.02)
+
+
+def test_a_folder_that_was_begun_goes_on(other, tmp_path, monkeypatch) -> None:
+    made: list[int] = []
+    small = other.other_polycrystal
+
+    def noted(number: int, seed: int):
+        made.append(number)
+        if len(made) == 3:
+            raise KeyboardInterrupt
+        return small(number, seed, (120, 150))
+
+    monkeypatch.setattr(other, "other_polycrystal", noted)
+    with pytest.raises(KeyboardInterrupt):
+        other.write(4, 0, tmp_path)
+    assert not (tmp_path / "index.csv").exists()
+    other.write(4, 0, tmp_path)
+    assert made == [0, 1, 2, 2, 3]
+    lines = (tmp_path / "index.csv").read_text(encoding="utf-8").splitlines()
+    assert [line.split(",")[0] for line in lines[1:]] == [f"other0000{n}.png" for n in range(4)]
