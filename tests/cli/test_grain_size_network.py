@@ -115,3 +115,13 @@ def test_a_segmentation_model_grades_nothing(run, table, tmp_path) -> None:
     )
     assert done.code == 2
     assert "a model for segmentation, not for grain-size" in done.errors[0]
+
+
+def test_a_folder_of_lines_that_was_there_is_kept(run, tmp_path) -> None:
+    kept = tmp_path / "grain.lines" / "my_bank.npz"
+    kept.parent.mkdir()
+    kept.write_bytes(b"hours of work")
+    done = run("train", "grain-size", "--synthetic", 14, "-o", tmp_path / "grain.safetensors")
+    assert done.code == 2
+    assert "exists already; use its lines with --lines" in done.err
+    assert kept.read_bytes() == b"hours of work"

@@ -108,6 +108,10 @@ def train_grain_size(
     ready = GRAIN_SIZE_RECIPES[recipe.value].model_dump()
     settings = validated(GrainSizeRecipe, {**ready, **given})
     own = lines or output.with_name(f"{output.stem}.lines")
+    if synthetic and lines is None and own.exists() and not resume:
+        raise InputError(
+            f"{own}: exists already; use its lines with --lines {own}, or name another model"
+        )
     parts: tuple[Lines, Lines | None]
     if data is not None:
         parts = _table_lines(data, paper_mode=paper_mode)

@@ -153,7 +153,8 @@ def restore_checkpoint(path: Path, state: TrainingState, settings: str) -> None:
     state.batch_size = saved["batch_size"]
     state.scale = saved["scale"]
     state.best = _with_prefix(tensors, "best.") or None
-    state.best_score = saved["best_score"]
+    # Checkpoints of segmentation had a name of their own for it once.
+    state.best_score = saved.get("best_score", saved.get("best_miou", -1.0))
 
 
 def stopped_at(path: Path) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
