@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +70,7 @@ from napari_metallography.training.grain_size import (
 )
 from napari_metallography.training.loop import Row, run
 from napari_metallography.training.recipe import GrainSizeRecipe
+from timing import timed
 
 PAPER_PERCENT = {"line network": 84.198, "resnet18": 55.556, "mobilenet_v2": 51.852}
 PAPER_LOSSES_PERCENT = {"focal": 84.198, "cross-entropy": 84.938}
@@ -127,7 +127,7 @@ def cost(runs: int) -> dict[str, Any]:
         "line network, 8 lines": lambda: _graded(field, model, 4),
         "resnet18, one crop": lambda: _classified(image),
     }
-    seconds = _timed(jobs, runs)
+    seconds = timed(jobs, runs)
     rates = {name: 1 / statistics.median(taken) for name, taken in seconds.items()}
     of_resnet = rates["resnet18, one crop"]
     return {
@@ -152,18 +152,6 @@ def _classified(network: nn.Module) -> Tensor:
     with torch.inference_mode():
         found: Tensor = network(torch.zeros(1, 3, CROP, CROP))
     return found
-
-
-def _timed(jobs: dict[str, Callable[[], Any]], runs: int) -> dict[str, list[float]]:
-    seconds: dict[str, list[float]] = {name: [] for name in jobs}
-    for job in jobs.values():
-        job()
-    for _ in range(runs):
-        for name, job in jobs.items():
-            start = time.perf_counter()
-            job()
-            seconds[name].append(time.perf_counter() - start)
-    return seconds
 
 
 # --- line networks ---------------------------------------------------------------------------

@@ -12,7 +12,6 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +32,7 @@ from napari_metallography.segmentation.prediction import (
     Predictor,
     predict,
 )
+from timing import timed
 
 WINDOW, STRIDE, BATCH = 256, 128, 8
 MEMORY_SIDE = 8192
@@ -79,19 +79,6 @@ def monai(
         )
         indices: NDArray[np.uint8] = logits[0].argmax(0).byte().cpu().numpy()
         return indices
-
-
-def timed(jobs: dict[str, Callable[[], Any]], runs: int) -> dict[str, list[float]]:
-    """Seconds of each job, run in turn so that a drifting machine harms all alike."""
-    seconds: dict[str, list[float]] = {name: [] for name in jobs}
-    for job in jobs.values():
-        job()
-    for _ in range(runs):
-        for name, job in jobs.items():
-            start = time.perf_counter()
-            job()
-            seconds[name].append(time.perf_counter() - start)
-    return seconds
 
 
 def speed(shape: tuple[int, int], runs: int, device: str) -> dict[str, Any]:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from napari_metallography.errors import InputError
-from napari_metallography.grains.partition import from_boundaries, from_labels, triple_points
+from napari_metallography.grains.partition import from_boundaries, from_labels
 from napari_metallography.synthesis.polycrystals import PolycrystalParameters, polycrystal
 
 
@@ -55,14 +55,14 @@ def test_small_grains_are_given_to_their_neighbours() -> None:
 
 
 def test_four_grains_meet_in_one_point() -> None:
-    points, meeting = triple_points(from_boundaries(_four_squares()))
+    points, meeting = from_boundaries(_four_squares()).triple_points
     assert meeting.tolist() == [4]
     assert points == pytest.approx(np.array([[20, 20]]), abs=1.1)
 
 
 def test_triple_points_agree_with_the_truth() -> None:
     truth = polycrystal(PolycrystalParameters(height_px=400, width_px=400, grain_size=8), 2)
-    _, meeting = triple_points(from_labels(truth.grains))
+    _, meeting = from_labels(truth.grains).triple_points
     # Two triple points a grain; N_A from them is the truth of the planimetric number.
     pixel_mm = 0.5e-3
     counted = (meeting - 2).sum() / 2 / (400 * pixel_mm) ** 2

@@ -390,7 +390,7 @@ class FineTuneWidget(Form):
         if why:
             self.refuse(InputError(why))
         elif goes_on and message in ("", CANCELLED):
-            self._attempt(self.go_on)
+            self.attempt(self.go_on)
 
     def _note_end(self, one: Round, message: str) -> None:
         """Keep a round without a result, to go on with it; one that failed at once is none."""
@@ -412,7 +412,7 @@ class FineTuneWidget(Form):
             (self.training.beside_button, self._results.toggle),
         ]
         for button, action in pressed:
-            button.changed.connect(partial(self._attempt, action))
+            button.changed.connect(partial(self.attempt, action))
         for source in (self.start.kind, self.start.model.combo):
             source.changed.connect(self._show_model_classes)
         self.training.cancel_button.changed.connect(self._stay_stopped)
@@ -422,12 +422,6 @@ class FineTuneWidget(Form):
     def _stay_stopped(self, *_: object) -> None:
         """Cancel, unlike a Continue that cancels in order to start anew."""
         self._goes_on = False
-
-    def _attempt(self, action: Callable[[], Any], *_: object) -> None:
-        try:
-            action()
-        except InputError as error:
-            self.refuse(error)
 
     def _add_selected(self) -> None:
         self.add_pair(selected_pair(self.viewer, self.image.value))

@@ -351,7 +351,7 @@ class Form(Container[Widget]):
         align_labels(self.fields)
         self.native.layout().insertWidget(0, _scrolled(self.fields), 1)
         self._recall()
-        self.controls.run_button.changed.connect(self._run_pressed)
+        self.controls.run_button.changed.connect(partial(self.attempt, self._run))
         self._follow_layers()
         self._watch = _DockWatch(self)
 
@@ -377,12 +377,16 @@ class Form(Container[Widget]):
         self.controls.say(message)
         show_error(message)
 
-    def _run_pressed(self) -> None:
+    def attempt(self, action: Callable[[], object], *_: object) -> None:
+        """Do what a button asks for, or show why it cannot be done."""
         try:
-            self.compute()
-            self._remember()
+            action()
         except InputError as error:
             self.refuse(error)
+
+    def _run(self) -> None:
+        self.compute()
+        self._remember()
 
     def _remember(self) -> None:
         settings.save(self._section, {n: w.value for n, w in self._remembered.items()})

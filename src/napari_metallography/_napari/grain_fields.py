@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ class GrainFields(Container[Widget]):
             (self.remove_last, self._remove),
             (self.export, self._ask_and_export),
         ):
-            button.changed.connect(lambda _, press=press: self._pressed(press))
+            button.changed.connect(partial(self._form.attempt, press))
         self.wanted.changed.connect(lambda _: self.show_fields())
 
     @property
@@ -141,12 +142,6 @@ class GrainFields(Container[Widget]):
         folder = QFileDialog.getExistingDirectory(self.native, "Export grain sizes to a folder")
         if folder:
             self.write(Path(folder))
-
-    def _pressed(self, press: Callable[[], None]) -> None:
-        try:
-            press()
-        except InputError as error:
-            self._form.refuse(error)
 
 
 def method_table(by_method: Mapping[Method, FieldGrade]) -> pd.DataFrame:

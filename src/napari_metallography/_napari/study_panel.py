@@ -111,7 +111,7 @@ class StudyPanel(Container[Widget]):
             (self.save, self._ask_and_save),
             (self.open, self._ask_and_open),
         ):
-            button.changed.connect(lambda _, press=press: self._pressed(press))
+            button.changed.connect(partial(self._form.attempt, press))
 
     @property
     def names(self) -> list[str]:
@@ -241,12 +241,6 @@ class StudyPanel(Container[Widget]):
         path = QFileDialog.getExistingDirectory(self.native, "Open study")
         if path:
             self.open_study(Path(path))
-
-    def _pressed(self, press: Callable[[], None]) -> None:
-        try:
-            press()
-        except InputError as error:
-            self._form.refuse(error)
 
 
 def opened_events(folder: Path) -> Events[OpenedStudy]:

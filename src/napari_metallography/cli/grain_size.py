@@ -18,6 +18,7 @@ from .options import (
     box,
     each,
     fail_if,
+    option_of,
     pixel_sizes,
 )
 
@@ -101,11 +102,11 @@ def grain_size(
         raise InputError(f"--smallest-area {smallest_area}: a grain has one pixel at least")
     chosen: list[Method] = [one.value for one in dict.fromkeys(method or [GrainMethod.lines])]
     rules = validated(
-        GradingParameters, {"area": area.value, "line_spacing_px": line_spacing}, _option
+        GradingParameters, {"area": area.value, "line_spacing_px": line_spacing}, option_of
     )
     etched = {"groove_px": groove, "contrast": contrast, "shown": shown}
     found_by = validated(
-        EtchedParameters, {k: v for k, v in etched.items() if v is not None}, _option
+        EtchedParameters, {k: v for k, v in etched.items() if v is not None}, option_of
     )
     files = image_files(images)
     require_distinct_stems(files)
@@ -144,7 +145,3 @@ def _said(found: Mapping[str, Any]) -> str:
     sure = f"95 % CI {interval[0]:.2f} to {interval[1]:.2f}" if interval else found["reason"]
     n = found["n_fields"]
     return f"G {found['G']:.2f} by {found['method']} ({n} field{'s' * (n != 1)}, {sure})"
-
-
-def _option(field: str) -> str:
-    return f"--{field.removesuffix('_px').replace('_', '-')}"

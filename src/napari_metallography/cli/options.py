@@ -135,6 +135,11 @@ def require_csv_signs(decimal: str, separator: str) -> None:
         raise InputError(f"--decimal and --separator are both '{decimal}'; choose two signs")
 
 
+def option_of(field: str) -> str:
+    """The option that sets a field of a parameter object."""
+    return f"--{field.removesuffix('_px').replace('_', '-')}"
+
+
 def each(paths: Sequence[Path], work: Callable[[Path], T]) -> tuple[list[T], int]:
     """Do the work for each file; a bad file is reported and the others go on.
 

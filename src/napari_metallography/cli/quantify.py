@@ -22,6 +22,7 @@ from .options import (
     box,
     each,
     fail_if,
+    option_of,
     pixel_sizes,
     require_csv_signs,
 )
@@ -174,7 +175,7 @@ def quantify(
             quantify_file(
                 path,
                 lambda found: validated(
-                    QuantifyParameters, {**rules, "classes": _chosen(classes, found)}, _option
+                    QuantifyParameters, {**rules, "classes": _chosen(classes, found)}, option_of
                 ),
                 sizes=sizes,
                 images=images,
@@ -227,10 +228,6 @@ def _parts_note(fields: Sequence[MeasuredImage]) -> str:
     told = [field.result.statistics for field in fields]
     n = sum(one["n_particles"] for one in told)
     return cut_apart_note([one["provenance"] for one in told], n)
-
-
-def _option(field: str) -> str:
-    return f"--{field.removesuffix('_px').replace('_', '-')}"
 
 
 def _chosen(text: str | None, known: tuple[PhaseClass, ...]) -> tuple[int, ...] | None:

@@ -9,7 +9,7 @@ import typer
 
 from ..errors import InputError, validated
 from . import terminal
-from .options import Output
+from .options import Output, option_of
 
 if TYPE_CHECKING:
     from ..events import Events
@@ -146,5 +146,4 @@ def _known(seed: int) -> int:
 
 
 def _option(field: str) -> str:
-    names = {"sigma_ln": "spread"}
-    return f"--{names.get(field, field.removesuffix('_px')).replace('_', '-')}"
+    return option_of("spread" if field == "sigma_ln" else field)

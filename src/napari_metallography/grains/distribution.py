@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -41,7 +42,7 @@ class SizeDistribution:
     areas_um2: Floats
     weights: Floats
 
-    @property
+    @cached_property
     def numbers(self) -> Floats:
         """ASTM number of each grain: that of grains all as large as it."""
         return np.array([planimetric_g(1e6 / area) for area in self.areas_um2])
@@ -56,7 +57,7 @@ class SizeDistribution:
         """ALA grain-size number, ASTM E930."""
         return largest_grain_g(float(self.areas_um2.max()) / 1e6)
 
-    @property
+    @cached_property
     def kind(self) -> Kind:
         """Whether sizes belong together; the conditions are those of ASTM E1181, in area parts."""
         share = self.areas_um2 * self.weights

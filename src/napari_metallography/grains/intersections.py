@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from .partition import Partition, triple_points
+from .partition import Partition
 
 Floats = NDArray[np.float64]
 
@@ -203,7 +203,7 @@ def _end_weights(points: Floats, line: TestLine) -> Floats:
 
 def _with_triple_points(found: Intersections, partition: Partition) -> Intersections:
     """Crossings of one line near one triple point become one, of its weight."""
-    triples, meeting = triple_points(partition)
+    triples, meeting = partition.triple_points
     if not len(triples) or not len(found.points):
         return found
     apart, nearest = cKDTree(triples).query(found.points, distance_upper_bound=_NEAR_PX)

@@ -49,6 +49,15 @@ class Partition:
         boxes = ndimage.find_objects(self.grains, self.n)
         return np.array([[part.stop - part.start for part in box] for box in boxes])
 
+    @cached_property
+    def triple_points(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Where three or more grains meet: y and x (n, 2), and how many grains meet there (n,).
+
+        (½, ½) is the corner that the first four pixels share.
+        """
+        corners, counts = _meeting(self.grains)
+        return _merged(corners, counts) if len(corners) else (corners, counts)
+
     def on_border(self) -> NDArray[np.bool_]:
         """Which grains the edge of the field cuts."""
         edges = (self.grains[0], self.grains[-1], self.grains[:, 0], self.grains[:, -1])
@@ -106,22 +115,6 @@ def numbered(regions: NDArray[np.integer[Any]]) -> Partition:
     """Regions (Y, X) that fill a field, of any numbers, as grains numbered from 1."""
     numbers, renumbered = np.unique(regions, return_inverse=True)
     return Partition(renumbered.reshape(regions.shape).astype(np.int32) + 1, len(numbers))
-
-
-def triple_points(partition: Partition) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Where three or more grains meet.
-
-    Returns
-    -------
-    points
-        (n, 2), y and x; (½, ½) is the corner that the first four pixels share.
-    grains
-        (n,), how many grains meet there.
-    """
-    corners, counts = _meeting(partition.grains)
-    if not len(corners):
-        return corners, counts
-    return _merged(corners, counts)
 
 
 def _without_small(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +23,7 @@ from ..models.card import Normalisation
 from .checkpoint import Checkpoints, TrainingState, fingerprint, restore_checkpoint
 from .grain_lines import Lines
 from .line_samples import LineSampler, varied
-from .loop import Row, metrics_of, result_row, run
+from .loop import Row, keep_result, metrics_of, run
 from .recipe import GrainSizeRecipe
 
 _VALIDATION_LINES = 8
@@ -46,7 +47,7 @@ class GrainSizeJob:
     device: torch.device
     checkpoint: Path | None = None
 
-    @property
+    @cached_property
     def normalisation(self) -> Normalisation:
         """Mean and standard deviation of the training lines' grey values."""
         values = self.lines.values[:, :: max(1, self.lines.values.shape[1] // 8)]
@@ -121,10 +122,8 @@ def train_lines(job: GrainSizeJob, *, resume: bool = False) -> Events[TrainedLin
             restore_checkpoint(job.checkpoint, state, settings)
         task = _Task(job)
     yield from run(state, task, Checkpoints(job.checkpoint, settings))
-    network, row = _core(state), result_row(state, task)
-    if row["iteration"] != state.iteration and state.best is not None:
-        network.load_state_dict(state.best)
-    return TrainedLines(network.eval(), state.history, row["iteration"], metrics_of(row))
+    row = keep_result(state, task)
+    return TrainedLines(_core(state).eval(), state.history, row["iteration"], metrics_of(row))
 
 
 def initial_state(job: GrainSizeJob) -> TrainingState:

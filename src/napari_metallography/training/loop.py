@@ -78,6 +78,14 @@ def result_row(state: TrainingState, task: Task) -> Row:
     return state.history[state.iteration - 1]
 
 
+def keep_result(state: TrainingState, task: Task) -> Row:
+    """Give the network the weights that are the result; the step they are of."""
+    row = result_row(state, task)
+    if row["iteration"] != state.iteration and state.best is not None:
+        state.network.load_state_dict(state.best)
+    return row
+
+
 def metrics_of(row: Row) -> dict[str, float]:
     """The validation results in a row of history."""
     return {k: v for k, v in row.items() if k not in ("iteration", "loss", "learning_rate")}

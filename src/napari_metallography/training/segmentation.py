@@ -22,7 +22,7 @@ from ..segmentation.networks import SegmentationNetwork
 from ..segmentation.prediction import Predictor, predict
 from .checkpoint import Checkpoints, TrainingState, fingerprint, restore_checkpoint
 from .job import TrainingJob
-from .loop import Row, metrics_of, result_row, run
+from .loop import Row, keep_result, metrics_of, run
 from .recipe import SegmentationRecipe
 from .step import Step
 
@@ -122,12 +122,10 @@ def _resume(state: TrainingState, checkpoint: Path | None, settings: str, fabric
 
 
 def _result(state: TrainingState, task: _Task) -> TrainedNetwork:
-    network, row, job = _core(state), result_row(state, task), task.job
-    if row["iteration"] != state.iteration and state.best is not None:
-        network.load_state_dict(state.best)
+    row, job = keep_result(state, task), task.job
     judged = state.history[job.judged_until - 1] if row["iteration"] > job.judged_until else row
     return TrainedNetwork(
-        network, state.history, row["iteration"], metrics_of(judged), state.batch_size
+        _core(state), state.history, row["iteration"], metrics_of(judged), state.batch_size
     )
 
 
