@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import math
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,16 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "other_polycrystals.py"
+import other_polycrystals as other
 
-
-@pytest.fixture(scope="module")
-def other():
-    spec = importlib.util.spec_from_file_location("other_polycrystals", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+SCRIPT = Path(other.__file__)
 
 
 def test_it_shares_no_code_with_the_first_generator() -> None:
@@ -37,7 +28,7 @@ def test_it_shares_no_code_with_the_first_generator() -> None:
 
 
 @pytest.mark.parametrize("number", [0, 5, 13, 20])
-def test_the_truth_lies_within_the_class(other, number) -> None:
+def test_the_truth_lies_within_the_class(number) -> None:
     made = other.other_polycrystal(number, shape=(300, 420))
     assert made.image.shape == (300, 420)
     assert made.image.dtype == np.uint8
@@ -45,7 +36,7 @@ def test_the_truth_lies_within_the_class(other, number) -> None:
     assert made.pixel_size_um in other.PIXEL_SIZES_UM
 
 
-def test_boundaries_drawn_are_as_long_as_the_truth_says(other) -> None:
+def test_boundaries_drawn_are_as_long_as_the_truth_says() -> None:
     """Crossings of rows and columns with the cells that were drawn, against the vector truth."""
     rng, shape = np.random.default_rng(5), (400, 500)
     vertices, edges, cells = other._cells(shape, 12.0, rng)
@@ -60,7 +51,7 @@ def test_boundaries_drawn_are_as_long_as_the_truth_says(other) -> None:
     assert 1 / per_pixel == pytest.approx(12.0, rel=0.06)
 
 
-def test_the_same_number_gives_the_same_image(other) -> None:
+def test_the_same_number_gives_the_same_image() -> None:
     first, again = (other.other_polycrystal(3, shape=(200, 240)) for _ in range(2))
     assert (first.image == again.image).all()
     different = other.other_polycrystal(3, seed=1, shape=(200, 240))
@@ -68,7 +59,7 @@ def test_the_same_number_gives_the_same_image(other) -> None:
 
 
 @given(st.lists(st.floats(-30, 60), min_size=4, max_size=4))
-def test_clipped_lengths_are_those_of_the_points_inside(other, ends) -> None:
+def test_clipped_lengths_are_those_of_the_points_inside(ends) -> None:
     shape = (20, 30)
     segment = np.array(ends).reshape(1, 2, 2)
     steps = np.linspace(0, 1, 20_001)[:, None]
@@ -78,7 +69,7 @@ def test_clipped_lengths_are_those_of_the_points_inside(other, ends) -> None:
     assert other.clipped_lengths(segment, shape)[0] == pytest.approx(inside * whole, abs=0.02)
 
 
-def test_a_folder_that_was_begun_goes_on(other, tmp_path, monkeypatch) -> None:
+def test_a_folder_that_was_begun_goes_on(tmp_path, monkeypatch) -> None:
     made: list[int] = []
     small = other.other_polycrystal
 

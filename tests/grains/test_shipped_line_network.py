@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
+import other_polycrystals as other
 from napari_metallography.calibration import Calibration
 from napari_metallography.events import drain
 from napari_metallography.grains.image_lines import LineParameters
@@ -16,17 +13,7 @@ from napari_metallography.grains.line_grading import grade
 from napari_metallography.grains.line_model import load_line_model
 from napari_metallography.models.registry import model_path
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "other_polycrystals.py"
 FEW = LineParameters(rows=16, columns=16)
-
-
-@pytest.fixture(scope="module")
-def other():
-    spec = importlib.util.spec_from_file_location("other_polycrystals", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +27,7 @@ def test_it_leaves_room_for_the_other_shipped_models() -> None:
     assert sum(p.stat().st_size for p in path.parent.glob("*.safetensors")) < 45 * 2**20
 
 
-def test_it_grades_images_of_another_generator(other, model) -> None:
+def test_it_grades_images_of_another_generator(model) -> None:
     errors = []
     for number in range(98, 112):
         made = other.other_polycrystal(number)
@@ -52,7 +39,7 @@ def test_it_grades_images_of_another_generator(other, model) -> None:
 
 
 @pytest.mark.parametrize("factor", [0.5, 3.0])
-def test_pixel_size_alone_changes_g_exactly(other, model, factor) -> None:
+def test_pixel_size_alone_changes_g_exactly(model, factor) -> None:
     image = other.other_polycrystal(8).image[:400]
     sizes = (0.23, 0.23 * factor**2)
     first, second = (
@@ -64,7 +51,7 @@ def test_pixel_size_alone_changes_g_exactly(other, model, factor) -> None:
     assert second == pytest.approx(first - 4 * np.log2(factor), abs=tolerance)
 
 
-def test_brightness_and_contrast_do_not_matter(other, model) -> None:
+def test_brightness_and_contrast_do_not_matter(model) -> None:
     image = other.other_polycrystal(9).image[:400]
     calibration = Calibration.square(0.23, "test")
     changed = (40 + image * 0.6).round().astype(np.uint8)

@@ -2,28 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "ci_coverage.py"
+import ci_coverage as benchmark
 
 
-@pytest.fixture(scope="module")
-def benchmark():
-    sys.path.insert(0, str(SCRIPT.parent))
-    try:
-        spec = importlib.util.spec_from_file_location("ci_coverage", SCRIPT)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(str(SCRIPT.parent))
-    return module
-
-
-def test_intervals_of_simulated_studies_hold_the_truth(benchmark):
+def test_intervals_of_simulated_studies_hold_the_truth():
     small = benchmark.SMALL_FIELD.model_copy(update={"height_px": 96, "width_px": 96})
     stacks = [benchmark.stack(number, small) for number in range(12)]
     truth = benchmark.process_truth(small)
@@ -40,7 +24,7 @@ def test_intervals_of_simulated_studies_hold_the_truth(benchmark):
         assert all(row["covered_percent"] >= 66 for row in covered.values())
 
 
-def test_a_truth_elsewhere_is_not_covered(benchmark):
+def test_a_truth_elsewhere_is_not_covered():
     stacks = [benchmark.stack(number, benchmark.SMALL_FIELD, 5) for number in range(2)]
     studies = [benchmark.study_statistics(stacks)]
     wrong = {
@@ -51,7 +35,7 @@ def test_a_truth_elsewhere_is_not_covered(benchmark):
     assert rows["mean_radius_um"]["truth_too_high_percent"] == 100
 
 
-def test_true_labels_give_count_and_mean_radius_within_two_percent(benchmark):
+def test_true_labels_give_count_and_mean_radius_within_two_percent():
     found = benchmark.from_true_labels(2)["split distance"]
     assert abs(found["count_error_percent"]) <= 2
     assert abs(found["radius_error_percent"]) <= 2

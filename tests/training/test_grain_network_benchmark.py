@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torchvision.models import resnet18
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "grain_network.py"
+import grain_network as benchmark
 
 
-@pytest.fixture(scope="module")
-def benchmark():
-    sys.path.insert(0, str(SCRIPT.parent))
-    try:
-        spec = importlib.util.spec_from_file_location("grain_network", SCRIPT)
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[spec.name] = module
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(str(SCRIPT.parent))
-    return module
-
-
-def test_parameters_and_operations_are_those_of_the_paper(benchmark) -> None:
+def test_parameters_and_operations_are_those_of_the_paper() -> None:
     network = benchmark.LineNetwork()
     assert benchmark.line_flops(network) == pytest.approx(62.07e6, abs=0.005e6)
     other = resnet18(num_classes=14)
@@ -35,7 +20,7 @@ def test_parameters_and_operations_are_those_of_the_paper(benchmark) -> None:
     assert benchmark.image_flops(other) == pytest.approx(1.82e9, rel=0.01)
 
 
-def test_crops_lie_at_the_reference_and_know_their_grain_size(benchmark) -> None:
+def test_crops_lie_at_the_reference_and_know_their_grain_size() -> None:
     crops, grain_size = benchmark.crops_of(9)
     assert crops.shape == (4, 224, 224)
     assert crops.dtype == np.uint8
@@ -45,11 +30,11 @@ def test_crops_lie_at_the_reference_and_know_their_grain_size(benchmark) -> None
 
 
 @pytest.fixture
-def budget(benchmark, tmp_path):
+def budget(tmp_path):
     return benchmark.Budget(images=2, seen=64, work=tmp_path, device=torch.device("cpu"))
 
 
-def test_an_image_network_trains_and_is_scored(benchmark, budget) -> None:
+def test_an_image_network_trains_and_is_scored(budget) -> None:
     recipe = budget.recipe().model_copy(update={"iterations": 2, "batch_size": 2})
     make = torch.nn.Sequential(
         torch.nn.Conv2d(3, 4, 9, 8), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(),
@@ -67,7 +52,7 @@ def test_an_image_network_trains_and_is_scored(benchmark, budget) -> None:
     assert all(torch.equal(*pair) for pair in zip(weights, again.parameters(), strict=True))
 
 
-def test_its_report_names_the_hardware(benchmark, tmp_path, monkeypatch) -> None:
+def test_its_report_names_the_hardware(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(benchmark, "cost", lambda runs: {"runs": runs})
     output = tmp_path / "report.json"
     arguments = ["grain_network.py", "--work", str(tmp_path), "-o", str(output), "--only", "cost"]
