@@ -134,6 +134,25 @@ def test_uncertainty_is_zero_where_sure_and_full_where_undecided() -> None:
     assert (uncertainty[32:] == 255).all()
 
 
+@pytest.mark.parametrize("mode", ["fast", "paper"])
+def test_the_probability_of_a_class_is_that_of_its_logits(rng, mode: str) -> None:
+    image = rng.integers(140, 160, (300, 400)).astype(np.uint8)
+    field = Field(image.shape, Box(280, 0, 300, 400), (((20, 20), (20, 300), (250, 300)),))
+    parameters = _quick(mode=mode, largest_window_area=70_000)
+    found = drain(
+        predict(prediction_plane(image), field, _predictor(parameters=parameters), probability_of=1)
+    )
+    logits = GreyLevels()(torch.from_numpy(image).float()[None, None])[0]
+    assert found.probability is not None
+    assert found.probability.dtype == np.float32
+    inside = field.mask()
+    np.testing.assert_allclose(
+        found.probability[inside], logits.softmax(0)[1].numpy()[inside], atol=1e-5
+    )
+    assert (found.probability[~inside] == 0).all()
+    assert found.uncertainty is None
+
+
 def test_progress_ends_at_its_total(rng) -> None:
     image = _image(rng)
     seen: list[Progress] = []

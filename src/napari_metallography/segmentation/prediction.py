@@ -84,11 +84,14 @@ class Prediction:
         outside the field; None unless asked for.
     largest_window_area
         In pixels, part of the result's provenance.
+    probability
+        (Y, X) float32, of one class, 0 outside the field; None unless asked for.
     """
 
     indices: NDArray[np.uint8]
     uncertainty: NDArray[np.uint8] | None
     largest_window_area: int
+    probability: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -157,12 +160,20 @@ def predict(
     predictor: Predictor,
     *,
     with_uncertainty: bool = False,
+    probability_of: int | None = None,
 ) -> Events[Prediction]:
     """Segment a plane.
 
     Windows lie on a grid fixed to the image, so the result does not depend on how the image is
     stored. When memory runs out, windows of half the area are tried in "fast" mode, down to
     256×256 pixels, and half as many at a time in "paper" mode.
+
+    Parameters
+    ----------
+    with_uncertainty
+        Also tell where the network is unsure.
+    probability_of
+        The class whose probability is told as well; None tells none.
 
     Yields
     ------
@@ -174,6 +185,7 @@ def predict(
     DeviceError
         When the device fails or even the smallest window does not fit.
     """
+    extras = _Extras(with_uncertainty, probability_of)
     effort = _first_effort(predictor)
     if predictor.parameters.mode == "fast" and effort.area < _wanted_area(predictor):
         yield Notice(
@@ -182,7 +194,7 @@ def predict(
         )
     while True:
         try:
-            return (yield from _predict_tiled(plane, measured, predictor, effort, with_uncertainty))
+            return (yield from _predict_tiled(plane, measured, predictor, effort, extras))
         except (RuntimeError, MemoryError) as error:
             less = effort.halved(predictor.parameters.mode) if is_out_of_memory(error) else None
             if less is None:
@@ -192,6 +204,14 @@ def predict(
             torch.cuda.empty_cache()
         effort = less
         yield Notice(f"memory ran out; going on with {effort}")
+
+
+@dataclass(frozen=True)
+class _Extras:
+    """What is asked for beside the classes; as the parameters of `predict`."""
+
+    with_uncertainty: bool
+    probability_of: int | None
 
 
 @dataclass(frozen=True)
@@ -252,11 +272,11 @@ def _predict_tiled(
     measured: regions.Field,
     predictor: Predictor,
     effort: _Effort,
-    with_uncertainty: bool,
+    extras: _Extras,
 ) -> Events[Prediction]:
     frame = measured.frame()
     rows, batch = _windows(frame, predictor, effort.area), effort.batch
-    canvas = _Canvas(measured, predictor, max(map(_height, rows)), with_uncertainty)
+    canvas = _Canvas(measured, predictor, max(map(_height, rows)), extras)
     total = sum(len(row) for row in rows)
     done = 0
     yield Progress(0, total, "windows")
@@ -267,7 +287,7 @@ def _predict_tiled(
             done += len(row[start : start + batch])
             yield Progress(done, total, "windows")
         canvas.finish_rows(rows[index + 1][0].used.top if index + 1 < len(rows) else frame.bottom)
-    return Prediction(canvas.indices, canvas.uncertainty, effort.area)
+    return Prediction(canvas.indices, canvas.uncertainty, effort.area, canvas.probability)
 
 
 def _height(row: Sequence[Window]) -> int:
@@ -297,10 +317,12 @@ class _Canvas:
     """
 
     def __init__(
-        self, measured: regions.Field, predictor: Predictor, height: int, with_uncertainty: bool
+        self, measured: regions.Field, predictor: Predictor, height: int, extras: _Extras
     ) -> None:
-        self.indices = np.full(measured.shape, UNLABELLED, np.uint8)
-        self.uncertainty = np.zeros(measured.shape, np.uint8) if with_uncertainty else None
+        shape, self._class = measured.shape, extras.probability_of
+        self.indices = np.full(shape, UNLABELLED, np.uint8)
+        self.uncertainty = np.zeros(shape, np.uint8) if extras.with_uncertainty else None
+        self.probability = None if self._class is None else np.zeros(shape, np.float32)
         self._measured = measured
         self._frame = measured.frame()
         self._top = self._frame.top
@@ -334,8 +356,14 @@ class _Canvas:
         indices = self._sums[:, rows].max(0).indices.byte().cpu().numpy()
         self.indices[box.slices] = np.where(outside, UNLABELLED, indices)
         if self.uncertainty is not None:
-            entropy = _entropy(self._sums[:, rows] / self._counts[rows].clamp(min=1))
+            entropy = _entropy(self._mean(rows))
             self.uncertainty[box.slices] = np.where(outside, 0, entropy.cpu().numpy())
+        if self.probability is not None:
+            share = self._mean(rows).softmax(0)[self._class]
+            self.probability[box.slices] = np.where(outside, 0, share.cpu().numpy())
+
+    def _mean(self, rows: slice) -> Tensor:
+        return self._sums[:, rows] / self._counts[rows].clamp(min=1)
 
 
 def _entropy(logits: Tensor) -> Tensor:
