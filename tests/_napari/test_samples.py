@@ -15,6 +15,8 @@ from napari_metallography import samples
 from napari_metallography._napari import samples as napari_samples
 from napari_metallography._napari.layers import labels_as_indices, layer_calibration
 from napari_metallography.errors import InputError
+from napari_metallography.grains.grading import grade
+from napari_metallography.grains.partition import from_boundaries
 from napari_metallography.io.index import find_index
 
 PACKAGE = Path(samples.__file__).parent
@@ -102,6 +104,38 @@ def test_true_phases_lie_on_their_image() -> None:
     assert image.data[indices == 1].mean() < image.data[indices == 2].mean()
 
 
+def test_synthetic_grains_state_their_truth_and_the_grade_of_their_boundaries_is_near_it() -> None:
+    image, boundaries = opened(napari_samples.synthetic_grains)
+    truth = image.metadata[napari_samples.TRUTH]
+    assert f"G {truth['G']:.2f}" in image.name
+    assert truth["G"] == pytest.approx(8.0, abs=0.01)
+    calibration = layer_calibration(boundaries)
+    assert calibration == layer_calibration(image)
+    assert calibration is not None
+    assert calibration.x_um == 0.5
+    found = grade(from_boundaries(boundaries.data > 0), calibration)
+    assert found.g == pytest.approx(truth["G"], abs=0.1)
+    # Grooves are dark where the truth says that there is a boundary.
+    inside = image.data[boundaries.data == 0].mean()
+    assert image.data[boundaries.data > 0].mean() < 0.9 * inside
+
+
+def test_synthetic_carbides_come_with_each_carbide_and_its_sizes() -> None:
+    image, phases, carbides = opened(napari_samples.synthetic_carbides)
+    assert layer_calibration(image) == layer_calibration(phases) == layer_calibration(carbides)
+    indices, _ = labels_as_indices(phases)
+    np.testing.assert_array_equal(indices == 1, carbides.data > 0)
+    features = carbides.features
+    assert len(features) == carbides.data.max() + 1
+    whole = ~features["crosses_border"].iloc[1:].astype(bool) & (features["touches"].iloc[1:] == 0)
+    areas = np.bincount(carbides.data.ravel())[1:] * image.scale[0] ** 2
+    np.testing.assert_allclose(
+        areas[whole].sum(), features["area_um2"].iloc[1:][whole].sum(), rtol=0.01
+    )
+    truth = image.metadata[napari_samples.TRUTH]
+    assert truth["area_fraction"] == pytest.approx((indices == 1).mean())
+
+
 def test_every_contribution_has_a_command_and_every_command_a_contribution(manifest) -> None:
     contributions = manifest.contributions
     used = {item.command for item in contributions.readers}
@@ -128,7 +162,8 @@ def test_menus_are_open_to_plugins(manifest) -> None:
 @pytest.mark.parametrize(
     ("key", "layers"),
     [("carbides", 1), ("carbides-truth", 2), ("spheroidite", 1), ("grains", 1),
-     ("colour-etched-grains", 1), ("strip-defect", 1)],
+     ("colour-etched-grains", 1), ("strip-defect", 1), ("synthetic-grains", 2),
+     ("synthetic-carbides", 3)],
 )  # fmt: skip
 def test_samples_open_in_a_viewer(viewer, key: str, layers: int) -> None:
     viewer.open_sample("napari-metallography", key)
