@@ -14,6 +14,7 @@ from napari.layers import Image, Labels, Layer, Shapes
 from ..calibration import require
 from ..classes import PhaseClass
 from ..errors import InputError
+from ..grains.chart import Plate, plates
 from ..grains.drawing import WEIGHTS
 from ..grains.etched import EtchedParameters
 from ..grains.grading import METHODS, GradingParameters, Method
@@ -36,6 +37,7 @@ from .form import (
     wrap,
 )
 from .graded_plane import GivenGrains, GradedPlane, PlaneSource, graded_events
+from .grain_chart import chart_field, show_chart
 from .grain_fields import GrainFields, field_lines, method_table
 from .grain_layers import BOUNDARIES, SHOWN, GradedLayers
 from .intersections_layer import IntersectionsLayer
@@ -115,6 +117,7 @@ class GrainSizeWidget(Form):
         self.results.weight.changed.connect(self._weight_chosen)
         self.results.undo.changed.connect(lambda _: self._step(IntersectionsLayer.undo))
         self.results.redo.changed.connect(lambda _: self._step(IntersectionsLayer.redo))
+        self.results.chart.changed.connect(partial(self.attempt, self._compare))
         self._boundaries_chosen()
         self._show_own()
 
@@ -233,6 +236,25 @@ class GrainSizeWidget(Form):
     def _show_weight(self, weight: float) -> None:
         self.results.weight.value = weight
 
+    # --- comparison chart --------------------------------------------------------------------
+
+    def _compare(self) -> None:
+        graded = self._require_result()
+        found = graded.by_method[self.results.counted_by.value].g
+        source = graded.plane.source
+        self.controls.start(
+            plates(found, *chart_field(source.box, source.calibration)),
+            f"Chart for {source.name}",
+            partial(self._show_chart, graded, found),
+        )
+
+    def _show_chart(self, graded: GradedLayers, found: float, drawn: Sequence[Plate]) -> None:
+        if graded.image not in self.viewer.layers:
+            raise InputError(f"{graded.image.name}: was removed; open it again, then measure")
+        show_chart(self.viewer, graded.image, graded.plane.source.box, found, drawn)
+        grades = ", ".join(f"{plate.grain_size:g}" for plate in drawn)
+        self.controls.say(f"{graded.image.name}: chart of G {grades} beside it, at its scale")
+
     # --- what is measured --------------------------------------------------------------------
 
     def _plane_shown(self, image: Image) -> tuple[int, ...]:
@@ -318,6 +340,7 @@ class GrainResults(Container[Widget]):
         self.undo = PushButton(text="Undo", tooltip="as Ctrl+Z in the image")
         self.redo = PushButton(text="Redo", tooltip="as Ctrl+Shift+Z in the image")
         self._steps = button_row(self.undo, self.redo)
+        self.chart = PushButton(text="Comparison chart", label="", tooltip=_CHART)
         super().__init__(
             widgets=[
                 self.table,
@@ -327,6 +350,7 @@ class GrainResults(Container[Widget]):
                 self.how,
                 self.weight,
                 self._steps,
+                self.chart,
             ],
             visible=False,
         )
@@ -380,6 +404,8 @@ def _may_hold_grains(layer: Layer) -> bool:
         return SHOWN not in layer.metadata or BOUNDARIES in layer.metadata
     if not isinstance(layer, Image) or layer.multiscale or type(layer.data) is not np.ndarray:
         return False
+    if SHOWN in layer.metadata:
+        return False
     return layer.data.ndim == 2 and (layer.data.dtype == bool or looks_like_mask(layer.data))
 
 
@@ -412,6 +438,10 @@ _METHODS: dict[Method, str] = {
     "automatic": "mean area of the whole grains (ASTM E1382)",
 }
 _DATA_BAR = "the microscope's text bar; found by itself and shown as a rectangle you may move"
+_CHART = (
+    "draws ideal grains of the nearest half number, and of one coarser and one finer, beside the "
+    "image at its scale; a hidden layer lays the nearest over it (ASTM E112, comparison procedure)"
+)
 _HOW = (
     "Move, add or delete points in the layer of intersections: the number follows at once. A "
     "point belongs to the nearest test line."

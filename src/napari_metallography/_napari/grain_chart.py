@@ -1,0 +1,106 @@
+"""A comparison chart beside a graded image, and over it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Image, Layer
+from napari.utils.colormaps import Colormap
+from numpy.typing import NDArray
+
+from ..calibration import Calibration, micrometres
+from ..grains.chart import Plate, picture_of
+from ..grains.drawing import BOUNDARY
+from ..regions import Box
+from .grain_layers import SHOWN
+from .results import mark_computed
+
+CHART = "comparison_chart_of"
+"""Key of the metadata of the layers of a chart: the name of the image."""
+
+_GAP = 0.04
+
+
+def chart_field(box: Box, calibration: Calibration) -> tuple[tuple[int, int], float]:
+    """Height and width of a box in square pixels as large as the smaller side of its own, in µm."""
+    size = min(calibration.y_um, calibration.x_um)
+    height, width = box.shape
+    return (round(height * calibration.y_um / size), round(width * calibration.x_um / size)), size
+
+
+def show_chart(
+    viewer: ViewerModel, image: Image, box: Box, grain_size: float, plates: Sequence[Plate]
+) -> None:
+    """Add plates to the right of an image, at its scale, and the nearest one over it, hidden.
+
+    An earlier chart of the image makes way; the layer that was selected stays so.
+
+    Parameters
+    ----------
+    box
+        The part of the image that was graded, where the hidden one lies.
+    grain_size
+        That was measured.
+    """
+    for layer in [one for one in viewer.layers if one.metadata.get(CHART) == image.name]:
+        viewer.layers.remove(layer)
+    active = viewer.layers.selection.active
+    nearest = min(plates, key=lambda plate: abs(plate.grain_size - grain_size))
+    for layer in (_over(image, box, nearest), *_beside(image, plates)):
+        layer.metadata = {**layer.metadata, SHOWN: True, CHART: image.name}
+        mark_computed(layer)
+        viewer.add_layer(layer)
+    viewer.layers.selection.active = active
+    viewer.reset_view()
+
+
+def _beside(image: Image, plates: Sequence[Plate]) -> list[Layer]:
+    # Extents are those of pixels' centres.
+    half = np.asarray(image.scale[-2:]) / 2
+    (low, high) = image.extent.world[:, -2:]
+    top, right = low[0] - half[0], high[1] + half[1]
+    found: list[Layer] = []
+    for plate in plates:
+        picture, scale = picture_of(plate), _scale(image, plate)
+        width = scale * picture.shape[1]
+        left = right + _GAP * width
+        found.append(_layer(image, plate, picture, (top + scale / 2, left + scale / 2)))
+        right = left + width
+    return found
+
+
+def _over(image: Image, box: Box, plate: Plate) -> Image:
+    corner = np.array([*np.zeros(image.ndim - 2), box.top - 0.5, box.left - 0.5])
+    place = np.asarray(image.data_to_world(corner))[-2:] + _scale(image, plate) / 2
+    lines = np.where(plate.boundaries, np.uint8(255), np.uint8(0))
+    layer = _layer(image, plate, lines, place, " over the image")
+    layer.colormap = Colormap([[0, 0, 0, 1], BOUNDARY.colour], name="chart")
+    layer.blending, layer.visible = "additive", False
+    return layer
+
+
+def _layer(
+    image: Image,
+    plate: Plate,
+    picture: NDArray[np.uint8],
+    place: Sequence[float] | NDArray[np.float64],
+    where: str = "",
+) -> Image:
+    scale = _scale(image, plate)
+    size = Calibration.square(plate.pixel_um, "chart")
+    return Image(
+        picture,
+        name=f"{image.name} chart G {plate.grain_size:g}{where}",
+        colormap="gray",
+        contrast_limits=(0, 255),
+        scale=(scale, scale),
+        translate=tuple(place),
+        units=image.units[-2:],
+        metadata={"calibration": size.to_dict()},
+    )
+
+
+def _scale(image: Image, plate: Plate) -> float:
+    return plate.pixel_um / micrometres(1, str(image.units[-1]))
