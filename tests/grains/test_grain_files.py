@@ -6,14 +6,15 @@ import tifffile
 from PIL import Image
 
 from napari_metallography.errors import InputError
-from napari_metallography.events import Notice, drain
-from napari_metallography.grains.files import GradedImage, grade_file, grains_given
-from napari_metallography.grains.grading import GradingParameters
+from napari_metallography.events import Event, Notice, Progress, drain
+from napari_metallography.grains.files import GradedImage, grade_file
+from napari_metallography.grains.plan import GradingPlan
 from napari_metallography.inputs import PixelSizes
 from napari_metallography.regions import Box
 from napari_metallography.synthesis.polycrystals import PolycrystalParameters, polycrystal
 
 HALF_UM = PixelSizes(stated_um=0.5)
+LINES = GradingPlan(("lines",))
 
 
 @pytest.fixture(scope="module")
@@ -25,9 +26,7 @@ def made():
 
 def _graded(path: Path, **options) -> GradedImage:
     sizes = options.pop("sizes", HALF_UM)
-    return drain(
-        grade_file(path, ("lines",), GradingParameters(), sizes=sizes, **options), lambda _: None
-    )
+    return drain(grade_file(path, LINES, sizes=sizes, **options))
 
 
 def test_given_boundaries_and_numbered_grains_give_the_same(made, tmp_path) -> None:
@@ -46,7 +45,7 @@ def test_given_boundaries_and_numbered_grains_give_the_same(made, tmp_path) -> N
 def test_a_mask_is_measured_as_it_is(made, tmp_path) -> None:
     Image.fromarray(made.boundaries.astype(np.uint8) * 255).save(tmp_path / "mask.png")
     events = []
-    running = grade_file(tmp_path / "mask.png", ("lines",), GradingParameters(), sizes=HALF_UM)
+    running = grade_file(tmp_path / "mask.png", LINES, sizes=HALF_UM)
     found = drain(running, events.append)
     assert found.fields[0].by_method["lines"].g == pytest.approx(made.intercept_g, abs=0.12)
     assert any(isinstance(e, Notice) and "taken for a mask" in e.message for e in events)
@@ -77,10 +76,18 @@ def test_boundaries_of_another_image_are_refused(made, tmp_path) -> None:
         _graded(tmp_path / "a.tif", boundaries=tmp_path / "none")
 
 
-def test_what_is_neither_mask_nor_grains_is_refused(made) -> None:
-    with pytest.raises(InputError, match="neither a mask"):
-        grains_given(made.image, 1, "a.png")
-    with pytest.raises(InputError, match="there is no boundary"):
-        grains_given(np.zeros((20, 20), np.uint8), 1, "a.png")
-    with pytest.raises(InputError, match="inverted"):
-        grains_given(np.where(made.boundaries, 0, 255).astype(np.uint8), 1, "a.png")
+def test_an_inverted_mask_is_told_by_its_name(made, tmp_path) -> None:
+    inverted = np.where(made.boundaries, 0, 255).astype(np.uint8)
+    Image.fromarray(inverted).save(tmp_path / "mask.png")
+    with pytest.raises(InputError, match=r"mask\.png: the mask takes \d+% .* inverted"):
+        _graded(tmp_path / "mask.png")
+
+
+def test_progress_of_a_stack_ends_at_its_total(made, tmp_path) -> None:
+    tifffile.imwrite(tmp_path / "stack.tif", np.stack([made.image, made.image]))
+    events: list[Event] = []
+    drain(grade_file(tmp_path / "stack.tif", LINES, sizes=HALF_UM), events.append)
+    seen = [event for event in events if isinstance(event, Progress)]
+    assert [event.done for event in seen] == sorted(event.done for event in seen)
+    assert len({event.total for event in seen}) == 1
+    assert seen[-1].done == seen[-1].total

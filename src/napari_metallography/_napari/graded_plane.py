@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..calibration import Calibration
-from ..errors import InputError
-from ..events import Events, Notice, Progress
-from ..grains.etched import EtchedParameters, grains_of_etched
-from ..grains.files import MASK, GradedImage, by_methods, grains_given, picture
-from ..grains.grading import FieldGrade, GradingParameters, Method
-from ..grains.partition import Partition, from_boundaries
+from ..events import Events, Notice
+from ..grains.files import GradedImage, picture
+from ..grains.finding import MASK, Given
+from ..grains.grading import FieldGrade, Method
+from ..grains.plan import GradingPlan, graded
 from ..grains.study import GradedField
 from ..io.files import digest
 from ..io.labels import looks_like_mask
@@ -55,21 +54,6 @@ class PlaneSource:
 
 
 @dataclass(frozen=True)
-class GivenGrains:
-    """Boundaries or numbered grains (Y, X) from a layer.
-
-    Attributes
-    ----------
-    all_values
-        Whether every value but 0 is boundary, as in a layer made by this form.
-    """
-
-    name: str
-    values: NDArray[Any]
-    all_values: bool = False
-
-
-@dataclass(frozen=True)
 class GradedPlane:
     """The result, and what is needed to write it.
 
@@ -90,45 +74,33 @@ class GradedPlane:
 
 
 def graded_events(
-    source: PlaneSource,
-    given: GivenGrains | None,
-    methods: tuple[Method, ...],
-    parameters: GradingParameters,
-    etched: EtchedParameters,
+    source: PlaneSource, given: Given | None, plan: GradingPlan
 ) -> Events[GradedPlane]:
-    """Find or take the grains of a plane, and measure them by each method.
+    """Measure the grains of a plane by each method of a plan, or those given (Y, X) of the plane.
 
     Errors as for `grains.files.grade_file`.
     """
-    steps = len(methods) + 1
-    yield Progress(0, steps, "boundaries")
     plane = as_plane(source.pixels, source.name, source.measured)
     pixels = plane.rgb8(*source.box.slices)
     notes: tuple[str, ...] = ()
-    if given is None and not source.rgb and looks_like_mask(np.asarray(source.pixels)):
-        given, notes = GivenGrains(source.name, np.asarray(source.pixels)), (MASK,)
+    if given is None and plan.needs_grains and _is_mask(source):
+        given, notes = Given(source.name, np.asarray(source.pixels)), (MASK,)
         yield Notice(f"{source.name}: {MASK}")
-    if given is None:
-        # Grey planes come as three equal channels.
-        grains = grains_of_etched(pixels if source.rgb else pixels[..., 0], etched)
-    else:
-        grains = _grains_given(given, source.box)
-    graded: dict[Method, FieldGrade] = {}
-    for number, method in enumerate(methods, start=1):
-        yield Progress(number, steps, method)
-        graded |= by_methods(grains, (method,), parameters, source.calibration)
+    if given is not None:
+        plan = plan.with_finding(replace(given, values=given.values[source.box.slices]))
+    by_method = yield from graded(plan, pixels, source.calibration, source.name)
     provenance = {
-        **(
-            {"boundaries": given.name}
-            if given
-            else {"boundaries": "etched", "etched": etched.model_dump()}
-        ),
+        **plan.provenance(),
         **({"image_sha256": digest(source.file)} if source.file else {}),
         "calibration": source.calibration.to_dict(),
         "box": source.box.to_list(),
-        "grading": parameters.model_dump(),
     }
-    return GradedPlane(source, pixels, graded, provenance, given is None, notes)
+    are_found = given is None and plan.needs_grains
+    return GradedPlane(source, pixels, by_method, provenance, are_found, notes)
+
+
+def _is_mask(source: PlaneSource) -> bool:
+    return not source.rgb and looks_like_mask(np.asarray(source.pixels))
 
 
 def graded_field(
@@ -153,15 +125,3 @@ def graded_image(name: str, plane: GradedPlane, field: GradedField) -> GradedIma
     # A layer may be called anything.
     stem = "".join(c if c.isalnum() or c in " -_.()," else "_" for c in name)
     return GradedImage(Path(f"{stem}.png"), (field,), pictures)
-
-
-def _grains_given(given: GivenGrains, box: Box) -> Partition:
-    """What is given is measured as it is, also where grains are small."""
-    values = given.values[box.slices]
-    if values.dtype.kind == "b":
-        values = values.astype(np.uint8)
-    if not given.all_values:
-        return grains_given(values, 1, given.name)
-    if not values.any():
-        raise InputError(f"{given.name}: holds no boundary; paint some, or find them in the image")
-    return from_boundaries(values > 0)

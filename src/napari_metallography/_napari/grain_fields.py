@@ -29,6 +29,7 @@ _UNITS: Mapping[Method, str] = {
     "circles": "mm⁻¹",
     "planimetric": "mm⁻²",
     "automatic": "µm²",
+    "network": "mm⁻¹",
 }
 _JSON = "grain_size.json"
 
@@ -190,7 +191,8 @@ def _measures(found: Mapping[Method, FieldGrade]) -> list[str]:
         index = lines.measured.get("anisotropy_index")
         longer = f"; anisotropy index {index:.2f}" if index and math.isfinite(index) else ""
         said.append(f"Mean intercept {lines.measured['mean_intercept_um']:.4g} µm{longer}.")
-    sizes = next(iter(found.values())).sizes.to_dict()
+    known = [one.sizes for one in found.values() if one.sizes is not None]
+    sizes = known[0].to_dict() if known else {"whole_grains": 0}
     if sizes["whole_grains"]:
         said.append(
             f"{sizes['whole_grains']:,} whole grains, {sizes['distribution']}; the largest has G "

@@ -116,7 +116,7 @@ class GradedLayers:
             self.boundaries.events.paint.disconnect(self._painted)
 
     def _add_boundaries(self, viewer: ViewerModel, name: str) -> None:
-        first = next(iter(self.by_method.values()))
+        first = next(one for one in self.by_method.values() if one.grains is not None)
         places = self._places(first)
         values = boundary_pixels(places.grains()).astype(np.uint8)
         layer = _labels(
@@ -143,7 +143,7 @@ class GradedLayers:
                 points, places, partial(self._changed, method, places), self._on_weight
             )
             yield points
-        else:
+        elif isinstance(found.drawn, GrainCount):
             yield _parts_layer(f"{name} counted, {method}", places, found.drawn, method)
 
     def _changed(self, method: Method, places: Places) -> None:

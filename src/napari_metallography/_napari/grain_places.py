@@ -51,6 +51,8 @@ class Places:
 
     def grains(self) -> NDArray[np.int32]:
         """Grain numbers (Y, X) in the pixels of the box."""
+        if self.found.grains is None:
+            raise ValueError("the line network knows no grains")
         height, width = self.box.shape
         found = self.found.grains.grains
         if found.shape == (height, width):
@@ -73,4 +75,4 @@ class Places:
 
     @property
     def _factors(self) -> Floats:
-        return np.array(self.box.shape) / self.found.grains.shape
+        return np.array(self.box.shape) / self.found.shape

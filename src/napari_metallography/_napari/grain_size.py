@@ -17,7 +17,9 @@ from ..errors import InputError
 from ..grains.chart import Plate, plates
 from ..grains.drawing import WEIGHTS
 from ..grains.etched import EtchedParameters
+from ..grains.finding import ByEtching, Given
 from ..grains.grading import METHODS, GradingParameters, Method
+from ..grains.plan import GradingPlan
 from ..io.labels import looks_like_mask
 from ..plane import leading_shape
 from ..regions import Box, Field
@@ -36,7 +38,7 @@ from .form import (
     show_all,
     wrap,
 )
-from .graded_plane import GivenGrains, GradedPlane, PlaneSource, graded_events
+from .graded_plane import GradedPlane, PlaneSource, graded_events
 from .grain_chart import chart_field, show_chart
 from .grain_fields import GrainFields, field_lines, method_table
 from .grain_layers import BOUNDARIES, SHOWN, GradedLayers
@@ -128,11 +130,12 @@ class GrainSizeWidget(Form):
         source = self._source(image, leading)
         methods = self._chosen_methods()
         given = self._given(image, leading)
-        etched = read(EtchedParameters, self.etched)
+        finding = ByEtching(read(EtchedParameters, self.etched))
+        plan = GradingPlan(methods, read(GradingParameters, self.grading), finding)
         # Whatever comes of this run, the last one's numbers must not pass for it.
         self.results.enabled = False
         self.controls.start(
-            graded_events(source, given, methods, read(GradingParameters, self.grading), etched),
+            graded_events(source, given, plan),
             f"Grade {source.name}",
             partial(self._take, image, leading),
         )
@@ -283,7 +286,7 @@ class GrainSizeWidget(Form):
             specimen_of(image),
         )
 
-    def _given(self, image: Image, leading: tuple[int, ...]) -> GivenGrains | None:
+    def _given(self, image: Image, leading: tuple[int, ...]) -> Given | None:
         layer = self.boundaries.value
         if layer is None:
             return None
@@ -305,7 +308,7 @@ class GrainSizeWidget(Form):
             plane = values[leading]
         else:
             raise InputError(f"{layer.name}: has other planes than {image.name}; choose others")
-        return GivenGrains(layer.name, plane.copy(), BOUNDARIES in layer.metadata)
+        return Given(layer.name, plane.copy(), BOUNDARIES in layer.metadata)
 
     def _chosen_methods(self) -> tuple[Method, ...]:
         found = tuple(method for method in METHODS if self.methods[method].value)

@@ -11,6 +11,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from skimage.segmentation import watershed
 
+from ..events import Events, Progress, drain
 from .partition import Partition, numbered
 
 Strength = NDArray[np.float32]
@@ -21,6 +22,7 @@ _DOT_PX = 12
 _NECK = 0.7
 _REACH = np.ones((3, 3), np.uint8)
 _AROUND = np.ones((5, 5), np.uint8)
+_STAGES = 4
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,13 @@ class _Seams:
 
 
 def closed(strength: Strength, threshold: float, shown: float, smallest_area_px: int) -> Partition:
+    """The result of `closing`, at once."""
+    return drain(closing(strength, threshold, shown, smallest_area_px))
+
+
+def closing(
+    strength: Strength, threshold: float, shown: float, smallest_area_px: int
+) -> Events[Partition]:
     """Regions between the crests of `strength`, joined where too little of their seam shows.
 
     Regions grow from the places farthest from what is strong, so that two of them meet in a gap
@@ -50,18 +59,29 @@ def closed(strength: Strength, threshold: float, shown: float, smallest_area_px:
     smallest_area_px
         Smaller regions go to the neighbour from which least parts them.
 
+    Yields
+    ------
+    Progress
+        Of the stages.
+
     Source: Beucher and Meyer (1993), watersheds of a distance from markers; Najman and Schmitt,
     IEEE PAMI 18 (1996) 1163, for the joining of regions by the strength of the seam between them.
     """
     strong = _without_dots(strength >= threshold)
     distance = cv2.distanceTransform((~strong).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
     free = np.asarray(distance, np.float32)
-    regions = _joined_without_neck(_regions(strength, strong, free), free)
+    regions = _regions(strength, strong, free)
+    yield Progress(1, _STAGES, "grains")
+    regions = _joined_without_neck(regions, free)
+    yield Progress(2, _STAGES, "grains")
     # Seams run between pixels, up to one from the crest.
     near_strong = cv2.dilate(strong.astype(np.uint8), _REACH) > 0
     regions = _joined_where_weak(regions, near_strong, shown)
+    yield Progress(3, _STAGES, "grains")
     crests = np.asarray(cv2.dilate(strength, _REACH), np.float32)
-    return numbered(_without_specks(regions, crests, smallest_area_px))
+    found = numbered(_without_specks(regions, crests, smallest_area_px))
+    yield Progress(_STAGES, _STAGES, "grains")
+    return found
 
 
 def _without_dots(strong: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import cv2
+import matplotlib
 import numpy as np
+from matplotlib.colors import to_hex
 from numpy.typing import NDArray
 
 from ..classes import PhaseClass
+from .grades import STEP
 from .grading import FieldGrade
 from .intersections import Intersections
+from .partition import Partition
 from .planimetric import CORNER, CUT, INSIDE, OUTSIDE, GrainCount
+from .voted_lines import VotedLines
 
 Picture = NDArray[np.uint8]
 
@@ -29,10 +34,15 @@ PARTS = {
 _TINT = 0.35
 _BITS = 4
 _DOT = 1 / 200
+_BAR = 1 / 40
+_BAR_PX = 3
 
 
 def drawn(pixels: Picture, found: FieldGrade) -> Picture:
-    """Boundaries, test lines and intersections, or grains inside and cut, over an image.
+    """What was counted, over an image.
+
+    Boundaries with test lines and intersections, or with grains inside and cut; of the line network
+    thin lines where it looked, each with a bar at both ends in the colour of its G.
 
     Parameters
     ----------
@@ -43,24 +53,40 @@ def drawn(pixels: Picture, found: FieldGrade) -> Picture:
     -------
     (Y, X, 3) uint8
     """
-    height, width = found.grains.shape
+    height, width = found.shape
     picture = np.ascontiguousarray(
         cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8
     )
-    if isinstance(found.drawn, GrainCount):
-        _tint(picture, found.grains.grains, found.drawn)
-    picture[boundary_pixels(found.grains.grains)] = BOUNDARY.rgb
-    if isinstance(found.drawn, Intersections):
-        _draw_lines(picture, found.drawn)
+    if isinstance(found.drawn, VotedLines):
+        _draw_votes(picture, found.drawn)
+    elif found.grains is not None:
+        _draw_counted(picture, found.grains, found.drawn)
     return picture
 
 
 def legend(found: FieldGrade) -> list[PhaseClass]:
     """Names and colours of what `drawn` shows."""
+    if isinstance(found.drawn, VotedLines):
+        return list(grade_colours(found.drawn).values())
     if isinstance(found.drawn, GrainCount):
         used = np.unique(found.drawn.part[found.drawn.part != OUTSIDE])
         return [BOUNDARY, *(PARTS[int(part)] for part in used)]
     return [BOUNDARY, LINE, *(WEIGHTS[float(weight)] for weight in np.unique(found.drawn.weights))]
+
+
+def grade_colours(found: VotedLines) -> dict[float, PhaseClass]:
+    """Name and colour of each half number that a line shows, from coarse to fine."""
+    grades = np.unique(half_numbers(found))
+    shades = matplotlib.colormaps["viridis"](np.linspace(0, 1, len(grades)))
+    return {
+        float(grade): PhaseClass(name=f"G {grade:g}", colour=to_hex(shade))
+        for grade, shade in zip(grades, shades, strict=True)
+    }
+
+
+def half_numbers(found: VotedLines) -> NDArray[np.float64]:
+    """(n,) the half number nearest to the expected G of each line."""
+    return np.asarray(np.round(found.expected / STEP) * STEP)
 
 
 def boundary_pixels(grains: NDArray[np.int32]) -> NDArray[np.bool_]:
@@ -69,6 +95,14 @@ def boundary_pixels(grains: NDArray[np.int32]) -> NDArray[np.bool_]:
     found[:, :-1] |= grains[:, 1:] != grains[:, :-1]
     found[:-1] |= grains[1:] != grains[:-1]
     return found
+
+
+def _draw_counted(picture: Picture, grains: Partition, counted: Intersections | GrainCount) -> None:
+    if isinstance(counted, GrainCount):
+        _tint(picture, grains.grains, counted)
+    picture[boundary_pixels(grains.grains)] = BOUNDARY.rgb
+    if isinstance(counted, Intersections):
+        _draw_lines(picture, counted)
 
 
 def _tint(picture: Picture, grains: NDArray[np.int32], count: GrainCount) -> None:
@@ -92,3 +126,23 @@ def _draw_lines(picture: Picture, found: Intersections) -> None:
         cv2.circle(
             picture, middle, radius << _BITS, WEIGHTS[float(weight)].rgb, -1, cv2.LINE_AA, _BITS
         )
+
+
+def _draw_votes(picture: Picture, found: VotedLines) -> None:
+    thin = picture.copy()
+    colours = grade_colours(found)
+    bar = max(2.0, max(picture.shape) * _BAR)
+    votes = list(zip(found.ends, half_numbers(found), strict=True))
+    for (first, last), grade in votes:
+        cv2.line(thin, _xy(first), _xy(last), colours[float(grade)].rgb, 1)
+    cv2.addWeighted(thin, _TINT, picture, 1 - _TINT, 0, dst=picture)
+    for (first, last), grade in votes:
+        along = (last - first) / max(1.0, float(np.hypot(*(last - first)))) * bar
+        rgb = colours[float(grade)].rgb
+        cv2.line(picture, _xy(first), _xy(first + along), rgb, _BAR_PX)
+        cv2.line(picture, _xy(last - along), _xy(last), rgb, _BAR_PX)
+
+
+def _xy(place: NDArray[np.float64]) -> list[int]:
+    x_and_y: list[int] = np.rint(place[::-1]).astype(int).tolist()
+    return x_and_y

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..errors import InputError
-from .closing import closed
+from ..events import Events, Progress, drain
+from .closing import closing
 from .partition import Partition
+from .stages import staged
 
 Floats = NDArray[np.float32]
 
@@ -52,22 +54,32 @@ class EtchedParameters(BaseModel):
 def grains_of_etched(
     pixels: NDArray[np.generic], parameters: EtchedParameters | None = None
 ) -> Partition:
+    """The result of `etched_grains`, at once."""
+    return drain(etched_grains(pixels, parameters or EtchedParameters()))
+
+
+def etched_grains(pixels: NDArray[np.generic], rules: EtchedParameters) -> Events[Partition]:
     """Grains between dark etched boundaries, or between grains of different tone.
 
     Parameters
     ----------
     pixels
-        (Y, X), or (Y, X, 3) whose channels are looked at one by one.
+        (Y, X), or (Y, X, 3) whose channels are looked at one by one unless they are equal.
+
+    Yields
+    ------
+    Progress
+        Of the directions in which lines are looked for, then of the closing of grains.
 
     Raises
     ------
     InputError
         When no boundary shows.
     """
-    rules = parameters or EtchedParameters()
-    strength = boundary_strength(pixels, rules.groove_px)
+    strength = yield from staged(_strengths(pixels, rules.groove_px), 0, 2)
     threshold = max(rules.noise, rules.contrast * float(np.percentile(strength, _TYPICAL)))
-    found = closed(strength, threshold, rules.shown, rules.smallest_area_px)
+    running = closing(strength, threshold, rules.shown, rules.smallest_area_px)
+    found = yield from staged(running, 1, 2)
     if found.n < 2:
         raise InputError(
             "no grain boundary shows in the image; etch deeper, lower the contrast or the noise "
@@ -85,19 +97,35 @@ def boundary_strength(pixels: NDArray[np.generic], groove_px: float) -> Floats:
     Source: Steger, IEEE PAMI 20 (1998) 113, for lines as second derivatives; Immerkær, CVIU 64
     (1996) 300, for the noise from differences that neither slopes nor straight edges raise.
     """
-    channels = pixels[..., None] if pixels.ndim == 2 else pixels
-    found = [
-        _strength(channel.astype(np.float32), groove_px) for channel in np.moveaxis(channels, 2, 0)
-    ]
-    return np.asarray(np.max(found, axis=0), np.float32)
+    return drain(_strengths(pixels, groove_px))
 
 
-def _strength(grey: Floats, groove_px: float) -> Floats:
+def _strengths(pixels: NDArray[np.generic], groove_px: float) -> Events[Floats]:
+    channels = _channels(pixels)
+    strongest = np.zeros(pixels.shape[:2], np.float32)
+    for number, channel in enumerate(channels):
+        running = _strength(channel.astype(np.float32), groove_px)
+        found = yield from staged(running, number, len(channels))
+        np.maximum(strongest, found, out=strongest)
+    return strongest
+
+
+def _channels(pixels: NDArray[np.generic]) -> list[NDArray[np.generic]]:
+    """Grey planes come as three equal channels too."""
+    if pixels.ndim == 2:
+        return [pixels]
+    if (pixels == pixels[..., :1]).all():
+        return [pixels[..., 0]]
+    return list(np.moveaxis(pixels, 2, 0))
+
+
+def _strength(grey: Floats, groove_px: float) -> Events[Floats]:
     shading = cv2.GaussianBlur(grey, (0, 0), _SHADING * max(grey.shape))
     flat = np.asarray(grey / np.maximum(shading, 1e-6), np.float32)
     strongest = np.zeros(grey.shape, np.float32)
-    for kernel in _lines(groove_px / 2):
+    for done, kernel in enumerate(_lines(groove_px / 2), start=1):
         np.maximum(strongest, cv2.filter2D(flat, cv2.CV_32F, kernel), out=strongest)
+        yield Progress(done, _DIRECTIONS, "directions")
     return np.asarray(strongest / _noise(flat), np.float32)
 
 

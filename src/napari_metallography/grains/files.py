@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from ..calibration import Calibration, require
 from ..errors import InputError
-from ..events import Events, Notice, Progress
+from ..events import Events, Notice
 from ..inputs import PixelSizes, measured_field, read_image
 from ..io.files import digest, write_bytes
 from ..io.images import IMAGE_SUFFIXES, Micrograph, read_micrograph
@@ -23,16 +22,13 @@ from ..io.tables import write_json
 from ..plane import LUMA, planes_of
 from ..regions import Box
 from .drawing import drawn, legend
-from .etched import EtchedParameters, grains_of_etched
-from .grading import FieldGrade, GradingParameters, Method, grade
-from .partition import Partition, from_boundaries, from_labels
+from .finding import MASK, Given
+from .grading import FieldGrade, Method
+from .plan import GradingPlan, graded
+from .stages import staged
 from .study import GradedField, grain_size_of
 
-_MOST_PIECES_A_GRAIN = 2
-_LEAST_WITHIN = 0.5
 _ENDINGS = ("_boundaries", "_grains", "_labels", "")
-MASK = "black and white only: taken for a mask, its white for grain boundaries"
-"""What is said of an image that is measured as a mask."""
 
 
 @dataclass(frozen=True)
@@ -45,23 +41,29 @@ class GradedImage:
 
 
 @dataclass(frozen=True)
-class _Source:
-    """Where the grains of an image come from: of a plane by its number, its pixels and the box."""
+class _GivenFile:
+    """Boundaries or numbered grains in a file, for each plane of an image."""
 
-    grains: Callable[[int, NDArray[np.uint8], Box], Partition]
-    provenance: Mapping[str, Any]
-    note: str = ""
+    micrograph: Micrograph
+    smallest_area_px: int
+    digest: str
+
+    def of(self, index: int, box: Box) -> Given:
+        """Of a plane by its number, in a box."""
+        plane = np.asarray(self.micrograph.planes[index])
+        grey = (plane[..., :3] @ LUMA).round() if self.micrograph.rgb else plane
+        values = np.asarray(grey)[box.slices]
+        name = self.micrograph.source.name
+        return Given(name, values, smallest_area_px=self.smallest_area_px, digest=self.digest)
 
 
 def grade_file(
     path: Path,
-    methods: Sequence[Method],
-    parameters: GradingParameters,
+    plan: GradingPlan,
     *,
     sizes: PixelSizes,
     boundaries: Path | None = None,
-    smallest_area_px: int | None = None,
-    etched: EtchedParameters | None = None,
+    smallest_area_px: int = 1,
     keep_data_bar: bool = False,
     region: Box | None = None,
 ) -> Events[GradedImage]:
@@ -69,56 +71,59 @@ def grade_file(
 
     Parameters
     ----------
-    methods
-        One or more; each measures the same grains.
+    plan
+        The methods, and where grains come from unless they are given.
     boundaries
         A mask of boundaries or an image of numbered grains, or a folder with one for each image by
-        its name, with or without "_boundaries", "_grains" or "_labels"; None finds boundaries in
-        the image, or takes it for a mask where it is black and white.
+        its name, with or without "_boundaries", "_grains" or "_labels"; None goes by the plan, or
+        takes the image for a mask where it is black and white.
     smallest_area_px
-        Of a grain; None: 1 pixel where boundaries are given, and the rule of `etched` else.
-    etched
-        How boundaries are found in the image.
+        Of grains between given boundaries.
+
+    Yields
+    ------
+    Progress, Notice
+        Of all fields; what the standards, or the line network, would object to in each.
 
     Raises
     ------
     InputError
         Without a pixel size, when a file cannot be used, or no boundary is found.
+    DeviceError
+        When the device fails.
     """
     micrograph = read_image(path, sizes)
     calibration = require(micrograph.calibration, str(path))
     field = measured_field(micrograph, keep_data_bar=keep_data_bar, region=region)
     box = region or field.frame()
-    source = _source(micrograph, boundaries, smallest_area_px, etched or EtchedParameters())
-    if source.note:
-        yield Notice(f"{path.name}: {source.note}")
+    given = _given(micrograph, boundaries, smallest_area_px) if plan.needs_grains else None
+    if given is not None and given.micrograph is micrograph:
+        yield Notice(f"{path.name}: {MASK}")
     count = len(micrograph.planes)
-    graded: list[dict[Method, FieldGrade]] = []
+    fields: list[GradedField] = []
     pictures: dict[Method, bytes] = {}
-    planes = planes_of(micrograph.pixels, rgb=micrograph.rgb, name=path.name, measured=field)
-    for index, plane in enumerate(planes):
-        yield Progress(index, count, "fields")
-        pixels = plane.rgb8(*box.slices)
-        graded.append(
-            by_methods(source.grains(index, pixels, box), methods, parameters, calibration)
-        )
-        pictures = pictures or {m: picture(pixels, one) for m, one in graded[0].items()}
-    provenance = {
-        **source.provenance,
+    known = {
         "image_sha256": digest(path),
         "calibration": calibration.to_dict(),
         "box": box.to_list(),
-        "grading": parameters.model_dump(),
     }
     specimen = str(micrograph.metadata.get("specimen") or "")
-    return GradedImage(
-        path,
-        tuple(
-            GradedField(_name(path, index, count), by_method, specimen, provenance)
-            for index, by_method in enumerate(graded)
-        ),
-        pictures,
-    )
+    planes = planes_of(micrograph.pixels, rgb=micrograph.rgb, name=path.name, measured=field)
+    for index, plane in enumerate(planes):
+        own = plan.with_finding(given.of(index, box)) if given else plan
+        pixels = plane.rgb8(*box.slices)
+        running = graded(own, pixels, calibration, str(path))
+        by_method = yield from staged(running, index, count)
+        name = _name(path, index, count)
+        yield from _notices(name, by_method)
+        pictures = pictures or {m: picture(pixels, one) for m, one in by_method.items()}
+        fields.append(GradedField(name, by_method, specimen, {**own.provenance(), **known}))
+    return GradedImage(path, tuple(fields), pictures)
+
+
+def _notices(name: str, by_method: Mapping[Method, FieldGrade]) -> Iterator[Notice]:
+    notes = [f"{method}: {note}" for method, one in by_method.items() for note in one.notes]
+    yield from (Notice(f"{name}: {note}") for note in notes)
 
 
 def write_grain_sizes(
@@ -144,89 +149,26 @@ def _name(path: Path, index: int, count: int) -> str:
     return path.name if count == 1 else f"{path.name}, plane {index}"
 
 
-def by_methods(
-    grains: Partition,
-    methods: Sequence[Method],
-    parameters: GradingParameters,
-    calibration: Calibration,
-) -> dict[Method, FieldGrade]:
-    """The same grains measured by each method; errors as for `grade`."""
-    return {
-        method: grade(grains, calibration, parameters.model_copy(update={"method": method}))
-        for method in methods
-    }
-
-
 def picture(pixels: NDArray[np.uint8], found: FieldGrade) -> bytes:
     """A PNG file of an image (Y, X, 3) with what was counted, a scale bar and a legend."""
     size = Calibration.square(found.pixel_um, "drawn")
     return png_bytes(with_legend(with_scale_bar(drawn(pixels, found), size), legend(found)), size)
 
 
-def _source(
-    micrograph: Micrograph, boundaries: Path | None, smallest: int | None, rules: EtchedParameters
-) -> _Source:
+def _given(micrograph: Micrograph, boundaries: Path | None, smallest: int) -> _GivenFile | None:
+    """What is given of an image, or the image where it is a mask itself."""
     path = micrograph.source
-    if boundaries is not None:
-        file = _beside(boundaries, path) if boundaries.is_dir() else boundaries
-        given = read_micrograph(file)
-        if given.shape != micrograph.shape or len(given.planes) != len(micrograph.planes):
-            raise InputError(
-                f"{file}: {_size(given)} pixels, but {path.name} has {_size(micrograph)}; "
-                "boundaries must be drawn on the image they belong to"
-            )
-        return _given(file, given, smallest or 1)
-    if not micrograph.rgb and looks_like_mask(micrograph.planes[0]):
-        return _given(path, micrograph, smallest or 1, MASK)
-    if smallest is not None:
-        rules = rules.model_copy(update={"smallest_area_px": smallest})
-
-    def found(index: int, pixels: NDArray[np.uint8], box: Box) -> Partition:
-        # Grey planes come as three equal channels.
-        return grains_of_etched(pixels if micrograph.rgb else pixels[..., 0], rules)
-
-    return _Source(found, {"boundaries": "etched", "etched": rules.model_dump()})
-
-
-def _given(file: Path, given: Micrograph, smallest: int, note: str = "") -> _Source:
-    def cut(index: int, pixels: NDArray[np.uint8], box: Box) -> Partition:
-        plane = np.asarray(given.planes[index])
-        grey = (plane[..., :3] @ LUMA).round() if given.rgb else plane
-        return grains_given(np.asarray(grey)[box.slices], smallest, str(file))
-
-    return _Source(cut, {"boundaries": file.name, "boundaries_sha256": digest(file)}, note)
-
-
-def grains_given(values: NDArray[Any], smallest_area_px: int, name: str) -> Partition:
-    """Grains of a mask of boundaries (two values, the lower are grains) or of numbered grains.
-
-    Raises
-    ------
-    InputError
-        When the image is neither, or shows no boundary.
-    """
-    numbers = np.unique(values)
-    if len(numbers) == 1:
-        raise InputError(f"{name}: every pixel is {numbers[0]:g}; there is no boundary in it")
-    if len(numbers) == 2:
-        return from_boundaries(values == numbers[1], smallest_area_px)
-    if values.dtype.kind not in "ui" or not _are_pieces(values, len(numbers)):
+    if boundaries is None:
+        is_mask = not micrograph.rgb and looks_like_mask(micrograph.planes[0])
+        return _GivenFile(micrograph, smallest, digest(path)) if is_mask else None
+    file = _beside(boundaries, path) if boundaries.is_dir() else boundaries
+    given = read_micrograph(file)
+    if given.shape != micrograph.shape or len(given.planes) != len(micrograph.planes):
         raise InputError(
-            f"{name}: {len(numbers)} grey values, neither a mask of boundaries (two values) nor "
-            "grains with a number each; threshold it first"
+            f"{file}: {_size(given)} pixels, but {path.name} has {_size(micrograph)}; "
+            "boundaries must be drawn on the image they belong to"
         )
-    return from_labels(values.astype(np.int32))
-
-
-def _are_pieces(values: NDArray[Any], count: int) -> bool:
-    """Whether each value is one connected grain, or little more."""
-    within = np.ones(values.shape, np.uint8)
-    within[:, 1:] &= values[:, 1:] == values[:, :-1]
-    within[1:] &= values[1:] == values[:-1]
-    if within.mean() < _LEAST_WITHIN:
-        return False
-    pieces = cv2.connectedComponents(within, connectivity=4)[0]
-    return bool(pieces <= _MOST_PIECES_A_GRAIN * count)
+    return _GivenFile(given, smallest, digest(file))
 
 
 def _beside(folder: Path, image: Path) -> Path:

@@ -30,15 +30,21 @@ from .planimetric import (
     mean_area_of_whole_grains,
 )
 from .standards import intercept_g, iso_643, planimetric_g
+from .voted_lines import VotedLines
 
-Method = Literal["lines", "circles", "planimetric", "automatic"]
-METHODS: tuple[Method, ...] = get_args(Method)
+StandardMethod = Literal["lines", "circles", "planimetric", "automatic"]
+"""A method that measures grains."""
+
+Method = Literal[StandardMethod, "network"]
+METHODS: tuple[StandardMethod, ...] = get_args(StandardMethod)
+"""Those of the standards."""
 
 QUANTITIES: Mapping[Method, str] = {
     "lines": "intersections_per_mm",
     "circles": "intersections_per_mm",
     "planimetric": "grains_per_mm2",
     "automatic": "mean_grain_area_um2",
+    "network": "intersections_per_mm",
 }
 """What of a field is averaged over fields; the grade follows from the mean, not a mean grade."""
 
@@ -69,7 +75,7 @@ class GradingParameters(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    method: Method = "lines"
+    method: StandardMethod = "lines"
     area: Area = "rectangle"
     line_spacing_px: float | None = Field(default=None, ge=2)
     directions_deg: tuple[float, ...] = Field(default=(0, 45, 90, 135), min_length=1)
@@ -82,21 +88,22 @@ class FieldGrade:
     Attributes
     ----------
     method
-        As in `GradingParameters`.
+        As in `GradingParameters`, or "network".
     value
         Of the method's quantity, which `QUANTITIES` names.
     count
-        Sum of the weights of all intersections, or number of grains counted.
+        Sum of the weights of all intersections, or number of grains counted, or of independent
+        lines.
     measured
         Further numbers of the field by name, with units.
     sizes
-        Of the whole grains.
+        Of the whole grains; None by "network", which knows no grains.
     notes
         What the standard would object to, for people.
     drawn
-        What was counted, to be drawn; coordinates in pixels of `grains`.
+        What was counted, to be drawn; coordinates in square pixels.
     grains
-        The partition that was measured, of square pixels.
+        The partition that was measured, of square pixels; None by "network".
     pixel_um
         Their size.
     """
@@ -105,10 +112,10 @@ class FieldGrade:
     value: float
     count: float
     measured: Mapping[str, Any]
-    sizes: SizeDistribution
+    sizes: SizeDistribution | None
     notes: tuple[str, ...]
-    drawn: Intersections | GrainCount
-    grains: Partition
+    drawn: Intersections | GrainCount | VotedLines
+    grains: Partition | None
     pixel_um: float
 
     @property
@@ -116,12 +123,20 @@ class FieldGrade:
         """ASTM grain-size number of the field."""
         return g_of(self.method, self.value)
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the field in square pixels."""
+        if isinstance(self.drawn, VotedLines):
+            return self.drawn.shape
+        assert self.grains is not None
+        return self.grains.shape
+
 
 def g_of(method: Method, value: float) -> float:
     """ASTM grain-size number from the quantity of a method, that of `QUANTITIES`."""
     if not value > 0 or not math.isfinite(value):
         return math.nan
-    if method in ("lines", "circles"):
+    if QUANTITIES[method] == QUANTITIES["lines"]:
         return intercept_g(1 / value)
     return planimetric_g(value if method == "planimetric" else 1e6 / value)
 
@@ -159,15 +174,21 @@ def grade(
 
 def with_square_pixels(grains: Partition, calibration: Calibration) -> tuple[Partition, float]:
     """The partition with pixels as large as the smaller side of its own, and that size in µm."""
+    shape, size = square_shape(grains.shape, calibration)
+    if shape == grains.shape:
+        return grains, size
+    enlarged = cv2.resize(grains.grains, shape[::-1], interpolation=cv2.INTER_NEAREST)
+    return Partition(np.asarray(enlarged, np.int32), grains.n), size
+
+
+def square_shape(shape: tuple[int, int], calibration: Calibration) -> tuple[tuple[int, int], float]:
+    """Height and width with pixels as large as the smaller side of their own, and it in µm."""
     sides = calibration.y_um, calibration.x_um
     size = min(sides)
     if max(sides) / size - 1 < _SAME_SIDES:
-        return grains, calibration.mean_um
-    height, width = (
-        round(length * side / size) for length, side in zip(grains.shape, sides, strict=True)
-    )
-    enlarged = cv2.resize(grains.grains, (width, height), interpolation=cv2.INTER_NEAREST)
-    return Partition(np.asarray(enlarged, np.int32), grains.n), size
+        return shape, calibration.mean_um
+    height, width = (round(length * side / size) for length, side in zip(shape, sides, strict=True))
+    return (height, width), size
 
 
 def regraded(found: FieldGrade, drawn: Intersections) -> FieldGrade:
@@ -207,9 +228,9 @@ def _of_lines(
 def _of_intersections(
     method: Method,
     found: Intersections,
-    grains: Partition,
+    grains: Partition | None,
     pixel_um: float,
-    sizes: SizeDistribution,
+    sizes: SizeDistribution | None,
 ) -> FieldGrade:
     per_mm = 1000 * found.count / (found.length_px * pixel_um)
     measured: dict[str, Any] = {
@@ -300,15 +321,15 @@ def _few_grains(count: float) -> tuple[str, ...]:
 
 
 def numbers_of(found: FieldGrade) -> dict[str, Any]:
-    """JSON form of a field's grade."""
+    """JSON form of a field's grade; null for what the line network does not know."""
     return {
         "method": found.method,
         "G": found.g,
         "G_iso_643": iso_643(found.g),
         QUANTITIES[found.method]: found.value,
         **found.measured,
-        "grains_in_field": found.grains.n,
+        "grains_in_field": found.grains.n if found.grains else None,
         "pixel_size_um": found.pixel_um,
-        "size_distribution": found.sizes.to_dict(),
+        "size_distribution": found.sizes.to_dict() if found.sizes else None,
         "notes": list(found.notes),
     }

@@ -25,7 +25,7 @@ class GradedField:
     name
         File name of the image, with the plane of a stack.
     by_method
-        In the order in which methods were asked for; of one partition.
+        In the order in which methods were asked for; those of the standards of one partition.
     provenance
         Where boundaries came from: JSON form.
     notes
@@ -77,7 +77,8 @@ def over_fields(
     -------
     JSON form: `method`, `G`, `G_iso_643`, `ci95` ([low, high] of G) or null and `reason`,
     `relative_accuracy_percent` (of the quantity), `n_fields`, the quantity's statistics by its
-    name, `count` (intersections or grains), `size_distribution`, `notes`.
+    name, `count` (intersections, grains or independent lines), `size_distribution` (null where
+    there are no grains), `notes`.
 
     Source: ASTM E112-13, clause 15; E1382-97, clause 13.
     """
@@ -87,6 +88,7 @@ def over_fields(
     )
     grain_size = g_of(method, stated["mean"])
     interval = stated["ci95"]
+    sizes = [one.sizes for one in fields if one.sizes is not None]
     return {
         "method": method,
         "G": grain_size,
@@ -98,7 +100,7 @@ def over_fields(
         "reason": stated["reason"],
         QUANTITIES[method]: stated,
         "count": sum(one.count for one in fields),
-        "size_distribution": together([one.sizes for one in fields]).to_dict(),
+        "size_distribution": together(sizes).to_dict() if sizes else None,
         "notes": _few_fields(len(fields)),
     }
 

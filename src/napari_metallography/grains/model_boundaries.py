@@ -1,0 +1,142 @@
+"""Grain boundaries found by a segmentation network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+
+from .. import regions
+from ..calibration import Calibration
+from ..errors import InputError
+from ..events import Events, Notice
+from ..plane import Plane
+from ..segmentation.model import SegmentationModel, load_model, resampling_factor
+from ..segmentation.prediction import PredictionParameters, Predictor, predict
+from .closing import Strength, closing
+from .finding import Pixels
+from .partition import Partition
+from .stages import staged
+
+BOUNDARY_CLASS = "boundary"
+
+_OTHER_SIZE = 1.01
+
+
+class ModelBoundaryParameters(BaseModel):
+    """How grains are made of the probability that a network gives to boundaries.
+
+    Attributes
+    ----------
+    threshold
+        From which probability on a boundary shows.
+    shown
+        Part of a boundary between two triple points that must show; the rest is closed.
+    smallest_area_px
+        Smaller spots are no grains.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    threshold: float = Field(default=0.5, gt=0, lt=1)
+    shown: float = Field(default=0.5, gt=0, le=1)
+    smallest_area_px: int = Field(default=60, ge=1)
+
+
+@dataclass(frozen=True)
+class ByModel:
+    """Boundaries found by a segmentation model that has a class "boundary"."""
+
+    model: SegmentationModel
+    device: torch.device
+    parameters: ModelBoundaryParameters = field(default_factory=ModelBoundaryParameters)
+    prediction: PredictionParameters = field(default_factory=PredictionParameters)
+
+    def __post_init__(self) -> None:
+        _boundary_index(self.model)
+
+    def grains(self, pixels: Pixels, calibration: Calibration) -> Events[Partition]:
+        """Grains between the crests of the probability of boundary.
+
+        Yields
+        ------
+        Progress, Notice
+            Of the windows, then of the closing of grains; when the image is resampled.
+
+        Raises
+        ------
+        InputError
+            When no boundary is found.
+        DeviceError
+            When the device fails.
+        """
+        rules, factor = self.parameters, resampling_factor(self.model.card, calibration.mean_um)
+        yield from self._notices(factor)
+        strength = yield from staged(self._probability(pixels, factor), 0, 2)
+        running = closing(strength, rules.threshold, rules.shown, rules.smallest_area_px)
+        found = yield from staged(running, 1, 2)
+        if found.n < 2:
+            raise InputError(
+                f"model {self.model.card.name} finds no grain boundary; lower the probability from "
+                "which boundaries show, use another model or none, or paint them"
+            )
+        return found
+
+    def provenance(self) -> dict[str, Any]:
+        """Model, its digest, parameters and device."""
+        return {
+            "boundaries": "model",
+            "boundaries_model": self.model.card.name,
+            "boundaries_model_digest": self.model.digest,
+            "model_boundaries": self.parameters.model_dump(),
+            "prediction": self.prediction.model_dump(mode="json"),
+            "device": self.device.type,
+        }
+
+    def _probability(self, pixels: Pixels, factor: float) -> Events[Strength]:
+        card = self.model.card
+        predictor = Predictor(
+            self.model.network,
+            card.normalisation,
+            len(card.classes),
+            self.device,
+            self.prediction,
+            factor,
+        )
+        measured, index = regions.Field(pixels.shape[:2]), _boundary_index(self.model)
+        found = yield from predict(Plane(pixels, 0, 255), measured, predictor, probability_of=index)
+        assert found.probability is not None
+        return found.probability
+
+    def _notices(self, factor: float) -> Iterator[Notice]:
+        if not 1 / _OTHER_SIZE < factor < _OTHER_SIZE:
+            yield Notice(
+                f"the image is resampled by {factor:.3g} to the pixel sizes that "
+                f"{self.model.card.name} was trained on"
+            )
+
+
+def load_boundary_model(name_or_file: str) -> SegmentationModel:
+    """Load a segmentation model that finds grain boundaries, by name or path.
+
+    Raises
+    ------
+    InputError
+        When there is no such model, or it knows no class "boundary".
+    """
+    model = load_model(name_or_file)
+    _boundary_index(model)
+    return model
+
+
+def _boundary_index(model: SegmentationModel) -> int:
+    names = [phase.name for phase in model.card.classes]
+    if BOUNDARY_CLASS not in names:
+        raise InputError(
+            f'model {model.card.name} finds no grain boundaries: it has no class "'
+            f'{BOUNDARY_CLASS}" but {", ".join(names)}; choose another model'
+        )
+    return names.index(BOUNDARY_CLASS)

@@ -1,0 +1,127 @@
+"""How fields are graded: by which methods, and where each takes its grains from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from ..calibration import Calibration
+from ..errors import InputError
+from ..events import Events, Progress
+from .finding import ByEtching, Finding, Pixels
+from .grading import FieldGrade, GradingParameters, Method, grade
+from .partition import Partition
+from .stages import staged
+
+if TYPE_CHECKING:
+    # It needs torch, whose import takes seconds.
+    from .by_network import ByLineNetwork
+
+
+@dataclass(frozen=True)
+class GradingPlan:
+    """How fields are graded.
+
+    Attributes
+    ----------
+    methods
+        One or more, each once; those of the standards measure the same grains.
+    grading
+        How they measure.
+    finding
+        Where grains come from. They are not looked for when "network" is the only method.
+    network
+        What grades by "network"; needed when it is one of the methods.
+    """
+
+    methods: tuple[Method, ...]
+    grading: GradingParameters = field(default_factory=GradingParameters)
+    finding: Finding = field(default_factory=ByEtching)
+    network: ByLineNetwork | None = None
+
+    def __post_init__(self) -> None:
+        if not self.methods:
+            raise InputError("choose at least one method")
+        if "network" in self.methods and self.network is None:
+            raise InputError("the method network needs a line network; choose a model")
+
+    @property
+    def needs_grains(self) -> bool:
+        """Whether a method of the standards is among the methods."""
+        return any(method != "network" for method in self.methods)
+
+    def with_finding(self, finding: Finding) -> GradingPlan:
+        """The same with grains from elsewhere."""
+        return replace(self, finding=finding)
+
+    def provenance(self) -> dict[str, Any]:
+        """JSON form."""
+        return {
+            **(self.finding.provenance() if self.needs_grains else {}),
+            **(self.network.provenance() if self.network else {}),
+            "grading": self.grading.model_dump(),
+        }
+
+
+def graded(
+    plan: GradingPlan, pixels: Pixels, calibration: Calibration, name: str
+) -> Events[dict[Method, FieldGrade]]:
+    """Grade a field by each method of a plan, in their order.
+
+    Parameters
+    ----------
+    pixels
+        (Y, X, 3) uint8 of the field.
+    name
+        What a refusal calls it.
+
+    Yields
+    ------
+    Progress, Notice
+        Of the stages: finding grains, and each method.
+
+    Raises
+    ------
+    InputError
+        When no grain boundary is found, or a method cannot measure.
+    DeviceError
+        When the device fails.
+    """
+    try:
+        return (yield from _graded(plan, pixels, calibration, name))
+    except InputError as error:
+        said = str(error)
+        raise InputError(said if said.startswith(name) else f"{name}: {said}") from error
+
+
+def _graded(
+    plan: GradingPlan, pixels: Pixels, calibration: Calibration, name: str
+) -> Events[dict[Method, FieldGrade]]:
+    stages, done = len(plan.methods) + plan.needs_grains, 0
+    grains: Partition | None = None
+    if plan.needs_grains:
+        running = plan.finding.grains(pixels, calibration)
+        grains, done = (yield from staged(running, 0, stages)), 1
+    found: dict[Method, FieldGrade] = {}
+    for stage, method in enumerate(plan.methods, start=done):
+        one = _by_method(plan, method, grains, pixels, calibration, name)
+        found[method] = yield from staged(one, stage, stages)
+    return found
+
+
+def _by_method(
+    plan: GradingPlan,
+    method: Method,
+    grains: Partition | None,
+    pixels: Pixels,
+    calibration: Calibration,
+    name: str,
+) -> Events[FieldGrade]:
+    if method == "network":
+        assert plan.network is not None
+        return (yield from plan.network.graded(pixels, calibration, name))
+    assert grains is not None
+    yield Progress(0, 1, method)
+    found = grade(grains, calibration, plan.grading.model_copy(update={"method": method}))
+    yield Progress(1, 1, method)
+    return found
