@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import date
 from html import escape
 from io import BytesIO
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -17,7 +17,14 @@ from matplotlib.figure import Figure
 from . import __version__
 from .io.headings import heading
 
+SIGNATURE = (
+    '<div class="signature"><div>Operator: date, signature</div>'
+    "<div>Checked: date, signature</div></div>"
+)
+"""Lines to sign on."""
+
 _MOST_COLUMNS = 6
+_MOST_NAMES = 6
 
 _STYLE = """
 body { font: 15px/1.45 system-ui, "Segoe UI", "DejaVu Sans", sans-serif; color: #1a1a1a;
@@ -168,12 +175,12 @@ def drawing(figure: Figure, caption: str) -> str:
     return picture(buffer.getvalue(), caption)
 
 
-def picture(png: bytes, caption: str) -> str:
-    """An embedded PNG file, with its caption below."""
+def picture(content: bytes, caption: str, kind: Literal["png", "jpeg"] = "png") -> str:
+    """An embedded PNG or JPEG file, with its caption below."""
     text = escape(caption)
-    data = base64.b64encode(png).decode()
+    data = base64.b64encode(content).decode()
     return (
-        f'<figure><img alt="{text}" src="data:image/png;base64,{data}">'
+        f'<figure><img alt="{text}" src="data:image/{kind};base64,{data}">'
         f"<figcaption>{text}</figcaption></figure>"
     )
 
@@ -181,6 +188,18 @@ def picture(png: bytes, caption: str) -> str:
 def noted(text: str) -> str:
     """A remark as HTML, in small print."""
     return f'<p class="note">{escape(text)}</p>'
+
+
+def cautions(notes: Iterable[str]) -> str:
+    """What the reader should know, each in a box that stands out."""
+    return "".join(f'<p class="caution">{escape(note)}</p>' for note in notes)
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names, or the first of many and how many there are."""
+    if len(names) <= _MOST_NAMES:
+        return ", ".join(names)
+    return f"{', '.join(names[: _MOST_NAMES - 1])} and {len(names) - _MOST_NAMES + 1} more"
 
 
 def number(value: Any) -> str:

@@ -16,10 +16,13 @@ from ..calibration import Calibration
 from ..io.files import write_text
 from ..io.headings import heading
 from ..reports import (
+    SIGNATURE,
     ReportHead,
     Section,
+    cautions,
     drawing,
     entries,
+    listed,
     noted,
     number,
     page,
@@ -44,17 +47,10 @@ from .study import (
 from .threshold_sweep import ThresholdComparison
 from .threshold_sweep import figure as threshold_figure
 
-_MOST_NAMES = 6
 _MOST_FIRST_ROWS = 12
 _CUT_LOW, _CUT_HIGH = "≥", "≤"
 _KEY_QUANTITIES = ("area_fraction", "mean_radius_", "number_density_")
 _PHASE_KEYS = ("image", "specimen", "plane", "phase")
-
-
-_SIGNATURE = (
-    '<div class="signature"><div>Operator: date, signature</div>'
-    "<div>Checked: date, signature</div></div>"
-)
 
 
 @dataclass(frozen=True)
@@ -108,7 +104,7 @@ def write_report(
         Section("Result", _result(statistics) + _cautions(study, fields, head)),
         Section("How it was measured", entries(rule_lines(statistics))),
         Section("Pixel size", _calibrations(fields)),
-        Section("Labels", _makers(fields, provenance) + _SIGNATURE),
+        Section("Labels", _makers(fields, provenance) + SIGNATURE),
     ]
     behind = [
         Section("Overlays", _pictures(fields), on_new_page=True),
@@ -130,7 +126,7 @@ def named_head(head: ReportHead, study: Study) -> ReportHead:
     """The head with the specimens that the study names, where it states none itself."""
     if head.specimen or "specimen" not in study.phases:
         return head
-    return replace(head, specimen=_listed(list(filter(None, study.phases["specimen"].unique()))))
+    return replace(head, specimen=listed(list(filter(None, study.phases["specimen"].unique()))))
 
 
 def specimen_note(stated: str, named: Iterable[str]) -> str:
@@ -148,16 +144,9 @@ def specimen_note(stated: str, named: Iterable[str]) -> str:
     if not stated or not others:
         return ""
     return (
-        f"the specimen stated is {stated}, but the index of the images names {_listed(others)}: "
+        f"the specimen stated is {stated}, but the index of the images names {listed(others)}: "
         "tables and statistics go by the index; correct the one that is wrong"
     )
-
-
-def _listed(names: Sequence[str]) -> str:
-    """Names, or the first of many and how many there are."""
-    if len(names) <= _MOST_NAMES:
-        return ", ".join(names)
-    return f"{', '.join(names[: _MOST_NAMES - 1])} and {len(names) - _MOST_NAMES + 1} more"
 
 
 def _result(statistics: Mapping[str, Any]) -> str:
@@ -325,12 +314,12 @@ def _cautions(study: Study, fields: Sequence[ReportField], head: ReportHead) -> 
             if _kind(note) not in said:
                 images.setdefault(note, []).append(image.name)
     notes = [
-        f"{_listed(names)}: {note}"
+        f"{listed(names)}: {note}"
         for note, names in images.items()
         if not note.startswith(FEW_INTERCEPTS)
     ]
     shown = [*notes, *overall, _few_intercepts(made)]
-    return "".join(f'<p class="caution">{escape(note)}</p>' for note in shown if note)
+    return cautions(filter(None, shown))
 
 
 def _few_intercepts(made: Sequence[Mapping[str, Any]]) -> str:
@@ -353,9 +342,7 @@ def _calibrations(fields: Sequence[ReportField]) -> str:
     images: dict[Calibration | None, list[str]] = {}
     for one in fields:
         images.setdefault(one.calibration, []).append(one.name)
-    rows = [
-        {**_calibration_lines(size), "images": _listed(names)} for size, names in images.items()
-    ]
+    rows = [{**_calibration_lines(size), "images": listed(names)} for size, names in images.items()]
     return table(pd.DataFrame(rows, dtype=object))
 
 
@@ -365,7 +352,7 @@ def _makers(fields: Sequence[ReportField], provenance: Sequence[Mapping[str, Any
     for one, made in zip(fields, provenance, strict=True):
         row = json.dumps(_maker(one.provenance, len(made.get("corrections", ()))))
         images.setdefault(row, []).append(one.name)
-    rows = [{**json.loads(row), "images": _listed(names)} for row, names in images.items()]
+    rows = [{**json.loads(row), "images": listed(names)} for row, names in images.items()]
     return table(pd.DataFrame(rows, dtype=object).dropna(axis="columns", how="all"))
 
 
