@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from scipy.spatial import cKDTree
 from .partition import Partition
 
 Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
 
 CIRCLE_DIAMETERS = (79.58, 53.05, 26.53)
 """Of the three concentric circles of ASTM E112, whose lengths sum to 500 mm."""
@@ -34,7 +35,7 @@ class TestLine:
     Attributes
     ----------
     path
-        (n, 2) y and x, half a pixel apart or less.
+        (n, 2) y and x: both ends of a straight line, points half a pixel apart on a circle.
     length_px
         Of the line.
     closed
@@ -69,7 +70,7 @@ class Intersections:
 
     points: Floats
     weights: Floats
-    line: NDArray[np.int64]
+    line: Integers
     lines: tuple[TestLine, ...]
 
     @property
@@ -118,9 +119,8 @@ def straight_lines(
 
 def straight_line(start: Floats, end: Floats, direction_deg: float) -> TestLine:
     """A test line between two points (y, x)."""
-    length = float(np.hypot(*(end - start)))
-    parts = np.linspace(0, 1, max(2, math.ceil(length / _STEP_PX) + 1))
-    return TestLine(start + parts[:, None] * (end - start), length, False, direction_deg)
+    length = math.hypot(*(end - start))
+    return TestLine(np.stack([start, end]), length, False, direction_deg)
 
 
 def three_circles(shape: tuple[int, int]) -> tuple[TestLine, ...]:
@@ -144,14 +144,17 @@ def intersect(partition: Partition, lines: tuple[TestLine, ...]) -> Intersection
     Crossings that cannot be told from a triple point count 1½ together: near it a line crosses
     one boundary as often as two.
     """
-    found = [_crossings(partition.grains, line) for line in lines]
-    places = np.concatenate([points for points, _ in found])
-    weights = np.concatenate([weights for _, weights in found])
-    line = np.repeat(np.arange(len(lines)), [len(points) for points, _ in found])
+    walk = _walk(partition.grains, lines)
+    runs = _without_steps(_runs(walk))
+    crossed = runs.grain != runs.grain[runs.next]
+    last, first = runs.last[crossed], runs.first[runs.next[crossed]]
+    places = (walk.places[last] + walk.places[first]) / 2
+    line = runs.line[crossed]
+    weights = _end_weights(places, line, lines)
     return _with_triple_points(Intersections(places, weights, line, lines), partition)
 
 
-def nearest_line(points: Floats, lines: tuple[TestLine, ...]) -> NDArray[np.int64]:
+def nearest_line(points: Floats, lines: tuple[TestLine, ...]) -> Integers:
     """The number (n,) of the test line nearest to each point (n, 2), y and x."""
     apart = np.array([_distance(points, line) for line in lines])
     return np.asarray(apart.argmin(0), np.int64)
@@ -166,45 +169,114 @@ def _distance(points: Floats, line: TestLine) -> Floats:
     return np.asarray(np.hypot(*(points - start - part[:, None] * along).T), float)
 
 
-def _crossings(grains: NDArray[np.int32], line: TestLine) -> tuple[Floats, Floats]:
-    y, x = np.rint(line.path).astype(np.intp).T
-    met = _without_steps(grains[y, x], line.closed)
-    following = np.roll(met, -1) if line.closed else met[1:]
-    changes = np.flatnonzero(met[: len(following)] != following)
-    after = (changes + 1) % len(line.path)
-    points = (line.path[changes] + line.path[after]) / 2
-    return points, _end_weights(points, line)
+@dataclass(frozen=True)
+class _Walk:
+    """Test lines, one after the other, in steps of half a pixel or less.
+
+    Attributes
+    ----------
+    places
+        (n, 2) y and x.
+    met
+        (n,) the grain at each.
+    starts
+        (lines,) where each line starts.
+    closed
+        (lines,) whether it is a circle.
+    """
+
+    places: Floats
+    met: NDArray[np.int32]
+    starts: Integers
+    closed: NDArray[np.bool_]
 
 
-def _without_steps(met: NDArray[np.int32], closed: bool) -> NDArray[np.int32]:
-    """Grains along a line that meets a boundary's pixel steps once each, not to and fro."""
-    starts = np.flatnonzero(np.diff(met, prepend=met[0] - 1))
-    lengths = np.diff(starts, append=len(met))
-    grain = met[starts]
-    before, after = np.roll(grain, 1), np.roll(grain, -1)
-    is_step = (before == after) & (lengths * _STEP_PX < _STEPS_PX)
-    if not closed:
-        is_step[[0, -1]] = False
+@dataclass(frozen=True)
+class _Runs:
+    """Stretches of lines through one grain.
+
+    Attributes
+    ----------
+    grain, line
+        (n,) which.
+    first, last
+        (n,) steps of the walk.
+    previous, next
+        (n,) the runs before and after on the same line; itself at the end of a straight one.
+    of_line
+        (n,) the first run of the line.
+    """
+
+    grain: NDArray[np.int32]
+    line: Integers
+    first: Integers
+    last: Integers
+    previous: Integers
+    next: Integers
+    of_line: Integers
+
+
+def _walk(grains: NDArray[np.int32], lines: tuple[TestLine, ...]) -> _Walk:
+    lengths = np.array([_steps(line) for line in lines])
+    starts = np.cumsum(lengths) - lengths
+    places = np.empty((2, lengths.sum()))
+    for line, start, length in zip(lines, starts, lengths, strict=True):
+        for axis in (0, 1):
+            places[axis, start : start + length] = (
+                line.path[:, axis]
+                if line.closed
+                else np.linspace(line.path[0, axis], line.path[1, axis], length)
+            )
+    y, x = np.rint(places).astype(np.intp)
+    return _Walk(places.T, grains[y, x], starts, np.array([line.closed for line in lines]))
+
+
+def _steps(line: TestLine) -> int:
+    return len(line.path) if line.closed else max(2, math.ceil(line.length_px / _STEP_PX) + 1)
+
+
+def _runs(walk: _Walk) -> _Runs:
+    is_first = np.empty(len(walk.met), bool)
+    np.not_equal(walk.met[1:], walk.met[:-1], out=is_first[1:])
+    is_first[walk.starts] = True
+    first = np.flatnonzero(is_first)
+    starts = np.searchsorted(first, walk.starts)
+    ends = np.append(starts[1:], len(first)) - 1
+    line = np.repeat(np.arange(len(starts)), ends - starts + 1)
+    previous, following = np.arange(len(first)) - 1, np.arange(len(first)) + 1
+    previous[starts] = np.where(walk.closed, ends, starts)
+    following[ends] = np.where(walk.closed, starts, ends)
+    last = np.append(first[1:], len(walk.met)) - 1
+    return _Runs(walk.met[first], line, first, last, previous, following, starts[line])
+
+
+def _without_steps(runs: _Runs) -> _Runs:
+    """Runs of lines that meet a boundary's pixel steps once each, not to and fro."""
+    numbers = np.arange(len(runs.grain))
+    before, after = runs.grain[runs.previous], runs.grain[runs.next]
+    short = (runs.last - runs.first + 1) * _STEP_PX < _STEPS_PX
+    at_end = (runs.previous == numbers) | (runs.next == numbers)
+    is_step = (before == after) & short & ~at_end
     # Of two steps in a row the first goes: to and fro becomes one crossing.
-    numbers = np.arange(len(is_step))
     last_other = np.maximum.accumulate(np.where(is_step, -1, numbers))
-    is_step &= (numbers - last_other) % 2 == 1
-    return np.repeat(np.where(is_step, before, grain), lengths)
+    is_step &= (numbers - np.maximum(last_other, runs.of_line - 1)) % 2 == 1
+    return replace(runs, grain=np.where(is_step, before, runs.grain))
 
 
-def _end_weights(points: Floats, line: TestLine) -> Floats:
-    weights = np.ones(len(points))
-    if not line.closed:
-        ends = line.path[[0, -1]]
-        apart = np.hypot(*(points[:, None] - ends).transpose(2, 0, 1))
-        weights[(apart <= _END_PX).any(1)] = 0.5
+def _end_weights(places: Floats, line: Integers, lines: tuple[TestLine, ...]) -> Floats:
+    """½ where a straight line ends on a boundary, else 1."""
+    weights = np.ones(len(places))
+    for end in (0, -1):
+        ends = np.array([np.full(2, np.inf) if one.closed else one.path[end] for one in lines])
+        apart = places - ends[line]
+        weights[np.hypot(apart[:, 0], apart[:, 1]) <= _END_PX] = 0.5
     return weights
 
 
 def _with_triple_points(found: Intersections, partition: Partition) -> Intersections:
     """Crossings of one line near one triple point become one, of its weight."""
-    triples, meeting = partition.triple_points
-    if not len(triples) or not len(found.points):
+    triples, meeting = partition.triple_points_near(found.points, _NEAR_PX)
+    if not len(triples):
         return found
     apart, nearest = cKDTree(triples).query(found.points, distance_upper_bound=_NEAR_PX)
     near = np.isfinite(apart) & (found.weights == 1)
