@@ -46,6 +46,27 @@ def test_fields_give_a_grain_size_and_pictures(run, fields, tmp_path) -> None:
     assert f"G {found['G']:.2f} by lines (3 fields" in done.err
 
 
+def test_twins_are_left_out_when_asked(run, tmp_path) -> None:
+    made = polycrystal(
+        PolycrystalParameters(height_px=300, width_px=400, grain_size=9, twinned=0.3), 4
+    )
+    tifffile.imwrite(tmp_path / "twinned.tif", made.image)
+    found = {}
+    for option in ("--no-ignore-twins", "--ignore-twins"):
+        done = run("grain-size", tmp_path / "twinned.tif", "-o", tmp_path, "--pixel-size", 0.5,
+                   option)  # fmt: skip
+        assert done.code == 0
+        found[option] = json.loads((tmp_path / "grain_size.json").read_text("utf-8"))
+    counted, left_out = found.values()
+    assert left_out["G"] < counted["G"] - 0.2
+    field = left_out["fields"][0]
+    assert field["provenance"]["twins_left_out"]["bend_deg"] == 4
+    assert "twins_left_out" not in counted["fields"][0]["provenance"]
+    assert field["twins_left_out"] > 10
+    regions = field["twins_left_out"] + field["grains_in_field"]
+    assert f"{field['twins_left_out']} of {regions} regions are twins" in " ".join(done.err.split())
+
+
 def test_without_a_pixel_size_nothing_is_written(run, fields, tmp_path) -> None:
     out = tmp_path / "out"
     done = run("grain-size", fields[0] / "field0.tif", "-o", out)
@@ -62,6 +83,7 @@ def test_without_a_pixel_size_nothing_is_written(run, fields, tmp_path) -> None:
         (("--smallest-area", 0), "a grain has one pixel at least"),
         (("--wanted-accuracy", 0), "larger than 0 %"),
         (("--method", "guess"), "guess"),
+        (("--method", "network", "--ignore-twins"), "no effect on the line network"),
     ],
 )
 def test_bad_options_are_told(run, fields, tmp_path, options, said) -> None:

@@ -112,6 +112,10 @@ def grain_size(
     multi_scale: Annotated[
         bool, typer.Option(help="Average the boundaries model over the scales 0.75, 1 and 1.25.")
     ] = True,
+    ignore_twins: Annotated[
+        bool,
+        typer.Option(help="Leave out the straight boundaries of annealing twins."),
+    ] = False,
     wanted_accuracy: Annotated[
         float, typer.Option(help="Relative accuracy in %, to tell the fields needed for it.")
     ] = 10.0,
@@ -127,6 +131,7 @@ def grain_size(
     from ..grains.files import grade_file, write_grain_sizes
     from ..grains.grading import GradingParameters, Method
     from ..grains.plan import GradingPlan
+    from ..grains.twins import TwinParameters
     from ..inputs import image_files, require_distinct_stems
 
     if not wanted_accuracy > 0:
@@ -140,6 +145,8 @@ def grain_size(
     _require_used(
         chosen, boundaries, boundaries_model, model, etched=list(etched), by_model=list(by_model)
     )
+    if ignore_twins and chosen == ["network"]:
+        raise InputError("--ignore-twins: has no effect on the line network; leave it out")
     rules = validated(
         GradingParameters, {"area": area.value, "line_spacing_px": line_spacing}, option_of
     )
@@ -150,7 +157,8 @@ def grain_size(
         looks = prediction_settings(Mode.fast, flips=flips, multi_scale=multi_scale)
         found_by = _by_model(boundaries_model, {**by_model, **either}, looks, device)
     network = _line_network(model or _LINE_NETWORK, device) if "network" in chosen else None
-    plan = GradingPlan(tuple(chosen), rules, found_by, network)
+    twins = TwinParameters() if ignore_twins else None
+    plan = GradingPlan(tuple(chosen), rules, found_by, network, twins)
     files = image_files(images)
     require_distinct_stems(files)
     if boundaries is not None and boundaries.is_file() and len(files) > 1:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ..calibration import Calibration
 from ..errors import InputError
-from ..events import Events, Progress
+from ..events import Events, Notice, Progress
 from .finding import ByEtching, Finding, Pixels
 from .grading import FieldGrade, GradingParameters, Method, grade
 from .partition import Partition
 from .stages import staged
+from .twins import TwinParameters, without_twins
 
 if TYPE_CHECKING:
     # It needs torch, whose import takes seconds.
@@ -32,12 +34,15 @@ class GradingPlan:
         Where grains come from. They are not looked for when "network" is the only method.
     network
         What grades by "network"; needed when it is one of the methods.
+    twins
+        How twins are told from grains, to be left out; None takes them for grains.
     """
 
     methods: tuple[Method, ...]
     grading: GradingParameters = field(default_factory=GradingParameters)
     finding: Finding = field(default_factory=ByEtching)
     network: ByLineNetwork | None = None
+    twins: TwinParameters | None = None
 
     def __post_init__(self) -> None:
         if not self.methods:
@@ -57,10 +62,14 @@ class GradingPlan:
     def provenance(self) -> dict[str, Any]:
         """JSON form."""
         return {
-            **(self.finding.provenance() if self.needs_grains else {}),
+            **(self._grains_provenance() if self.needs_grains else {}),
             **(self.network.provenance() if self.network else {}),
             "grading": self.grading.model_dump(),
         }
+
+    def _grains_provenance(self) -> dict[str, Any]:
+        left_out = {"twins_left_out": self.twins.model_dump()} if self.twins else {}
+        return {**self.finding.provenance(), **left_out}
 
 
 def graded(
@@ -99,14 +108,34 @@ def _graded(
 ) -> Events[dict[Method, FieldGrade]]:
     stages, done = len(plan.methods) + plan.needs_grains, 0
     grains: Partition | None = None
+    left_out: dict[str, int] = {}
     if plan.needs_grains:
-        running = plan.finding.grains(pixels, calibration)
-        grains, done = (yield from staged(running, 0, stages)), 1
+        running = _grains(plan, pixels, calibration, name)
+        (grains, left_out), done = (yield from staged(running, 0, stages)), 1
     found: dict[Method, FieldGrade] = {}
     for stage, method in enumerate(plan.methods, start=done):
         one = _by_method(plan, method, grains, pixels, calibration, name)
         found[method] = yield from staged(one, stage, stages)
-    return found
+    return {method: _told(one, left_out) for method, one in found.items()}
+
+
+def _grains(
+    plan: GradingPlan, pixels: Pixels, calibration: Calibration, name: str
+) -> Events[tuple[Partition, dict[str, int]]]:
+    """The grains, and what is told of twins left out."""
+    found = yield from plan.finding.grains(pixels, calibration)
+    if plan.twins is None:
+        return found, {}
+    joined = without_twins(found, plan.twins)
+    left_out = found.n - joined.n
+    yield Notice(f"{name}: {left_out} of {found.n} regions are twins and left out")
+    return joined, {"twins_left_out": left_out}
+
+
+def _told(found: FieldGrade, left_out: Mapping[str, int]) -> FieldGrade:
+    if found.grains is None:
+        return found
+    return replace(found, measured={**found.measured, **left_out})
 
 
 def _by_method(
