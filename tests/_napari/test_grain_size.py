@@ -350,6 +350,10 @@ def test_the_files_hold_what_is_shown(widget, qtbot, tmp_path) -> None:
     found = json.loads((tmp_path / "grain_size.json").read_text("utf-8"))
     assert f"{found['G']:.2f}" == shown(widget, "G")["lines"]
     assert found["fields"][0]["provenance"]["corrections_by_hand"] == {"lines": 1}
+    report = (tmp_path / "grain_size.html").read_text("utf-8")
+    assert f"G {found['G']:.2f} by lines" in report
+    assert report.count("data:image/jpeg") == len(METHOD_NAMES)
+    assert "lines: 1 correction of intersections by hand" in report
     assert sorted(p.name for p in tmp_path.glob("*.png")) == sorted(
         f"steel_{method}.png" for method in METHOD_NAMES
     )

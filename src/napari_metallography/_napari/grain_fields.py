@@ -109,7 +109,7 @@ class GrainFields(Container[Widget]):
         self.summary.value = "\n".join([f"Fields: {', '.join(self.names)}.", *found["notes"]])
 
     def write(self, folder: Path) -> None:
-        """Write grain_size.json and pictures of the fields, or else of the result shown."""
+        """Write grain_size.json, its report and pictures of the fields, or of the result shown."""
         graded = list(self._fields.values()) or [self._current()]
         names = _unique([one.plane.source.name for one in graded])
         if (folder / _JSON).exists():
@@ -232,4 +232,7 @@ def _unique(names: Sequence[str]) -> list[str]:
 _HOW = "Several fields, chosen without bias, give a confidence interval; n counts fields."
 _ADD = "takes the result shown as a field; each image counts once"
 _WANTED = "relative accuracy of the mean, to tell how many fields are needed for it"
-_EXPORT = "writes grain_size.json and a picture a method, of all fields or else of the result shown"
+_EXPORT = (
+    "writes grain_size.json, a report (grain_size.html) and a picture a method, of all fields or "
+    "else of the result shown"
+)

@@ -25,6 +25,7 @@ from .drawing import drawn, legend
 from .finding import MASK, Given
 from .grading import FieldGrade, Method
 from .plan import GradingPlan, graded
+from .report import write_report
 from .stages import staged
 from .study import GradedField, grain_size_of
 
@@ -129,7 +130,11 @@ def _notices(name: str, by_method: Mapping[Method, FieldGrade]) -> Iterator[Noti
 def write_grain_sizes(
     folder: Path, images: Sequence[GradedImage], wanted_accuracy_percent: float
 ) -> dict[str, Any]:
-    """Write grain_size.json and `<stem>_<method>.png` of each image; return what the JSON holds.
+    """Write grain_size.json, its report and `<stem>_<method>.png` of each image.
+
+    Returns
+    -------
+    What the JSON holds.
 
     Raises
     ------
@@ -142,6 +147,12 @@ def write_grain_sizes(
         for method, picture in image.pictures.items():
             write_bytes(folder / f"{image.path.stem}_{method}.png", picture)
     write_json(folder / "grain_size.json", found)
+    pictures = {
+        f"{image.fields[0].name}, {method}": picture
+        for image in images
+        for method, picture in image.pictures.items()
+    }
+    write_report(folder / "grain_size.html", found, fields, pictures, wanted_accuracy_percent)
     return found
 
 
