@@ -1,0 +1,1 @@
+"""What an image shows, as one of several classes."""
