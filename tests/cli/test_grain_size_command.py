@@ -8,6 +8,7 @@ import pytest
 import tifffile
 from PIL import Image
 
+from napari_metallography.segmentation.model import load_model, save_model
 from napari_metallography.synthesis.polycrystals import PolycrystalParameters, polycrystal
 
 
@@ -92,3 +93,114 @@ def test_bad_options_are_told(run, fields, tmp_path, options, said) -> None:
     assert done.code == 2
     assert said in done.err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture(scope="module")
+def boundaries_model(untrained, tmp_path_factory) -> Path:
+    """A network of random weights, whose boundaries are grains of no meaning."""
+    made = untrained(["grain", "boundary"], seed=1)
+    path = tmp_path_factory.mktemp("model") / "random.safetensors"
+    save_model(path, made.card, made.network)
+    return path
+
+
+def test_a_model_finds_the_boundaries(run, fields, boundaries_model, tmp_path) -> None:
+    done = run(
+        "grain-size", fields[0] / "field0.tif", "-o", tmp_path, "--pixel-size", 0.5,
+        "--boundaries-model", boundaries_model, "--threshold", 0.4, "--smallest-area", 30,
+        "--no-flips", "--no-multi-scale", "--device", "cpu",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    (field,) = json.loads((tmp_path / "grain_size.json").read_text("utf-8"))["fields"]
+    assert field["grains_in_field"] > 2
+    told = field["provenance"]
+    assert told["boundaries_model"] == "random"
+    assert told["boundaries_model_digest"] == load_model(str(boundaries_model)).digest
+    assert told["model_boundaries"] == {"threshold": 0.4, "shown": 0.5, "smallest_area_px": 30}
+    assert told["prediction"]["scales"] == [1.0]
+
+
+def test_the_line_network_grades_beside_the_others(run, fields, tmp_path) -> None:
+    folder, truth = fields
+    done = run(
+        "grain-size", folder / "field0.tif", "-o", tmp_path, "--pixel-size", 0.5, "--device",
+        "cpu", "--method", "network", "--method", "lines", "--boundaries", folder / "masks",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    found = json.loads((tmp_path / "grain_size.json").read_text("utf-8"))
+    assert found["method"] == "network"
+    assert found["G"] == pytest.approx(truth, abs=0.5)
+    assert list(found["methods"]) == ["network", "lines"]
+    told = found["fields"][0]["provenance"]
+    assert (told["line_network"], told["boundaries"]) == ("grain-line-net", "field0_boundaries.png")
+    assert (tmp_path / "field0_network.png").is_file()
+    assert (tmp_path / "field0_lines.png").is_file()
+
+
+@pytest.mark.parametrize("method", ["lines", "network"])
+def test_no_method_grades_without_a_pixel_size(run, fields, tmp_path, method) -> None:
+    done = run("grain-size", fields[0] / "field1.tif", "-o", tmp_path / "out", "--method", method)
+    assert done.code == 2
+    assert len(done.errors) == 1
+    assert "no pixel size is known; give --pixel-size UM" in done.errors[0]
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--boundaries-model", "uhcs-carbides"), 'no class "boundary" but matrix,'),
+        (("--boundaries-model", "grain-line-net"), "not for segmentation"),
+        (("--boundaries-model", "none.safetensors"), "none.safetensors"),
+        (("--method", "network", "--model", "uhcs-carbides"), "not for grain-size"),
+        (("--model", "grain-line-net"), "--model: names a line network; add --method network"),
+        (("--method", "network", "--boundaries", "masks"), "the line network looks for none"),
+        (("--boundaries", "masks", "--boundaries-model", "x"), "choose one of them"),
+        (("--boundaries-model", "x", "--groove", "4"), "--groove: has no effect"),
+        (("--threshold", "0.4"), "--threshold: has no effect without --boundaries-model"),
+    ],
+)
+def test_options_that_cannot_be_used_are_refused_in_a_line(
+    run, fields, tmp_path, options, said
+) -> None:
+    image = fields[0] / "field0.tif"
+    done = run("grain-size", image, "-o", tmp_path / "out", "--pixel-size", 0.5, *options)
+    assert done.code == 2
+    assert len(done.errors) == 1
+    assert said in done.errors[0]
+    assert not (tmp_path / "out").exists()
+
+
+def _cross(boundary: int, grain: int) -> np.ndarray:
+    drawn = np.full((60, 80), grain, np.uint8)
+    drawn[30] = drawn[:, 40] = boundary
+    return drawn
+
+
+@pytest.mark.parametrize(
+    ("pixels", "said"),
+    [
+        (_cross(0, 255), "seems inverted"),
+        (np.random.default_rng(0).normal(100, 5, (60, 80)).astype(np.uint8), "no grain boundary"),
+        (np.where(np.indices((60, 80))[1] == 0, 255, 0).astype(np.uint8), "one grain fills"),
+    ],
+)
+def test_a_field_without_boundaries_is_refused_by_its_name(run, tmp_path, pixels, said) -> None:
+    tifffile.imwrite(tmp_path / "bad.tif", pixels)
+    done = run("grain-size", tmp_path / "bad.tif", "-o", tmp_path / "out", "--pixel-size", 0.5)
+    assert done.code == 2
+    assert len(done.errors) == 1
+    assert "bad.tif: " in done.errors[0]
+    assert said in done.errors[0]
+    assert not (tmp_path / "out").exists()
+
+
+def test_few_intersections_are_answered_and_said(run, tmp_path) -> None:
+    tifffile.imwrite(tmp_path / "few.tif", _cross(255, 0))
+    done = run("grain-size", tmp_path / "few.tif", "-o", tmp_path / "out", "--pixel-size", 0.5)
+    assert done.code == 0
+    assert "few.tif: lines: " in done.err
+    assert "below the 50 that ASTM E112 asks for" in done.err
+    (field,) = json.loads((tmp_path / "out" / "grain_size.json").read_text("utf-8"))["fields"]
+    assert field["G"] > 0
+    assert "below the 50" in field["notes"][0]

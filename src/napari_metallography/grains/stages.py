@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..events import Event, Events, Progress, T, relayed
 
-_STEPS = 20
+_STEPS = 120
 _SAID = "steps: "
 
 
