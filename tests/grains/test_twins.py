@@ -1,4 +1,5 @@
 import math
+from functools import cache
 
 import cv2
 import numpy as np
@@ -23,6 +24,7 @@ SIDE_PX = 40.0
 MIDDLE = np.array([100.0, 120.0])
 
 
+@cache
 def _honeycomb() -> np.ndarray:
     """Regular hexagons, one of them, number 1, around the middle."""
     steps = [(i, j) for i in range(-4, 5) for j in range(-4, 5)]
