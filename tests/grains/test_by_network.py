@@ -63,6 +63,14 @@ def test_a_field_is_graded_without_grains(found, made) -> None:
     assert numbers["mean_intercept_um"] == pytest.approx(1000 / found.value)
 
 
+def test_lines_of_all_rounds_are_counted_together(network, pixels) -> None:
+    many = replace(network, parameters=LineParameters(rows=64, columns=64))
+    steps: list[Event] = []
+    drain(many.graded(pixels, HALF_UM), steps.append)
+    done = [event.done for event in steps if isinstance(event, Progress)]
+    assert done == [32, 96, 128]
+
+
 def test_g_over_fields_is_that_of_the_mean_of_the_quantity(found) -> None:
     study = over_fields([found, replace(found, value=2 * found.value)])
     assert study["G"] == pytest.approx(found.g + 6.643856 * np.log10(1.5), abs=1e-5)

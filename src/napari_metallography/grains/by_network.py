@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from ..calibration import Calibration
-from ..events import Event, Events, Notice, relayed
+from ..events import Event, Events, Notice, Progress, relayed
 from .finding import Pixels
 from .grades import LINE_LENGTH
 from .grading import FieldGrade, square_shape
@@ -49,18 +49,10 @@ class ByLineNetwork:
         DeviceError
             When the device fails.
         """
-        said: list[str] = []
-
-        def keep(event: Event) -> Event | None:
-            if not isinstance(event, Notice):
-                return event
-            said.append(event.message.removeprefix(f"{name}: "))
-            return None
-
-        running = grade(
-            pixels, calibration, self.model, self.parameters, name=name, device=self.device
-        )
-        found = yield from relayed(running, keep)
+        wanted, said = self.parameters, list[str]()
+        heard = _Hearing(name, wanted.rows + wanted.columns, said)
+        running = grade(pixels, calibration, self.model, wanted, name=name, device=self.device)
+        found = yield from relayed(running, heard)
         height, width = pixels.shape[:2]
         in_paper_mode = self.model.lines.pixel_um is None
         shape, pixel_um = square_shape((height, width), calibration)
@@ -90,6 +82,26 @@ class ByLineNetwork:
             "line_network_lines": self.parameters.model_dump(),
             "line_network_device": self.device.type,
         }
+
+
+class _Hearing:
+    """Keeps what is said, and counts the lines of one round after the other as of one."""
+
+    def __init__(self, name: str, lines: int, said: list[str]) -> None:
+        self._name, self._lines, self._said = name, lines, said
+        self._round, self._before = Progress(0, 0), 0
+
+    def __call__(self, event: Event) -> Event | None:
+        """A notice is kept back, and progress is that of all lines."""
+        if isinstance(event, Notice):
+            self._said.append(event.message.removeprefix(f"{self._name}: "))
+            return None
+        if not isinstance(event, Progress):
+            return event
+        if event.total != self._round.total or event.done <= self._round.done:
+            self._before += self._round.done
+        self._round = event
+        return Progress(min(self._before + event.done, self._lines), self._lines, "lines")
 
 
 def _measured(found: LineGrade) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..calibration import Calibration
@@ -99,8 +100,8 @@ def graded(
     try:
         return (yield from _graded(plan, pixels, calibration, name))
     except InputError as error:
-        said = str(error)
-        raise InputError(said if said.startswith(name) else f"{name}: {said}") from error
+        said = str(error).removeprefix(f"{name}: ").removeprefix(f"{Path(name).name}: ")
+        raise InputError(f"{name}: {said}") from error
 
 
 def _graded(
