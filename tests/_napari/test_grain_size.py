@@ -73,6 +73,12 @@ def points_of(widget: GrainSizeWidget, method: str = "lines") -> Points:
     return widget.viewer.layers[f"steel intersections by {method}"]
 
 
+def layer_of(widget: GrainSizeWidget, method: str, name: str) -> Any:
+    """A layer of a method, whose layers are added when they are shown."""
+    widget.results.counted_by.value = method
+    return widget.viewer.layers[name]
+
+
 def expected_g(points: Points, lines: Shapes) -> float:
     """From what is seen in the layers alone."""
     ends = np.array(lines.data)
@@ -220,11 +226,14 @@ def test_corrections_are_kept_when_measured_again(widget, qtbot) -> None:
     run(widget, qtbot)
     edited = points_of(widget)
     edited.remove([0])
+    layer_of(widget, "circles", "steel intersections by circles")
+    widget.results.counted_by.value = "lines"
     run(widget, qtbot)
     names = [layer.name for layer in widget.viewer.layers]
     assert edited in widget.viewer.layers
     assert "steel intersections by lines [1]" in names
-    assert names.count("steel intersections by circles") == 1
+    assert "steel intersections by circles" not in names
+    layer_of(widget, "circles", "steel intersections by circles")
     count = shown(widget, "count")["lines"]
     edited.remove([0])
     assert shown(widget, "count")["lines"] == count
@@ -232,14 +241,17 @@ def test_corrections_are_kept_when_measured_again(widget, qtbot) -> None:
 
 def test_planimetric_shows_inside_cut_and_corner(widget, qtbot) -> None:
     run(widget, qtbot)
-    layer = widget.viewer.layers["steel counted, planimetric"]
+    assert "steel counted, planimetric" not in widget.viewer.layers
+    layer = layer_of(widget, "planimetric", "steel counted, planimetric")
     assert isinstance(layer, Labels)
     assert set(np.unique(layer.data)) == {1, 2, 3}
     corners = layer.data[[0, 0, -1, -1], [0, -1, 0, -1]]
     assert (corners == 3).all()
-    assert set(np.unique(widget.viewer.layers["steel counted, automatic"].data)) == {0, 1}
+    whole = layer_of(widget, "automatic", "steel counted, automatic")
+    assert set(np.unique(whole.data)) == {0, 1}
     widget.results.counted_by.value = "planimetric"
     assert layer.visible
+    assert not whole.visible
     assert not points_of(widget).visible
     assert "corners: 1 together" in widget.results.legend.value
     widget.results.counted_by.value = "automatic"
@@ -283,7 +295,8 @@ def test_pixels_that_are_not_square(qtbot, made) -> None:
         widget.boundaries.value = viewer.add_labels(tall, name="grains")
         run(widget, qtbot)
         found.append(shown(widget, "G"))
-        points, parts = points_of(widget), viewer.layers["steel counted, planimetric"]
+        points = points_of(widget)
+        parts = layer_of(widget, "planimetric", "steel counted, planimetric")
         assert parts.data.shape == image.data.shape
         assert (points.data.max(0) > 0.9 * np.array(image.data.shape)).all()
         assert (points.data.max(0) <= np.array(image.data.shape) - 0.5).all()
@@ -301,9 +314,10 @@ def test_the_plane_shown_of_a_stack_is_measured(qtbot, made) -> None:
     run(widget, qtbot)
     points = viewer.layers["steel, plane 1 intersections by lines"]
     assert (points.data[:, 0] == 1).all()
-    parts = viewer.layers["steel, plane 1 counted, planimetric"]
+    parts = layer_of(widget, "planimetric", "steel, plane 1 counted, planimetric")
     assert parts.data.shape == (1, *made.image.shape)
     assert parts.translate[0] == image.scale[0]
+    widget.results.counted_by.value = "lines"
     points.add((1.0, 50.0, 50.0))
     assert shown(widget, "count")["lines"] == f"{points.features[WEIGHT].sum():g}"
 

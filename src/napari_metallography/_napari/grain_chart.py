@@ -49,7 +49,7 @@ def show_chart(
     active = viewer.layers.selection.active
     nearest = min(plates, key=lambda plate: abs(plate.grain_size - grain_size))
     for layer in (_over(image, box, nearest), *_beside(image, plates)):
-        layer.metadata = {**layer.metadata, SHOWN: True, CHART: image.name}
+        layer.metadata = {**layer.metadata, SHOWN: CHART, CHART: image.name}
         mark_computed(layer)
         viewer.add_layer(layer)
     viewer.layers.selection.active = active

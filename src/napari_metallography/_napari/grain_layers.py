@@ -26,10 +26,10 @@ from .intersections_layer import (
     colours_of,
     features_of,
 )
-from .results import mark_computed, remove_untouched
+from .results import is_untouched, mark_computed, remove_untouched
 
 SHOWN = "grain_size_shown"
-"""Key of the metadata of layers that only show what was counted."""
+"""Key of the metadata of layers that only show what was counted: the name of what was graded."""
 
 BOUNDARIES = "grain_boundaries_of"
 """Key of the metadata of a layer of boundaries, in which every value but 0 is one."""
@@ -80,17 +80,23 @@ class GradedLayers:
         return graded_field(self.plane, dict(self.by_method), made)
 
     def add_to(self, viewer: ViewerModel) -> None:
-        """Add the layers; those of an earlier run make way, unless they were edited."""
+        """Add the boundaries; layers of an earlier run make way, unless they were edited."""
         name = self.plane.source.name
+        for layer in list(viewer.layers):
+            of_methods = layer.metadata.get(SHOWN) == name and BOUNDARIES not in layer.metadata
+            if of_methods and is_untouched(layer):
+                viewer.layers.remove(layer)
         if self.plane.are_found:
             self._add_boundaries(viewer, name)
-        for method, found in self.by_method.items():
-            self.layers[method] = [
-                _added(viewer, layer) for layer in self._method_layers(method, found, name)
-            ]
 
     def show(self, viewer: ViewerModel, shown: Method) -> None:
-        """Show what one method counted, ready to be corrected."""
+        """Show what one method counted, ready to be corrected.
+
+        Its layers are added when they are first asked for: each holds the window for a moment.
+        """
+        if shown not in self.layers:
+            made = self._method_layers(shown, self.by_method[shown], self.plane.source.name)
+            self.layers[shown] = [_added(viewer, layer, self.plane.source.name) for layer in made]
         for method, layers in self.layers.items():
             for layer in layers:
                 layer.visible = method == shown
@@ -123,7 +129,8 @@ class GradedLayers:
             f"{name} grain boundaries", values, places, {1: BOUNDARY}, _BOUNDARY_OPACITY
         )
         layer.metadata = {BOUNDARIES: name}
-        self.boundaries = _added(viewer, layer)
+        remove_untouched(viewer, layer.name)
+        self.boundaries = _added(viewer, layer, name)
         layer.selected_label = 1
         layer.events.paint.connect(self._painted)
 
@@ -155,10 +162,9 @@ class GradedLayers:
         self._on_change()
 
 
-def _added(viewer: ViewerModel, layer: Layer) -> Layer:
-    layer.metadata = {SHOWN: True, **layer.metadata}
+def _added(viewer: ViewerModel, layer: Layer, name: str) -> Layer:
+    layer.metadata = {SHOWN: name, **layer.metadata}
     mark_computed(layer)
-    remove_untouched(viewer, layer.name)
     viewer.add_layer(layer)
     return layer
 
