@@ -147,9 +147,9 @@ def intersect(partition: Partition, lines: tuple[TestLine, ...]) -> Intersection
     walk = _walk(partition.grains, lines)
     runs = _without_steps(_runs(walk))
     crossed = runs.grain != runs.grain[runs.next]
-    last, first = runs.last[crossed], runs.first[runs.next[crossed]]
-    places = (walk.places[last] + walk.places[first]) / 2
     line = runs.line[crossed]
+    last, first = runs.last[crossed], runs.first[runs.next[crossed]]
+    places = (_places(walk, lines, line, last) + _places(walk, lines, line, first)) / 2
     weights = _end_weights(places, line, lines)
     return _with_triple_points(Intersections(places, weights, line, lines), partition)
 
@@ -175,19 +175,17 @@ class _Walk:
 
     Attributes
     ----------
-    places
-        (n, 2) y and x.
     met
-        (n,) the grain at each.
-    starts
-        (lines,) where each line starts.
+        (n,) the grain at each step.
+    starts, lengths
+        (lines,) first step of each line, and number of its steps.
     closed
         (lines,) whether it is a circle.
     """
 
-    places: Floats
     met: NDArray[np.int32]
     starts: Integers
+    lengths: Integers
     closed: NDArray[np.bool_]
 
 
@@ -219,20 +217,34 @@ class _Runs:
 def _walk(grains: NDArray[np.int32], lines: tuple[TestLine, ...]) -> _Walk:
     lengths = np.array([_steps(line) for line in lines])
     starts = np.cumsum(lengths) - lengths
-    places = np.empty((2, lengths.sum()))
+    met = np.empty(lengths.sum(), np.int32)
     for line, start, length in zip(lines, starts, lengths, strict=True):
-        for axis in (0, 1):
-            places[axis, start : start + length] = (
-                line.path[:, axis]
-                if line.closed
-                else np.linspace(line.path[0, axis], line.path[1, axis], length)
-            )
-    y, x = np.rint(places).astype(np.intp)
-    return _Walk(places.T, grains[y, x], starts, np.array([line.closed for line in lines]))
+        y, x = (np.rint(one).astype(np.intp) for one in _path(line, length))
+        met[start : start + length] = grains[y, x]
+    return _Walk(met, starts, lengths, np.array([line.closed for line in lines]))
 
 
 def _steps(line: TestLine) -> int:
     return len(line.path) if line.closed else max(2, math.ceil(line.length_px / _STEP_PX) + 1)
+
+
+def _path(line: TestLine, length: int) -> tuple[Floats, Floats]:
+    """y and x of every step."""
+    if line.closed:
+        return line.path[:, 0], line.path[:, 1]
+    start, end = line.path
+    return np.linspace(start[0], end[0], length), np.linspace(start[1], end[1], length)
+
+
+def _places(walk: _Walk, lines: tuple[TestLine, ...], line: Integers, step: Integers) -> Floats:
+    """(n, 2) y and x of steps of the walk, each on its line."""
+    begin, end = (np.array([one.path[at] for one in lines])[line] for at in (0, -1))
+    on_line = step - walk.starts[line]
+    places = begin + (on_line / (walk.lengths[line] - 1))[:, None] * (end - begin)
+    for number in np.flatnonzero(walk.closed):
+        own = line == number
+        places[own] = lines[number].path[on_line[own]]
+    return np.asarray(places, float)
 
 
 def _runs(walk: _Walk) -> _Runs:

@@ -66,7 +66,7 @@ class Partition:
         self, places: NDArray[np.float64], reach_px: float
     ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Those `triple_points` that lie at most `reach_px` from a place (n, 2), and some more."""
-        near, _ = _meeting(self.grains, _around(places, math.ceil(reach_px), self.shape))
+        near, _ = _meeting(self.grains, _around(places, reach_px, self.shape))
         # Points that are one with these may lie further off.
         corners = _around(near, _ONE_WITH_PX, self.shape)
         return _triple_points(self.grains, _once_each(corners, self.shape))
@@ -104,10 +104,11 @@ def from_boundaries(boundaries: NDArray[np.bool_], smallest_area_px: int = 1) ->
     # A rim of boundary spares looking whether a neighbour is in the field.
     free = np.pad(~boundaries, 1).view(np.uint8)
     count, found = cv2.connectedComponents(free, connectivity=4)
-    grains = np.asarray(found, np.int32)
+    grains, is_open = np.asarray(found, np.int32), np.pad(boundaries, 1)
     if smallest_area_px > 1:
         grains, count = _without_small(grains, count, smallest_area_px)
-    return Partition(_grown(grains), count - 1)
+        is_open[1:-1, 1:-1] = grains[1:-1, 1:-1] == 0
+    return Partition(_grown(grains, is_open), count - 1)
 
 
 def from_labels(labels: NDArray[np.int32]) -> Partition:
@@ -123,7 +124,8 @@ def from_labels(labels: NDArray[np.int32]) -> Partition:
     with_boundaries = numbered(labels)
     if labels.all():
         return with_boundaries
-    return Partition(_grown(np.pad(with_boundaries.grains - 1, 1)), with_boundaries.n - 1)
+    grains = _grown(np.pad(with_boundaries.grains - 1, 1), np.pad(labels == 0, 1))
+    return Partition(grains, with_boundaries.n - 1)
 
 
 def numbered(regions: NDArray[np.integer[Any]]) -> Partition:
@@ -144,17 +146,17 @@ def _without_small(
     return numbers[found], int(kept.sum()) + 1
 
 
-def _grown(rimmed: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Boundary pixels (0) given to a nearest grain, by steps to the four neighbours.
+def _grown(rimmed: NDArray[np.int32], is_open: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """Boundary pixels given to a nearest grain, by steps to the four neighbours.
 
     Parameters
     ----------
     rimmed
         (Y + 2, X + 2), changed; the result lacks its rim of zeros.
+    is_open
+        (Y + 2, X + 2): boundary pixels, which are 0; not the rim.
     """
     flat, width = rimmed.ravel(), rimmed.shape[1]
-    is_open = rimmed == 0
-    is_open[[0, -1]] = is_open[:, [0, -1]] = False
     left = np.flatnonzero(is_open)
     while len(left):
         found = flat[left + 1]
@@ -178,14 +180,19 @@ def _changing(grains: NDArray[np.int32]) -> Corners:
     return np.argwhere(changes >= 3)
 
 
-def _around(places: NDArray[np.float64], reach: int, shape: tuple[int, int]) -> Corners:
-    """Corners of pixels in the field, up to so many rows and columns from each place."""
+def _around(places: NDArray[np.float64], reach_px: float, shape: tuple[int, int]) -> Corners:
+    """Corners of pixels in the field that lie up to so many rows and columns from each place."""
+    reach = math.ceil(reach_px)
     steps = np.arange(1 - reach, reach + 1)
-    rows, columns = (np.floor(places[:, axis, None] - 0.5).astype(int) + steps for axis in (0, 1))
-    grid = np.broadcast_arrays(rows[:, :, None], columns[:, None, :])
-    y, x = (axis.ravel() for axis in grid)
-    inside = (y >= 0) & (y < shape[0] - 1) & (x >= 0) & (x < shape[1] - 1)
-    return np.column_stack([y[inside], x[inside]])
+    found, near = [], []
+    for axis in (0, 1):
+        at = places[:, axis, None] - 0.5
+        corners = np.floor(at).astype(int) + steps
+        inside = (corners >= 0) & (corners < shape[axis] - 1)
+        found.append(corners)
+        near.append(inside & (np.abs(corners - at) <= reach_px))
+    place, row, column = np.nonzero(near[0][:, :, None] & near[1][:, None, :])
+    return np.column_stack([found[0][place, row], found[1][place, column]])
 
 
 def _once_each(corners: Corners, shape: tuple[int, int]) -> Corners:
