@@ -67,7 +67,6 @@ class ByLineNetwork:
             1 / intercept_mm_of(found.grain_size),
             found.independent_lines,
             _measured(found),
-            None,
             (*said, *_notes(found)),
             lines,
             None,
