@@ -21,6 +21,7 @@ Floats = NDArray[np.float32]
 _DIRECTIONS = 12
 _LENGTH_TO_WIDTH = 8 / 3
 _SHADING = 1 / 8
+_REDUCED_SIGMA = 16.0
 _TYPICAL = 97.0
 _NOISE_OF_MEDIAN = 0.6745
 
@@ -120,13 +121,24 @@ def _channels(pixels: NDArray[np.generic]) -> list[NDArray[np.generic]]:
 
 
 def _strength(grey: Floats, groove_px: float) -> Events[Floats]:
-    shading = cv2.GaussianBlur(grey, (0, 0), _SHADING * max(grey.shape))
-    flat = np.asarray(grey / np.maximum(shading, 1e-6), np.float32)
+    flat = np.asarray(grey / np.maximum(_shading(grey), 1e-6), np.float32)
     strongest = np.zeros(grey.shape, np.float32)
     for done, kernel in enumerate(_lines(groove_px / 2), start=1):
         np.maximum(strongest, cv2.filter2D(flat, cv2.CV_32F, kernel), out=strongest)
         yield Progress(done, _DIRECTIONS, "directions")
     return np.asarray(strongest / _noise(flat), np.float32)
+
+
+def _shading(grey: Floats) -> Floats:
+    """The image blurred over an eighth of its longer side."""
+    sigma = _SHADING * max(grey.shape)
+    # So wide a blur is as good, and a hundred times as fast, on a reduced image.
+    reduction = max(1.0, sigma / _REDUCED_SIGMA)
+    small = [max(1, round(length / reduction)) for length in grey.shape[::-1]]
+    reduced = cv2.resize(grey, small, interpolation=cv2.INTER_AREA)
+    blurred = cv2.GaussianBlur(reduced, (0, 0), sigma / reduction)
+    enlarged = cv2.resize(blurred, grey.shape[::-1], interpolation=cv2.INTER_CUBIC)
+    return np.asarray(enlarged, np.float32)
 
 
 def _noise(flat: Floats) -> float:
