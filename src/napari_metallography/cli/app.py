@@ -9,7 +9,7 @@ import typer
 
 from . import terminal
 from .demo import demo
-from .evaluate import evaluate_grain_size, evaluate_segmentation
+from .evaluate import evaluate_boundaries, evaluate_grain_size, evaluate_segmentation
 from .grain_size import grain_size
 from .info import info
 from .models import export, list_models, model_info
@@ -18,6 +18,7 @@ from .segment import segment
 from .synthesize import synthesize_carbides, synthesize_polycrystal
 from .terminal import BAD_INPUT, INTERRUPTED
 from .train import train_segmentation
+from .train_defects import train_defects
 from .train_grain_size import train_grain_size
 
 app = typer.Typer(
@@ -43,6 +44,8 @@ app.add_typer(synthesize, name="synthesize")
 app.add_typer(models, name="models")
 train.command("segmentation")(train_segmentation)
 train.command("grain-size")(train_grain_size)
+train.command("defects")(train_defects)
+evaluate.command("boundaries")(evaluate_boundaries)
 evaluate.command("grain-size")(evaluate_grain_size)
 evaluate.command("segmentation")(evaluate_segmentation)
 synthesize.command("polycrystal")(synthesize_polycrystal)

@@ -103,7 +103,7 @@ def evaluate_segmentation(
     write_json(output, {**result, "provenance": provenance})
     print(f"mIoU {result['miou']:.4f}, accuracy {result['accuracy']:.4f}")
     for name, iou in result["iou"].items():
-        print(f"  {name}: IoU {'absent' if iou is None else f'{iou:.4f}'}")
+        print(f"  {name}: IoU {_number(iou, '.4f')}")
     terminal.done(f"written to {output}")
 
 
@@ -146,3 +146,48 @@ def evaluate_grain_size(
         f"on {result['n']} images"
     )
     terminal.done(f"written to {output}")
+
+
+def evaluate_boundaries(
+    images: Annotated[Path, typer.Option(help="Folder of images.")],
+    boundaries: Annotated[
+        Path, typer.Option(help="Folder of masks of boundaries or numbered grains, same stems.")
+    ],
+    output: Annotated[
+        Path,
+        typer.Option("-o", "--output", help="JSON file to write.", callback=results_file),
+    ],
+    model: Annotated[
+        str | None,
+        typer.Option(help="Name or file of a model with a class boundary; default: none."),
+    ] = None,
+    pixel_size: PixelSize = None,
+    index: Index = None,
+    device: Device = DeviceName.auto,
+) -> None:
+    """Score found grain boundaries: F1 at two pixels, and the mean intercept in pixels."""
+    from ..devices import choose_device
+    from ..evaluation.boundaries import evaluate_files
+    from ..grains.finding import ByEtching, Finding
+    from ..grains.model_boundaries import ByModel, load_boundary_model
+    from ..inputs import image_files
+    from ..io.tables import write_json
+
+    finding: Finding = ByEtching()
+    if model is not None:
+        finding = ByModel(load_boundary_model(model), choose_device(device.value))
+    files = image_files([images])
+    events = evaluate_files(files, boundaries, finding, pixel_sizes(pixel_size, index))
+    result = terminal.follow(events, "evaluating")
+    write_json(output, {**result, "provenance": {**finding.provenance(), "version": __version__}})
+    print(
+        f"boundary F1 {_number(result['boundary_f1'], '.4f')}, mean intercept "
+        f"{_number(result['mean_intercept_px'], '.1f')} px of "
+        f"{_number(result['true_mean_intercept_px'], '.1f')} px "
+        f"({_number(result['mean_intercept_error_percent'], '+.1f')} %) on {result['n']} images"
+    )
+    terminal.done(f"written to {output}")
+
+
+def _number(value: float | None, form: str) -> str:
+    return "absent" if value is None else format(value, form)

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..events import Events, drain
+from ..grains.files import boundaries_given
+from ..grains.finding import Finding
 from ..grains.intersections import intersect, straight_lines
 from ..grains.partition import Partition
+from ..grains.stages import staged
+from ..inputs import PixelSizes, measured_field, read_image
+from ..plane import planes_of
 
 TOLERANCE_PX = 2.0
 """Boundaries this near to one another are one."""
@@ -45,6 +52,57 @@ class BoundaryScore:
     test_line_px: float
     found_intersections: float
     true_intersections: float
+
+
+def evaluate_files(
+    images: Sequence[Path], boundaries: Path, finding: Finding, sizes: PixelSizes
+) -> Events[dict[str, Any]]:
+    """Find the grains of images and compare them with those of masks, all planes of stacks.
+
+    Parameters
+    ----------
+    boundaries
+        A folder with a mask of boundaries, or an image of numbered grains, for each image.
+    sizes
+        Pixel sizes, which matter to models of a known scale only.
+
+    Yields
+    ------
+    Progress, Notice
+        Of all images.
+
+    Raises
+    ------
+    InputError
+        When a file cannot be used, or in an image no boundary is found.
+    DeviceError
+        When the device fails.
+
+    Returns
+    -------
+    As `summary`.
+    """
+    scores: list[BoundaryScore] = []
+    for number, path in enumerate(images):
+        running = _scores_of(path, boundaries, finding, sizes)
+        scores += yield from staged(running, number, len(images))
+    return summary(scores)
+
+
+def _scores_of(
+    path: Path, boundaries: Path, finding: Finding, sizes: PixelSizes
+) -> Events[list[BoundaryScore]]:
+    image = read_image(path, sizes)
+    given, field = boundaries_given(image, boundaries), measured_field(image)
+    box = field.frame()
+    scores = []
+    planes = planes_of(image.pixels, rgb=image.rgb, name=path.name, measured=field)
+    for index, plane in enumerate(planes):
+        running = finding.grains(plane.rgb8(*box.slices), image.calibration)
+        found = yield from staged(running, index, len(image.planes))
+        truth = drain(given.of(index, box).grains(plane.rgb8(*box.slices), None))
+        scores.append(score(path.stem, found, truth))
+    return scores
 
 
 def score(

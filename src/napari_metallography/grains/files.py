@@ -42,7 +42,7 @@ class GradedImage:
 
 
 @dataclass(frozen=True)
-class _GivenFile:
+class GivenFile:
     """Boundaries or numbered grains in a file, for each plane of an image."""
 
     micrograph: Micrograph
@@ -166,12 +166,25 @@ def picture(pixels: NDArray[np.uint8], found: FieldGrade) -> bytes:
     return png_bytes(with_legend(with_scale_bar(drawn(pixels, found), size), legend(found)), size)
 
 
-def _given(micrograph: Micrograph, boundaries: Path | None, smallest: int) -> _GivenFile | None:
+def _given(micrograph: Micrograph, boundaries: Path | None, smallest: int) -> GivenFile | None:
     """What is given of an image, or the image where it is a mask itself."""
+    if boundaries is not None:
+        return boundaries_given(micrograph, boundaries, smallest)
+    is_mask = not micrograph.rgb and looks_like_mask(micrograph.planes[0])
+    return GivenFile(micrograph, smallest, digest(micrograph.source)) if is_mask else None
+
+
+def boundaries_given(
+    micrograph: Micrograph, boundaries: Path, smallest_area_px: int = 1
+) -> GivenFile:
+    """What a file, or a folder with one for each image as `grade_file` has it, gives of an image.
+
+    Raises
+    ------
+    InputError
+        When it is missing or of another size.
+    """
     path = micrograph.source
-    if boundaries is None:
-        is_mask = not micrograph.rgb and looks_like_mask(micrograph.planes[0])
-        return _GivenFile(micrograph, smallest, digest(path)) if is_mask else None
     file = _beside(boundaries, path) if boundaries.is_dir() else boundaries
     given = read_micrograph(file)
     if given.shape != micrograph.shape or len(given.planes) != len(micrograph.planes):
@@ -179,7 +192,7 @@ def _given(micrograph: Micrograph, boundaries: Path | None, smallest: int) -> _G
             f"{file}: {_size(given)} pixels, but {path.name} has {_size(micrograph)}; "
             "boundaries must be drawn on the image they belong to"
         )
-    return _GivenFile(given, smallest, digest(file))
+    return GivenFile(given, smallest_area_px, digest(file))
 
 
 def _beside(folder: Path, image: Path) -> Path:

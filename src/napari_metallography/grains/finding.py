@@ -27,7 +27,7 @@ _LEAST_WITHIN = 0.5
 class Finding(Protocol):
     """A way to the grains of a field."""
 
-    def grains(self, pixels: Pixels, calibration: Calibration) -> Events[Partition]:
+    def grains(self, pixels: Pixels, calibration: Calibration | None) -> Events[Partition]:
         """The grains of a field (Y, X, 3); `InputError` where there are none."""
 
     def provenance(self) -> dict[str, Any]:
@@ -40,7 +40,7 @@ class ByEtching:
 
     parameters: EtchedParameters = field(default_factory=EtchedParameters)
 
-    def grains(self, pixels: Pixels, calibration: Calibration) -> Events[Partition]:
+    def grains(self, pixels: Pixels, calibration: Calibration | None) -> Events[Partition]:
         """As `etched_grains`."""
         return etched_grains(pixels, self.parameters)
 
@@ -73,7 +73,7 @@ class Given:
     smallest_area_px: int = 1
     digest: str = ""
 
-    def grains(self, pixels: Pixels, calibration: Calibration) -> Events[Partition]:
+    def grains(self, pixels: Pixels, calibration: Calibration | None) -> Events[Partition]:
         """The grains given, whatever the image shows."""
         yield from ()
         if not self.all_values:

@@ -58,8 +58,10 @@ class ByModel:
     def __post_init__(self) -> None:
         _boundary_index(self.model)
 
-    def grains(self, pixels: Pixels, calibration: Calibration) -> Events[Partition]:
+    def grains(self, pixels: Pixels, calibration: Calibration | None) -> Events[Partition]:
         """Grains between the crests of the probability of boundary.
+
+        Without a calibration the image is taken to be of a scale the model knows.
 
         Yields
         ------
@@ -73,7 +75,9 @@ class ByModel:
         DeviceError
             When the device fails.
         """
-        rules, factor = self.parameters, resampling_factor(self.model.card, calibration.mean_um)
+        rules = self.parameters
+        size = calibration.mean_um if calibration else None
+        factor = resampling_factor(self.model.card, size) if size else 1.0
         yield from self._notices(factor)
         strength = yield from staged(self._probability(pixels, factor), 0, 2)
         running = closing(strength, rules.threshold, rules.shown, rules.smallest_area_px)
