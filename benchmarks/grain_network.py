@@ -6,7 +6,8 @@ The test images are those of `other_polycrystals.py`: another tessellation famil
 and pixel sizes. Beside the shipped model, line networks are trained with either loss, and with
 fewer images, and ResNet18 and MobileNetV2 (random weights) on crops of 224 pixels of images of
 the same parameters; all see the same number of images. Every training and the test images are
-kept in the work folder and go on where a stop ended them. `--only` names a part.
+kept in the work folder and go on where a stop ended them. `--only` names a part; the others of an
+earlier run stay in the output.
 """
 
 from __future__ import annotations
@@ -397,7 +398,7 @@ def main() -> None:
     if device.type == "cpu":
         keep_freed_memory()
     budget = Budget(options.images, options.seen, options.work, device)
-    report: dict[str, Any] = {
+    report = _earlier(options.output) | {
         "hardware": hardware(),
         "training_images": options.images,
         "images_seen": options.seen,
@@ -409,6 +410,12 @@ def main() -> None:
         report |= measured(part, budget, options)
         options.output.parent.mkdir(parents=True, exist_ok=True)
         options.output.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+
+
+def _earlier(path: Path) -> dict[str, Any]:
+    """Parts that were measured before; they stay unless they are measured again."""
+    found: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    return found
 
 
 def measured(part: str, budget: Budget, options: argparse.Namespace) -> dict[str, Any]:
