@@ -72,3 +72,13 @@ def test_a_specimen_lies_on_one_side(specimens) -> None:
 def test_images_without_specimens_are_held_out_in_part(count) -> None:
     chosen = held_out(_images(*("",) * count))
     assert sum(chosen) == 0 if count < 7 else 0.05 < sum(chosen) / count < 0.25
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_every_grain_size_is_held_out_in_part_however_the_table_is_sorted(order) -> None:
+    index = ImageIndex(Path("index.csv"), ())
+    sizes = sorted([g for g in (7.0, 9.0, 11.0) for _ in range(14)])[::order]
+    images = [GradedImage(Path(f"{n}.png"), index, g) for n, g in enumerate(sizes)]
+    chosen = held_out(images)
+    for size in (7.0, 9.0, 11.0):
+        assert sum(held for held, g in zip(chosen, sizes, strict=True) if g == size) == 2

@@ -70,12 +70,14 @@ def _graded(row: IndexRow, index: ImageIndex) -> GradedImage:
 
 
 def held_out(images: Sequence[GradedImage], share: float = 0.15) -> list[bool]:
-    """Which images to validate on: whole specimens, or where none are named every so many-th.
+    """Which images to validate on: whole specimens, or single images where none are named.
 
-    None of them where that would leave too few on either side.
+    In the order of their grain size every so many-th, so that all sizes are on either side; none
+    of them where that would leave too few.
     """
     names = [image.specimen or f"#{number}" for number, image in enumerate(images)]
-    specimens = list(dict.fromkeys(names))
+    by_size = sorted(zip(images, names, strict=True), key=lambda pair: pair[0].grain_size)
+    specimens = list(dict.fromkeys(name for _, name in by_size))
     every = round(1 / share)
     if len(specimens) < every:
         return [False] * len(images)

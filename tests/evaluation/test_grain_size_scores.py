@@ -57,3 +57,11 @@ def test_the_nearest_grade_is_a_half_number_at_most_a_quarter_off(size) -> None:
     grade = float(nearest_grade(np.array([size]))[0])
     assert abs(grade - size) <= 0.25
     assert (2 * grade) % 1 == 0
+
+
+def test_images_with_fewer_lines_do_not_stand_for_many() -> None:
+    found = scores([_votes(8, 8, 8, 8), _votes(9, 9)], [8.0, 8.0], (1, 4, 8))
+    assert found["by_lines"]["1"]["images"] == 2
+    assert found["by_lines"]["4"]["images"] == 1
+    assert found["by_lines"]["4"]["accuracy"] == 1
+    assert "8" not in found["by_lines"]

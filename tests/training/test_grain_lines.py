@@ -86,7 +86,11 @@ def table(tmp_path: Path) -> Path:
 def test_lines_of_images_have_the_grain_size_they_look_like(table) -> None:
     said: list[str] = []
     events = lines_of_images(read_graded_table(table))
-    found = drain(events, lambda e: said.append(e.message) if isinstance(e, Notice) else None)
+    found, names = drain(
+        events, lambda e: said.append(e.message) if isinstance(e, Notice) else None
+    )
+    assert len(names) == 2
+    assert "far.png" not in names
     # Of half the pixel size, the same grains look as if they were two numbers coarser.
     assert found.grain_sizes.tolist() == [8.0, 6.5]
     assert found.values.shape == (2, 48, 1376)
@@ -97,7 +101,7 @@ def test_lines_of_images_have_the_grain_size_they_look_like(table) -> None:
 
 
 def test_lines_of_paper_mode_take_no_account_of_scale(table) -> None:
-    found = drain(lines_of_images(read_graded_table(table), paper_mode=True))
+    found, _ = drain(lines_of_images(read_graded_table(table), paper_mode=True))
     assert found.grain_sizes.tolist() == [8.0, 8.0, 8.0]
     assert (found.values[0] == found.values[2]).all()
 

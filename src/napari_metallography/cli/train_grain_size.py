@@ -113,13 +113,15 @@ def train_grain_size(
             f"{own}: exists already; use its lines with --lines {own}, or name another model"
         )
     parts: tuple[Lines, Lines | None]
+    learnt_from: tuple[str, ...] = ()
     if data is not None:
-        parts = _table_lines(data, paper_mode=paper_mode)
+        parts, learnt_from = _table_lines(data, paper_mode=paper_mode)
     else:
         parts = _synthetic_lines(synthetic or 0, seed, own, processes)
     job = GrainSizeJob(*parts, settings, choose_device(device.value), checkpoint_path(output))
     description = LineDescription(
         data_name or (data.name if data else f"{synthetic} synthetic polycrystals"),
+        learnt_from,
         licence=licence,
         attribution=attribution,
         storage=storage.value,
@@ -141,8 +143,10 @@ def _synthetic_lines(
     return terminal.follow(events, "making images").split(images)
 
 
-def _table_lines(table: Path, *, paper_mode: bool) -> tuple[Lines, Lines | None]:
-    """Lines of the images to learn from, and of those to validate on."""
+def _table_lines(
+    table: Path, *, paper_mode: bool
+) -> tuple[tuple[Lines, Lines | None], tuple[str, ...]]:
+    """Lines of the images to learn from and of those to validate on; names of the former."""
     from itertools import compress
 
     from ..graded import held_out, read_graded_table
@@ -151,17 +155,18 @@ def _table_lines(table: Path, *, paper_mode: bool) -> tuple[Lines, Lines | None]
     images = read_graded_table(table)
     chosen = held_out(images)
 
-    def lines_where(is_held_out: bool) -> Lines:
+    def lines_where(is_held_out: bool) -> tuple[Lines, tuple[str, ...]]:
         wanted = compress(images, (held == is_held_out for held in chosen))
         events = lines_of_images(list(wanted), paper_mode=paper_mode)
         return terminal.follow(events, "reading images")
 
+    lines, names = lines_where(False)
     if any(chosen):
-        return lines_where(False), lines_where(True)
+        return (lines, lines_where(True)[0]), names
     terminal.notice(
         "too few images or specimens to hold some out: no score tells how good the model is"
     )
-    return lines_where(False), None
+    return (lines, None), names
 
 
 def _train_lines(

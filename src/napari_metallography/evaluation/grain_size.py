@@ -50,16 +50,19 @@ def scores(
         True intercept G of each image; its class is the nearest half number.
     counts
         Of lines to be averaged; those of an image are dealt into as many such hands as it has.
+        Images with fewer lines are left out of that score.
 
     Returns
     -------
     dict
         `accuracy` (exact class, of the half number nearest to the expected G),
         `accuracy_most_probable` (of the most probable class instead), `within_one_class`,
-        `mean_abs_error_G`, `bias_G`, `n`; the first ones again `by_lines` and `by_grade`; and
+        `mean_abs_error_G`, `bias_G`, `n`; the first ones again `by_lines` (with the number of
+        `images` that have as many) and `by_grade`; and
         `confusion`, counts by true and found class.
     """
     truth = np.asarray(grain_sizes, float)
+    most_lines = max(len(of_lines) for _, of_lines in votes)
     whole = [_answer(grades, votes.mean(0)) for grades, votes in votes]
     probable, expected = (np.array(values) for values in zip(*whole, strict=True))
     classes = nearest_grade(truth)
@@ -67,7 +70,7 @@ def scores(
         **_summary(classes, truth, probable, expected),
         "bias_G": float((expected - truth).mean()),
         "n": len(truth),
-        "by_lines": {str(n): _with_lines(votes, truth, n) for n in counts},
+        "by_lines": {str(n): _with_lines(votes, truth, n) for n in counts if n <= most_lines},
         "by_grade": {
             f"{g:g}": {
                 **_summary(
@@ -104,16 +107,17 @@ def _summary(
 
 
 def _with_lines(votes: Sequence[Votes], truth: Floats, count: int) -> dict[str, float]:
-    """The same with this many lines, over all hands of all images."""
+    """The same with this many lines, over all hands of all images that have as many."""
     random = np.random.default_rng(_SEED)
     rows: list[tuple[float, float, float]] = []
-    for (grades, of_lines), g in zip(votes, truth, strict=True):
+    enough = [(*vote, g) for vote, g in zip(votes, truth, strict=True) if len(vote[1]) >= count]
+    for grades, of_lines, g in enough:
         order = random.permutation(len(of_lines))
-        hands = max(1, len(order) // count)
+        hands = len(order) // count
         dealt = np.array_split(order[: hands * count], hands)
         rows += [(float(g), *_answer(grades, of_lines[hand].mean(0))) for hand in dealt]
     known, probable, expected = np.array(rows).T
-    return _summary(nearest_grade(known), known, probable, expected)
+    return {**_summary(nearest_grade(known), known, probable, expected), "images": len(enough)}
 
 
 def _confusion(classes: Floats, found: Floats) -> dict[str, dict[str, int]]:

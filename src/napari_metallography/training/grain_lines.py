@@ -182,10 +182,16 @@ def _at_times(rng: np.random.Generator, share: float, most: float) -> float:
 # --- images of a table ------------------------------------------------------------------------
 
 
-def lines_of_images(images: Sequence[GradedImage], *, paper_mode: bool = False) -> Events[Lines]:
+def lines_of_images(
+    images: Sequence[GradedImage], *, paper_mode: bool = False
+) -> Events[tuple[Lines, tuple[str, ...]]]:
     """Lines of images of known grain size, half of them rows and half columns.
 
     Images whose grains no class fits, also when they are shown larger or smaller, are left out.
+
+    Returns
+    -------
+    The lines, and the names of the images they are of.
 
     Yields
     ------
@@ -199,13 +205,14 @@ def lines_of_images(images: Sequence[GradedImage], *, paper_mode: bool = False) 
     InputError
         When an image cannot be used, has no pixel size (but in paper mode), or all are left out.
     """
-    parts, left_out = [], []
+    parts, taken, left_out = [], [], []
     for number, image in enumerate(images):
         part = _paper_part(image) if paper_mode else _part_of(image)
         if part is None:
             left_out.append(image.path.name)
         else:
             parts.append(part)
+            taken.append(image.path.name)
         yield Progress(number + 1, len(images), "images")
     if left_out:
         yield Notice(
@@ -214,7 +221,7 @@ def lines_of_images(images: Sequence[GradedImage], *, paper_mode: bool = False) 
         )
     if not parts:
         raise InputError("no image has a G that the network knows; see its classes, 6.5 to 13")
-    return joined(parts)
+    return joined(parts), tuple(taken)
 
 
 def _part_of(image: GradedImage) -> Lines | None:
