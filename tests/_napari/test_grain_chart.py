@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from napari.components import ViewerModel
-from napari.layers import Image
+from napari.layers import Layer
 
 from napari_metallography._napari.grain_chart import CHART, chart_field, show_chart
 from napari_metallography._napari.grain_size import GrainSizeWidget
@@ -47,7 +47,7 @@ def press(widget: GrainSizeWidget, qtbot: Any, button: Any) -> None:
     qtbot.waitUntil(lambda: not widget.controls.is_running, timeout=30_000)
 
 
-def charts(widget: GrainSizeWidget) -> list[Image]:
+def charts(widget: GrainSizeWidget) -> list[Layer]:
     return [layer for layer in widget.viewer.layers if CHART in layer.metadata]
 
 
@@ -56,7 +56,7 @@ def test_plates_stand_to_the_right_at_the_scale_of_the_image(widget, qtbot) -> N
     active = widget.viewer.layers.selection.active
     press(widget, qtbot, widget.results.chart)
     image = widget.viewer.layers["steel"]
-    over, *beside = charts(widget)
+    over, *beside, titles = charts(widget)
     assert [layer.name for layer in beside] == [f"steel chart G {g}" for g in (9, 10, 11)]
     right = image.extent.world[1, 1]
     for layer in beside:
@@ -65,6 +65,12 @@ def test_plates_stand_to_the_right_at_the_scale_of_the_image(widget, qtbot) -> N
         assert layer.extent.world[0, 0] == pytest.approx(image.extent.world[0, 0])
         assert layer.extent.world[0, 1] > right
         right = layer.extent.world[1, 1]
+        assert layer.data.shape == image.data.shape
+    assert [text.split()[1] for text in titles.features["title"]] == ["9", "10", "11"]
+    assert titles.units == image.units
+    for place, layer in zip(titles.data, beside, strict=True):
+        assert place[0] >= layer.extent.world[1, 0]
+        assert layer.extent.world[0, 1] <= place[1] < layer.extent.world[1, 1]
     assert over.name == "steel chart G 10 over the image"
     assert not over.visible
     np.testing.assert_allclose(over.extent.world, image.extent.world)
@@ -76,7 +82,7 @@ def test_a_chart_replaces_the_one_before_and_is_offered_for_nothing(widget, qtbo
     press(widget, qtbot, widget.controls.run_button)
     for _ in range(2):
         press(widget, qtbot, widget.results.chart)
-        assert len(charts(widget)) == 4
+        assert len(charts(widget)) == 5
     offered = {layer.name for layer in (*widget.image.choices, *widget.boundaries.choices) if layer}
     assert offered == {"steel", "mask"}
 

@@ -96,6 +96,14 @@ def test_ways_of_measuring_are_told_once_with_their_images(tmp_path) -> None:
     assert cells(text).count("scale bar") >= 2
 
 
+def test_the_rules_of_a_method_are_those_chosen(tmp_path) -> None:
+    field = made("f.tif", 0.5, ("lines", "planimetric"))
+    grading = {"area": "circle", "directions_deg": [0, 90], "line_spacing_px": 12.5}
+    text = written(tmp_path, [replace(field, provenance={**field.provenance, "grading": grading})])
+    assert "in the directions 0°, 90°, 12.5 pixels apart; ASTM E112-13, clause 13" in text
+    assert "the test area is the largest circle in the field; ASTM E112-13, clause 11" in text
+
+
 def test_a_method_that_knows_no_grains_has_no_sizes(tmp_path) -> None:
     text = written(tmp_path, [by_network(made("f.tif", 0.5))])
     assert "Sizes of the grains" not in text

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 from napari.components import ViewerModel
-from napari.layers import Image, Layer
+from napari.layers import Image, Points
 from napari.utils.colormaps import Colormap
 from numpy.typing import NDArray
 
 from ..calibration import Calibration, micrometres
-from ..grains.chart import Plate, picture_of
+from ..grains.chart import Plate
 from ..grains.drawing import BOUNDARY
 from ..regions import Box
 from .grain_layers import SHOWN
@@ -48,7 +48,9 @@ def show_chart(
         viewer.layers.remove(layer)
     active = viewer.layers.selection.active
     nearest = min(plates, key=lambda plate: abs(plate.grain_size - grain_size))
-    for layer in (_over(image, box, nearest), *_beside(image, plates)):
+    beside = _beside(image, plates)
+    titles = _titles(image, plates, beside)
+    for layer in (_over(image, box, nearest), *beside, titles):
         layer.metadata = {**layer.metadata, SHOWN: CHART, CHART: image.name}
         mark_computed(layer)
         viewer.add_layer(layer)
@@ -56,19 +58,36 @@ def show_chart(
     viewer.reset_view()
 
 
-def _beside(image: Image, plates: Sequence[Plate]) -> list[Layer]:
+def _beside(image: Image, plates: Sequence[Plate]) -> list[Image]:
     # Extents are those of pixels' centres.
     half = np.asarray(image.scale[-2:]) / 2
     (low, high) = image.extent.world[:, -2:]
     top, right = low[0] - half[0], high[1] + half[1]
-    found: list[Layer] = []
+    found: list[Image] = []
     for plate in plates:
-        picture, scale = picture_of(plate), _scale(image, plate)
+        picture = np.where(plate.boundaries, np.uint8(0), np.uint8(255))
+        scale = _scale(image, plate)
         width = scale * picture.shape[1]
         left = right + _GAP * width
         found.append(_layer(image, plate, picture, (top + scale / 2, left + scale / 2)))
         right = left + width
     return found
+
+
+def _titles(image: Image, plates: Sequence[Plate], beside: Sequence[Image]) -> Points:
+    """Text below the plates, as large on the screen whatever the magnification."""
+    extents = [layer.extent.world for layer in beside]
+    return Points(
+        [(world[1, 0], world[0, 1]) for world in extents],
+        name=f"{image.name} chart titles",
+        features={"title": [plate.title for plate in plates]},
+        text={"string": "{title}", "size": 9, "color": "white", "anchor": "lower_left"},
+        opacity=1,
+        face_color="transparent",
+        border_width=0,
+        size=1,
+        units=image.units[-2:],
+    )
 
 
 def _over(image: Image, box: Box, plate: Plate) -> Image:

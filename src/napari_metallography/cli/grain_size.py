@@ -127,7 +127,7 @@ def grain_size(
     index: Index = None,
     device: Device = DeviceName.auto,
 ) -> None:
-    """Measure grain sizes; write grain_size.json and <stem>_<method>.png for each image."""
+    """Measure grain sizes; write grain_size.json, grain_size.html and <stem>_<method>.png."""
     from ..grains.files import grade_file, write_grain_sizes
     from ..grains.grading import GradingParameters, Method
     from ..grains.plan import GradingPlan
@@ -184,7 +184,7 @@ def grain_size(
         found = write_grain_sizes(output, graded, wanted_accuracy)
         for note in found["notes"]:
             terminal.notice(note)
-        terminal.done(f"{_said(found)}; grain_size.json and overlays in {output}")
+        terminal.done(f"{_said(found)}; grain_size.json, grain_size.html and overlays in {output}")
     fail_if(code)
 
 

@@ -9,10 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..classes import PhaseClass
 from ..errors import InputError
 from ..events import Events, Notice, Progress
-from ..io.overlays import with_legend
 from ..synthesis.tessellation import Tessellation, laguerre
 from .standards import SMALLEST_DIFFERENCE, grains_per_mm2_of, intercept_mm_of
 
@@ -21,7 +19,7 @@ _SMALLEST_INTERCEPT_PX = 3.0
 _MOST_INTERCEPTS = 100
 _SIGMA_LN = 0.3
 _SEED = 112
-_LINE, _THICKEST = 1 / 700, 1 / 10
+_LINE, _THICKEST = 1 / 256, 1 / 8
 _BITS = 6
 _FARTHEST = 2**30
 
@@ -46,8 +44,8 @@ class Plate:
 
     @property
     def title(self) -> str:
-        """What stands below the picture."""
-        return f"G {self.grain_size:g}, mean intercept {_intercept_um(self.grain_size):.3g} µm"
+        """What stands below the picture, on two lines."""
+        return f"G {self.grain_size:g}\nintercept {_intercept_um(self.grain_size):.3g} µm"
 
 
 def standard_grades(grain_size: float) -> tuple[float, float, float]:
@@ -119,15 +117,6 @@ def plates(grain_size: float, shape: tuple[int, int], pixel_um: float) -> Events
                 raise
             yield Notice(f"left out of the chart: {error}")
     return tuple(found)
-
-
-def picture_of(plate: Plate) -> NDArray[np.uint8]:
-    """A plate as black lines on white, with its title in a strip below: (Y + strip, X)."""
-    drawn = np.where(plate.boundaries, np.uint8(0), np.uint8(255))
-    titled = with_legend(
-        np.repeat(drawn[..., None], 3, 2), [PhaseClass(name=plate.title, colour="#000000")]
-    )
-    return np.ascontiguousarray(titled[..., 0])
 
 
 def _intercept_um(grain_size: float) -> float:

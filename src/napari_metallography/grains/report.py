@@ -199,7 +199,7 @@ def _rules(found: Mapping[str, Any]) -> str:
 def _chosen(method: Method, grading: Mapping[str, Any]) -> str:
     """What was chosen of a method's rules, to follow its description."""
     if method == "planimetric" and "area" in grading:
-        return f", which is {_AREAS[grading['area']]}"
+        return f"; the test area is {_AREAS[grading['area']]}"
     if method != "lines" or "directions_deg" not in grading:
         return ""
     directions = ", ".join(f"{number(one)}°" for one in grading["directions_deg"])
