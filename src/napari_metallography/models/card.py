@@ -60,6 +60,50 @@ class LineInput(BaseModel):
     each_line: bool = False
 
 
+class DefectInput(BaseModel):
+    """What images a network of surface defects is shown, and how far its answers go.
+
+    Attributes
+    ----------
+    side
+        Rows and columns that images were brought to.
+    window_px
+        Side of the training images in their own pixels, of `ModelCard.pixel_size_um`.
+    jpeg_quality
+        Of the compression that every image goes through first.
+    kernels, spliced
+        As of `classification.pdmsnet.Design`.
+    temperature
+        What logits are divided by, so that probabilities are true on the validation images.
+    risks
+        For the answers of at least a probability, the share of wrong ones among them in
+        validation, and the share of all images that they are; by rising risk.
+    most_strange
+        Largest `Familiarity.strangeness` of what counts as an image of these classes.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    side: int = Field(default=224, ge=32)
+    window_px: float = Field(default=224, gt=0)
+    jpeg_quality: int = Field(default=90, ge=1, le=100)
+    kernels: tuple[int, ...] = (3, 5, 7)
+    spliced: tuple[bool, bool] = (True, True)
+    temperature: float = Field(default=1.0, gt=0)
+    risks: tuple[RiskPoint, ...] = ()
+    most_strange: float | None = None
+
+
+class RiskPoint(BaseModel):
+    """Among answers of at least a probability: the share of wrong ones, and how many answer."""
+
+    model_config = ConfigDict(frozen=True)
+
+    probability: float
+    risk: float
+    answered: float
+
+
 class DataSource(BaseModel):
     """Where the training data came from."""
 
@@ -97,6 +141,7 @@ class ModelCard(BaseModel):
     classes: tuple[PhaseClass, ...]
     normalisation: Normalisation = Normalisation()
     lines: LineInput | None = Field(default=None, description="of a grain-size model")
+    defects: DefectInput | None = Field(default=None, description="of a defects model")
     pixel_size_um: PixelSizeRange | None = None
     data: DataSource
     parent: str | None = Field(

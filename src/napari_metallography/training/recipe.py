@@ -115,6 +115,42 @@ class GrainSizeRecipe(BaseModel):
         return self.learning_rate * _one_cycle(part)
 
 
+class DefectRecipe(BaseModel):
+    """How a network of surface defects is trained.
+
+    Attributes
+    ----------
+    balance
+        Whether the classes count alike: "sampling" shows each equally often, "weights" weighs
+        their losses; "none" takes the images as they come.
+    augmentation
+        "flips", as the paper has it; "mild": also brightness, contrast, noise and blur; "strong":
+        also a random part of the image, of which sides are 0.7 to 1 of the whole.
+    label_smoothing
+        Share of the target that is spread over all classes.
+    keep
+        Which weights are the result: those of the best accuracy in validation (the last ones,
+        where there is none), or those of the last step.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    iterations: int = Field(default=4000, ge=1)
+    batch_size: int = Field(default=32, ge=2)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    weight_decay: float = Field(default=0.0, ge=0)
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    balance: Literal["none", "weights", "sampling"] = "sampling"
+    augmentation: Literal["flips", "mild", "strong"] = "mild"
+    validate_every: int = Field(default=200, ge=1)
+    keep: Literal["best", "last"] = "last"
+    seed: int = 0
+
+    def learning_rate_at(self, iteration: int) -> float:
+        """Learning rate of the step from `iteration` (counted from 0) to the next: a cosine."""
+        return 0.5 * self.learning_rate * (1 + math.cos(math.pi * iteration / self.iterations))
+
+
 def _one_cycle(part: float) -> float:
     """Share of the largest learning rate after a part of the training."""
     warm_up = 0.1

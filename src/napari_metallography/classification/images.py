@@ -1,0 +1,289 @@
+"""Images of known class, as a network sees them: all of one size, all compressed alike."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import compress
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..calibration import Calibration
+from ..errors import InputError
+from ..events import Events, Notice, Progress
+from ..inputs import PixelSizes, read_image
+from ..io.images import IMAGE_SUFFIXES, is_image_file
+from ..io.index import ImageIndex, find_index
+from ..plane import as_plane
+
+OUTSIDERS = "none"
+"""The folder, or class of an index, of images that are of no class."""
+
+OUTSIDER = -1
+
+_FEWEST_CLASSES = 2
+_NAMED_AT_MOST = 3
+
+
+@dataclass(frozen=True)
+class ClassifiedImages:
+    """Images of known class, in memory.
+
+    Attributes
+    ----------
+    pixels
+        (n, S, S, 3) uint8, as `prepared` makes them.
+    classes
+        (n,) int64, by index in `names`; `OUTSIDER` for an image of none.
+    names
+        Of the classes.
+    files
+        Path of each image relative to its data folder, with forward slashes.
+    pixel_sizes_um
+        Of each image as it was read; None where unknown.
+    sides_px
+        (n,) geometric mean of the rows and columns that were read.
+    skipped
+        What could not be read, and why.
+    """
+
+    pixels: NDArray[np.uint8]
+    classes: NDArray[np.int64]
+    names: tuple[str, ...]
+    files: tuple[str, ...]
+    pixel_sizes_um: tuple[float | None, ...]
+    sides_px: NDArray[np.float64]
+    skipped: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def where(self, chosen: Sequence[bool] | NDArray[np.bool_]) -> ClassifiedImages:
+        """Those chosen by a mask."""
+        mask = np.asarray(chosen, bool)
+        return ClassifiedImages(
+            self.pixels[mask],
+            self.classes[mask],
+            self.names,
+            tuple(compress(self.files, mask)),
+            tuple(compress(self.pixel_sizes_um, mask)),
+            self.sides_px[mask],
+            self.skipped,
+        )
+
+    def digest(self) -> str:
+        """SHA-256 over pixels and classes."""
+        whole = hashlib.sha256(",".join(self.names).encode())
+        whole.update(self.pixels.tobytes())
+        whole.update(self.classes.tobytes())
+        return whole.hexdigest()
+
+    @property
+    def usual_side_px(self) -> float:
+        """Median side of the images as they were read."""
+        return float(np.median(self.sides_px))
+
+    @property
+    def contents(self) -> set[str]:
+        """A digest of the pixels of each image."""
+        return {hashlib.sha256(image.tobytes()).hexdigest() for image in self.pixels}
+
+    @property
+    def pixel_size_range_um(self) -> tuple[float, float] | None:
+        """Smallest and largest pixel size; None unless all are known."""
+        known = [size for size in self.pixel_sizes_um if size is not None]
+        return (min(known), max(known)) if known and len(known) == len(self) else None
+
+
+def without_outsiders(images: ClassifiedImages) -> ClassifiedImages:
+    """Those that are of a class."""
+    return images.where(images.classes != OUTSIDER)
+
+
+def prepared(rgb: NDArray[np.uint8], shape: tuple[int, int], quality: int) -> NDArray[np.uint8]:
+    """An image (Y, X, 3) as the network sees it: compressed as JPEG, and brought to a shape.
+
+    Every image is compressed anew in the same way, whatever file it came from: else the traces
+    that a format leaves would tell a class whose images were all stored alike.
+    """
+    # Colours in the order blue, green, red, which OpenCV takes.
+    _, content = cv2.imencode(".jpg", rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    decoded = cv2.imdecode(content, cv2.IMREAD_COLOR)
+    if decoded is None:
+        raise InputError("an image that JPEG cannot hold; its sides are limited to 65,500 pixels")
+    rows, columns = shape
+    shrinks = rows * columns < decoded.shape[0] * decoded.shape[1]
+    way = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    resized = cv2.resize(decoded, (columns, rows), interpolation=way)
+    return np.ascontiguousarray(resized[..., ::-1], np.uint8)
+
+
+def read_classified(
+    data: Path,
+    *,
+    side: int,
+    quality: int,
+    files: Sequence[str] | None = None,
+    names: Sequence[str] = (),
+    sizes: PixelSizes | None = None,
+) -> Events[ClassifiedImages]:
+    """Read a folder with a folder a class, or with an index.csv that has the column class.
+
+    The folder or class `none` holds outsiders. What cannot be read is skipped and listed.
+
+    Parameters
+    ----------
+    side, quality
+        As `prepared` takes them.
+    files
+        Paths relative to `data`, or stems, to read; None reads all.
+    names
+        Of the classes, where a model fixes them; else those that the data name, in order.
+
+    Yields
+    ------
+    Progress
+        Of the images.
+    Notice
+        What was skipped.
+
+    Raises
+    ------
+    InputError
+        When there are fewer than two classes, a class is empty or not among `names`, or a listed
+        file is missing.
+    """
+    listed = _listed(data)
+    if files is not None:
+        listed = _chosen(data, listed, files)
+    classes = _class_names(data, [name for _, name in listed], names)
+    read: list[_Read] = []
+    skipped: list[str] = []
+    for number, (path, name) in enumerate(listed):
+        yield Progress(number, len(listed), "images")
+        try:
+            read.append(_read(path, name, side, quality, sizes or PixelSizes(index=_index(data))))
+        except InputError as error:
+            skipped.append(str(error))
+    yield Progress(len(listed), len(listed), "images")
+    if skipped:
+        yield Notice(_skipped_words(skipped))
+    _require_members(data, classes if not names else (), [one.name for one in read])
+    return _gathered(data, read, classes, skipped)
+
+
+@dataclass(frozen=True)
+class _Read:
+    path: Path
+    name: str
+    pixels: NDArray[np.uint8]
+    calibration: Calibration | None
+    side_px: float
+
+
+def _listed(data: Path) -> list[tuple[Path, str]]:
+    """Images and the names of their classes, in the order of the names."""
+    if not data.is_dir():
+        raise InputError(f"{data}: no such folder; name one that holds a folder a class")
+    index = _index(data)
+    if index is not None and any(row.class_name for row in index.rows):
+        rows = [(data / row.image, row.class_name) for row in index.rows]
+        return sorted((path, name) for path, name in rows if name is not None)
+    folders = sorted(path for path in data.iterdir() if path.is_dir())
+    if not folders:
+        raise InputError(
+            f"{data}: holds no folders; put the images of each class into a folder of its name, "
+            "or an index.csv with the columns image and class beside them"
+        )
+    return [(path, folder.name) for folder in folders for path in _images_in(folder)]
+
+
+def _images_in(folder: Path) -> list[Path]:
+    inside = sorted(path for path in folder.iterdir() if is_image_file(path))
+    if not inside:
+        raise InputError(
+            f"{folder}: a class without an image ({', '.join(IMAGE_SUFFIXES)}); fill the folder "
+            "or remove it"
+        )
+    return inside
+
+
+def _index(data: Path) -> ImageIndex | None:
+    return find_index(data)
+
+
+def _chosen(
+    data: Path, listed: Sequence[tuple[Path, str]], files: Sequence[str]
+) -> list[tuple[Path, str]]:
+    """Those that a split names, by relative path, with or without ending, or by stem alone."""
+    wanted = {file.replace("\\", "/") for file in files}
+    found: set[str] = set()
+    kept = []
+    for path, name in listed:
+        relative = path.relative_to(data)
+        keys = {relative.as_posix(), relative.with_suffix("").as_posix(), path.name, path.stem}
+        if keys & wanted:
+            found |= keys
+            kept.append((path, name))
+    missing = sorted(wanted - found)
+    if missing:
+        raise InputError(f"{data}: has no image '{missing[0]}', which the split names")
+    return kept
+
+
+def _class_names(data: Path, found: Iterable[str], names: Sequence[str]) -> tuple[str, ...]:
+    present = sorted(set(found) - {OUTSIDERS})
+    if names:
+        foreign = [name for name in present if name not in names]
+        if foreign:
+            raise InputError(
+                f"{data}: the class '{foreign[0]}' is none of the model's: {', '.join(names)}"
+            )
+        return tuple(names)
+    if len(present) < _FEWEST_CLASSES:
+        only = f"one class only, {present[0]}" if present else "no class"
+        raise InputError(f"{data}: holds {only}; two are needed, a folder each")
+    return tuple(present)
+
+
+def _read(path: Path, name: str, side: int, quality: int, sizes: PixelSizes) -> _Read:
+    micrograph = read_image(path, sizes)
+    plane = as_plane(micrograph.planes[0], str(path))
+    rows, columns = plane.shape
+    rgb = plane.rgb8(slice(0, rows), slice(0, columns))
+    pixels = prepared(rgb, (side, side), quality)
+    return _Read(path, name, pixels, micrograph.calibration, float(np.sqrt(rows * columns)))
+
+
+def _skipped_words(skipped: Sequence[str]) -> str:
+    more = len(skipped) - _NAMED_AT_MOST
+    rest = f"; and {more} more" if more > 0 else ""
+    return f"{len(skipped)} skipped: {'; '.join(skipped[:_NAMED_AT_MOST])}{rest}"
+
+
+def _require_members(data: Path, names: Iterable[str], read: Sequence[str]) -> None:
+    empty = next((name for name in names if name not in read), None)
+    if empty is not None:
+        raise InputError(f"{data}: no image of the class '{empty}' can be read")
+    if not read:
+        raise InputError(f"{data}: no image can be read")
+
+
+def _gathered(
+    data: Path, read: Sequence[_Read], names: tuple[str, ...], skipped: Sequence[str]
+) -> ClassifiedImages:
+    numbers = {name: number for number, name in enumerate(names)} | {OUTSIDERS: OUTSIDER}
+    sizes = [None if one.calibration is None else one.calibration.mean_um for one in read]
+    return ClassifiedImages(
+        pixels=np.stack([one.pixels for one in read]),
+        classes=np.array([numbers[one.name] for one in read], np.int64),
+        names=names,
+        files=tuple(one.path.relative_to(data).as_posix() for one in read),
+        pixel_sizes_um=tuple(sizes),
+        sides_px=np.array([one.side_px for one in read]),
+        skipped=tuple(skipped),
+    )

@@ -1,0 +1,263 @@
+"""`train defects`: networks that name surface defects, from a folder a class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import InputError, validated
+from . import terminal
+from .options import Device, DeviceName, PixelSize, pixel_sizes, results_file, stems
+from .train_grain_size import StorageName
+
+if TYPE_CHECKING:
+    from ..classification.images import ClassifiedImages
+    from ..inputs import PixelSizes
+    from ..models.card import DefectInput
+    from ..training.defect_results import DefectDescription
+    from ..training.defects import DefectJob
+
+_LARGEST_KERNEL = 32
+
+
+class Variant(StrEnum):
+    """Members of the family of networks."""
+
+    pdmsnet = "pdmsnet"
+    squeezenet = "squeezenet"
+    squeezenet_bn = "squeezenet-bn"
+    squeezenet_separable = "squeezenet-separable"
+    squeezenet_dms = "squeezenet-dms"
+
+
+class BalanceName(StrEnum):
+    """How classes of different size count."""
+
+    none = "none"
+    weights = "weights"
+    sampling = "sampling"
+
+
+class DefectAugmentation(StrEnum):
+    """How images are varied."""
+
+    flips = "flips"
+    mild = "mild"
+    strong = "strong"
+
+
+class Kept(StrEnum):
+    """Which weights are the result."""
+
+    best = "best"
+    last = "last"
+
+
+def train_defects(
+    data: Annotated[
+        Path, typer.Option(help="Folder with a folder a class, or an index.csv with class.")
+    ],
+    output: Annotated[
+        Path,
+        typer.Option("-o", "--output", help="Model to write: .safetensors.", callback=results_file),
+    ],
+    val_data: Annotated[
+        Path | None, typer.Option(help="Like --data, to validate on; default: a held-out share.")
+    ] = None,
+    split: Annotated[
+        Path | None, typer.Option(help="File that lists the images to learn from; default: all.")
+    ] = None,
+    val_split: Annotated[
+        Path | None, typer.Option(help="File that lists the images to validate on.")
+    ] = None,
+    held_out: Annotated[
+        float, typer.Option(min=0, max=0.9, help="Share to validate on, where none is given.")
+    ] = 0.15,
+    variant: Annotated[Variant, typer.Option(help="Which network.")] = Variant.pdmsnet,
+    kernels: Annotated[
+        str | None, typer.Option(help="Kernels of mixed expansions, such as 3,5,7.")
+    ] = None,
+    spliced: Annotated[
+        str | None, typer.Option(help="Which of the two blocks are spliced, such as T,F.")
+    ] = None,
+    iterations: Annotated[int | None, typer.Option(help="Steps of gradient descent.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images a step, two at least.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Largest learning rate.")] = None,
+    weight_decay: Annotated[float | None, typer.Option(help="Decay of the weights.")] = None,
+    label_smoothing: Annotated[
+        float | None, typer.Option(help="Share of a target spread over all classes.")
+    ] = None,
+    balance: Annotated[
+        BalanceName | None, typer.Option(help="How classes of different size count.")
+    ] = None,
+    augmentation: Annotated[
+        DefectAugmentation | None, typer.Option(help="How images are varied.")
+    ] = None,
+    validate_every: Annotated[int | None, typer.Option(help="Iterations between.")] = None,
+    keep: Annotated[
+        Kept | None, typer.Option(help="Weights of the best score or the last.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Same seed, same device: same model.")] = 0,
+    side: Annotated[int, typer.Option(min=32, help="Images are brought to this side.")] = 224,
+    jpeg_quality: Annotated[
+        int, typer.Option(min=1, max=100, help="Every image is compressed anew at this quality.")
+    ] = 90,
+    resume: Annotated[bool, typer.Option(help="Go on where a stopped training ended.")] = False,
+    storage: Annotated[
+        StorageName, typer.Option(help="Precision of the weights in the file.")
+    ] = StorageName.float32,
+    data_name: Annotated[
+        str | None, typer.Option(help="Name of the data, for the card; default: the folder's.")
+    ] = None,
+    licence: Annotated[str, typer.Option(help="Licence of the data, for the card.")] = "unstated",
+    attribution: Annotated[str, typer.Option(help="Whom to name, for the card.")] = "",
+    pixel_size: PixelSize = None,
+    device: Device = DeviceName.auto,
+) -> None:
+    """Train a network that names surface defects; write it with history.csv and training.json."""
+    from ..training.results import checkpoint_path, require_free
+
+    require_free(output, resume=resume)
+    if val_data is not None and val_split is not None:
+        raise InputError("give --val-data or --val-split, not both")
+    from ..classification.pdmsnet import DESIGNS
+    from ..devices import choose_device
+    from ..models.card import DefectInput, Network
+    from ..training.defect_results import DefectDescription
+    from ..training.defects import DefectJob
+    from ..training.recipe import DefectRecipe
+
+    changes = {
+        "iterations": iterations,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "weight_decay": weight_decay,
+        "label_smoothing": label_smoothing,
+        "balance": balance.value if balance else None,
+        "augmentation": augmentation.value if augmentation else None,
+        "validate_every": validate_every,
+        "keep": keep.value if keep else None,
+        "seed": seed,
+    }
+    recipe = validated(DefectRecipe, {k: v for k, v in changes.items() if v is not None})
+    ready = DESIGNS[variant.value]
+    shown = DefectInput(
+        side=side,
+        jpeg_quality=jpeg_quality,
+        kernels=_kernels(kernels) or ready.kernels,
+        spliced=_spliced(spliced) or ready.spliced,
+    )
+    sizes = pixel_sizes(pixel_size, None) if pixel_size is not None else None
+    reading = _Reading(data, shown, sizes)
+    images, validation = _parts(reading, val_data, split, val_split, (held_out, seed))
+    job = DefectJob(
+        images,
+        validation,
+        Network(architecture=variant.value, encoder="none"),
+        shown.model_copy(update={"window_px": images.usual_side_px}),
+        recipe,
+        choose_device(device.value),
+        checkpoint_path(output),
+    )
+    description = DefectDescription(data_name or data.name, licence, attribution, storage.value)
+    _train(job, output, description, resume=resume)
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """How images are read."""
+
+    data: Path
+    shown: DefectInput
+    sizes: PixelSizes | None
+
+    def read(
+        self, files: Sequence[str] | None = None, names: Sequence[str] = ()
+    ) -> ClassifiedImages:
+        """Those listed, or all."""
+        from ..classification.images import read_classified
+
+        events = read_classified(
+            self.data,
+            side=self.shown.side,
+            quality=self.shown.jpeg_quality,
+            files=files,
+            names=names,
+            sizes=self.sizes,
+        )
+        return terminal.follow(events, "reading images")
+
+
+def _parts(
+    reading: _Reading,
+    val_data: Path | None,
+    split: Path | None,
+    val_split: Path | None,
+    share_and_seed: tuple[float, int],
+) -> tuple[ClassifiedImages, ClassifiedImages | None]:
+    """Images to learn from, and to validate on: given, listed, or a share of each class."""
+    from ..classification.images import without_outsiders
+    from ..classification.splitting import held_out
+
+    images = reading.read(stems(split))
+    if val_data is not None or val_split is not None:
+        other = replace(reading, data=val_data or reading.data)
+        files = stems(val_split)
+        validation = without_outsiders(other.read(files, images.names))
+        _require_disjoint(images, validation)
+        return images, validation
+    share, seed = share_and_seed
+    if share == 0:
+        terminal.notice(
+            "nothing is held out: no score tells how good the model is, and its probabilities are "
+            "not calibrated"
+        )
+        return images, None
+    chosen = held_out(images, share, seed)
+    return images.where(~chosen), without_outsiders(images.where(chosen))
+
+
+def _require_disjoint(images: ClassifiedImages, validation: ClassifiedImages) -> None:
+    shared = sorted(images.contents & validation.contents)
+    if shared:
+        raise InputError(
+            f"{len(shared)} of the images to validate on are among those to learn from; list them "
+            "once only"
+        )
+
+
+def _kernels(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",")]
+    kernels = tuple(int(part) for part in parts if part.isdecimal())
+    rising = len(kernels) == len(parts) and list(kernels) == sorted(set(kernels))
+    if not rising or not all(kernel % 2 and kernel < _LARGEST_KERNEL for kernel in kernels):
+        raise InputError(f"--kernels {text}: give odd numbers that rise, such as 3,5,7")
+    return kernels
+
+
+def _spliced(text: str | None) -> tuple[bool, bool] | None:
+    if text is None:
+        return None
+    letters = [part.strip().upper() for part in text.split(",")]
+    if len(letters) != 2 or not set(letters) <= {"T", "F"}:
+        raise InputError(f"--spliced {text}: give T or F for each of the two blocks, such as T,F")
+    return letters[0] == "T", letters[1] == "T"
+
+
+def _train(job: DefectJob, output: Path, description: DefectDescription, *, resume: bool) -> None:
+    from ..training.defect_results import write_defect_results
+    from ..training.defects import train_defects as training
+
+    if resume and not (job.checkpoint and job.checkpoint.exists()):
+        terminal.notice("there is no stopped training to go on with; starting anew")
+    trained = terminal.follow(training(job, resume=resume), "training")
+    card = write_defect_results(output, job, trained, description)
+    scores = ", ".join(f"{name} {value:.4f}" for name, value in card.metrics.items())
+    terminal.done(f"written to {output}" + (f"; {scores}" if scores else ""))

@@ -1,0 +1,299 @@
+"""Training of networks of surface defects."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ..classification.images import OUTSIDER, ClassifiedImages, without_outsiders
+from ..classification.inference import pooled_and_logits
+from ..classification.model import DefectNetwork, design_of, normalised
+from ..classification.probabilities import risk_points, temperature
+from ..devices import device_errors, keep_freed_memory
+from ..errors import InputError
+from ..evaluation.classes import class_scores
+from ..events import Events
+from ..models.card import DefectInput, Network, Normalisation, RiskPoint
+from .checkpoint import Checkpoints, TrainingState, fingerprint, restore_checkpoint
+from .image_samples import ImageSampler, class_weights, varied
+from .loop import Row, keep_result, metrics_of, own_randomness, run
+from .recipe import DefectRecipe
+
+_FAMILIAR_SHARE = 0.99
+_SLACK = 1.1
+
+
+@dataclass(frozen=True)
+class DefectJob:
+    """What is trained, on what, and how.
+
+    Attributes
+    ----------
+    images, validation
+        Both brought to the side and quality of `shown`; without outsiders in the latter.
+    checkpoint
+        File that lets the training go on after a stop; removed by whoever keeps the result.
+    """
+
+    images: ClassifiedImages
+    validation: ClassifiedImages | None
+    network: Network
+    shown: DefectInput
+    recipe: DefectRecipe
+    device: torch.device
+    checkpoint: Path | None = None
+
+    @cached_property
+    def normalisation(self) -> Normalisation:
+        """Mean and standard deviation of the training images, the same for all colours."""
+        values = self.images.pixels[:, ::4, ::4].astype(np.float32)
+        mean, std = float(values.mean()), max(float(values.std()), 1.0)
+        return Normalisation(mean=(mean, mean, mean), std=(std, std, std))
+
+    def settings(self) -> dict[str, Any]:
+        """All that determines the result."""
+        return {
+            "data": self.images.digest(),
+            "validation": self.validation.digest() if self.validation else "",
+            "network": self.network.model_dump(),
+            "shown": self.shown.model_dump(mode="json"),
+            "recipe": self.recipe.model_dump(),
+            "device": self.device.type,
+        }
+
+
+@dataclass(frozen=True)
+class TrainedDefects:
+    """The result of a training.
+
+    Attributes
+    ----------
+    history
+        A row a step.
+    iteration
+        The one whose weights are kept.
+    metrics
+        Its validation results; empty where nothing was held out.
+    temperature, risks, most_strange
+        As of `DefectInput`.
+    """
+
+    network: DefectNetwork
+    history: list[Row]
+    iteration: int
+    metrics: dict[str, float]
+    temperature: float
+    risks: tuple[RiskPoint, ...]
+    most_strange: float
+
+
+def train_defects(job: DefectJob, *, resume: bool = False) -> Events[TrainedDefects]:
+    """Train a network; closing the generator stops it after the step under way.
+
+    Deterministic under the recipe's seed on one device; a resumed training ends with the weights
+    an uninterrupted one would have had.
+
+    Yields
+    ------
+    Progress, TrainingStep
+        After each step; validation results on every `validate_every`-th and the last.
+    Notice
+        When no checkpoint could be written, or the loss stopped being finite: then the last
+        weights that worked are the result.
+
+    Raises
+    ------
+    InputError
+        When a class has no image, the loss is not finite from the start, or no checkpoint can be
+        written or gone on from.
+    DeviceError
+        When the device fails.
+    """
+    _require_members(job.images)
+    settings = fingerprint(job.settings())
+    if job.device.type == "cpu":
+        keep_freed_memory()
+    with device_errors():
+        state = initial_state(job)
+        if resume and job.checkpoint is not None and job.checkpoint.exists():
+            restore_checkpoint(job.checkpoint, state, settings)
+        task = _Task(job)
+    yield from run(state, task, Checkpoints(job.checkpoint, settings))
+    row = keep_result(state, task)
+    with device_errors():
+        return _finished(job, state, row)
+
+
+def _require_members(images: ClassifiedImages) -> None:
+    counts = np.bincount(images.classes[images.classes != OUTSIDER], minlength=len(images.names))
+    if not counts.all():
+        raise InputError(
+            f"there is no image of the class '{images.names[int(counts.argmin())]}' to learn from"
+        )
+
+
+def initial_state(job: DefectJob) -> TrainingState:
+    """The network with its first weights on the job's device, and all else a training needs."""
+    on_gpu = job.device.type == "cuda"
+    with torch.random.fork_rng(devices=[torch.cuda.current_device()] if on_gpu else []):
+        torch.manual_seed(job.recipe.seed)
+        network = DefectNetwork(len(job.images.names), design_of(job.network, job.shown))
+        global_random = torch.get_rng_state()
+        device_random = torch.cuda.get_rng_state() if on_gpu else None
+    network.to(job.device).to(memory_format=torch.channels_last)
+    decay = job.recipe.weight_decay
+    return TrainingState(
+        network=network,
+        optimiser=torch.optim.AdamW(
+            network.parameters(), job.recipe.learning_rate, weight_decay=decay
+        ),
+        random=torch.Generator().manual_seed(job.recipe.seed),
+        global_random=global_random,
+        device_random=device_random,
+        history=[],
+        batch_size=job.recipe.batch_size,
+    )
+
+
+class _Task:
+    """A training of surface defects, as the loop sees it."""
+
+    score = "accuracy"
+
+    def __init__(self, job: DefectJob) -> None:
+        recipe = job.recipe
+        self._job = job
+        self._sampler = ImageSampler(job.images, recipe.balance, recipe.seed, job.device)
+        self._mean, self._std = job.normalisation.mean[0], job.normalisation.std[0]
+        weighted = recipe.balance == "weights"
+        self._weights = class_weights(job.images).to(job.device) if weighted else None
+
+    @property
+    def iterations(self) -> int:
+        return self._job.recipe.iterations
+
+    @property
+    def keep(self) -> Literal["best", "last"]:
+        return self._job.recipe.keep
+
+    def is_due(self, iteration: int) -> bool:
+        return iteration % self._job.recipe.validate_every == 0 or iteration == self.iterations
+
+    def step(self, state: TrainingState) -> Events[Row]:
+        yield from ()
+        with device_errors():
+            return self._learn(state)
+
+    def _learn(self, state: TrainingState) -> Row:
+        """Learn from a batch; weights stay when the loss or its gradient is not finite."""
+        rate = self._job.recipe.learning_rate_at(state.iteration)
+        for group in state.optimiser.param_groups:
+            group["lr"] = rate
+        images, shares = self._batch(state)
+        state.network.train()
+        state.optimiser.zero_grad()
+        with own_randomness(state):
+            logits = state.network(images)
+        loss = functional.cross_entropy(
+            logits, shares, self._weights, label_smoothing=self._job.recipe.label_smoothing
+        )
+        torch.autograd.backward(loss)
+        gradients = [p.grad for p in state.network.parameters() if p.grad is not None]
+        norm = float(torch.nn.utils.get_total_norm(gradients))
+        value = float(loss.detach())
+        if math.isfinite(value) and math.isfinite(norm):
+            state.optimiser.step()
+            state.iteration += 1
+        else:
+            value = math.nan
+        return {"iteration": state.iteration, "loss": value, "learning_rate": rate}
+
+    def _batch(self, state: TrainingState) -> tuple[Tensor, Tensor]:
+        """Normalised images (B, 3, S, S), channels last, and shares of the classes (B, m)."""
+        images, shares = self._sampler.batch(state.iteration, self._job.recipe.batch_size)
+        images = varied(images, self._job.recipe.augmentation, state.random)
+        images = (images - self._mean) / self._std
+        return images.contiguous(memory_format=torch.channels_last), shares
+
+    def validate(self, state: TrainingState) -> Events[dict[str, float]]:
+        yield from ()
+        held_out = self._job.validation
+        if held_out is None:
+            return {}
+        with device_errors():
+            _, logits = _seen(_core(state), self._job, held_out)
+        found = class_scores(held_out.classes, logits.argmax(1).numpy(), held_out.names)
+        return {name: found[name] for name in ("accuracy", "macro_f1")}
+
+    def preview(self, state: TrainingState) -> Events[None]:
+        yield from ()
+
+
+def _finished(job: DefectJob, state: TrainingState, row: Row) -> TrainedDefects:
+    """Calibrate the probabilities, and learn what is familiar."""
+    network = _core(state).eval()
+    _learn_familiarity(network, job)
+    judged = job.validation or without_outsiders(job.images)
+    pooled, logits = _seen(network, job, judged)
+    divisor, points = (1.0, ()) if job.validation is None else _calibrated(logits, judged)
+    strange = network.familiarity.cpu().strangeness(pooled)
+    return TrainedDefects(
+        network.cpu(),
+        state.history,
+        row["iteration"],
+        metrics_of(row),
+        divisor,
+        points,
+        _SLACK * float(strange.quantile(_FAMILIAR_SHARE)),
+    )
+
+
+def _calibrated(logits: Tensor, judged: ClassifiedImages) -> tuple[float, tuple[RiskPoint, ...]]:
+    divisor = temperature(logits, torch.from_numpy(judged.classes))
+    confidences, answers = (logits.double() / divisor).softmax(1).max(1)
+    return divisor, risk_points(confidences.numpy(), answers.numpy() == judged.classes)
+
+
+def _learn_familiarity(network: DefectNetwork, job: DefectJob) -> None:
+    """From the training images as they are, and as light and focus may change them."""
+    known = without_outsiders(job.images)
+    random = torch.Generator().manual_seed(job.recipe.seed)
+    views = [_seen(network, job, known)[0], _seen(network, job, known, random)[0]]
+    classes = torch.from_numpy(known.classes).repeat(len(views))
+    network.familiarity.cpu().fit(torch.cat(views), classes)
+
+
+def _seen(
+    network: DefectNetwork,
+    job: DefectJob,
+    images: ClassifiedImages,
+    random: torch.Generator | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Pooled features (n, 512) and logits (n, m), on the CPU; varied where there is a generator."""
+    network.eval()
+    found = []
+    for start in range(0, len(images), job.recipe.batch_size):
+        batch = images.pixels[start : start + job.recipe.batch_size]
+        pixels = torch.from_numpy(batch)
+        if random is not None:
+            planes = pixels.permute(0, 3, 1, 2).float()
+            changed = varied(planes, job.recipe.augmentation, random)
+            pixels = changed.permute(0, 2, 3, 1)
+        ready = normalised(pixels, job.normalisation, job.device)
+        found.append(pooled_and_logits(network.core, ready))
+    pooled, logits = zip(*found, strict=True)
+    return torch.cat(pooled), torch.cat(logits)
+
+
+def _core(state: TrainingState) -> DefectNetwork:
+    if not isinstance(state.network, DefectNetwork):
+        raise TypeError("a training of surface defects holds their network")
+    return state.network

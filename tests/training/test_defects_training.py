@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from napari_metallography.classification.images import OUTSIDER, ClassifiedImages
+from napari_metallography.classification.model import load_defect_model
+from napari_metallography.errors import InputError
+from napari_metallography.events import TrainingStep, drain
+from napari_metallography.models.card import DefectInput, Network
+from napari_metallography.training.defect_results import DefectDescription, write_defect_results
+from napari_metallography.training.defects import DefectJob, TrainedDefects, train_defects
+from napari_metallography.training.recipe import DefectRecipe
+
+RECIPE = DefectRecipe(iterations=3, batch_size=4, validate_every=2)
+
+
+def _stripes(count: int, seed: int = 0, side: int = 32) -> ClassifiedImages:
+    """Upright and lying stripes in noise, in turn."""
+    random = np.random.default_rng(seed)
+    pixels = random.normal(110, 8, (count, side, side, 3))
+    for number, image in enumerate(pixels):
+        stripes = (np.arange(side) + random.integers(8)) % 8 < 3
+        image[stripes if number % 2 else slice(None), :] += 0 if number % 2 == 0 else 80
+        image[:, stripes] += 80 if number % 2 == 0 else 0
+    return ClassifiedImages(
+        np.clip(pixels, 0, 255).astype(np.uint8),
+        np.arange(count) % 2,
+        ("upright", "lying"),
+        tuple(f"{n}.png" for n in range(count)),
+        (0.5,) * count,
+        np.full(count, 32.0),
+    )
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> DefectJob:
+    shown = DefectInput(side=32, window_px=32)
+    network = Network(architecture="pdmsnet", encoder="none")
+    checkpoint = tmp_path / "net.checkpoint.safetensors"
+    parts = _stripes(8), _stripes(6, 1)
+    return DefectJob(*parts, network, shown, RECIPE, torch.device("cpu"), checkpoint)
+
+
+def _same(one: TrainedDefects, other: TrainedDefects) -> bool:
+    first, second = (trained.network.state_dict() for trained in (one, other))
+    return all(torch.equal(second[name], tensor) for name, tensor in first.items())
+
+
+def test_a_stopped_training_ends_with_the_weights_of_an_uninterrupted_one(job) -> None:
+    whole = drain(train_defects(replace(job, checkpoint=None)))
+    stopped = train_defects(job)
+    for event in stopped:
+        if isinstance(event, TrainingStep) and event.iteration == 2:
+            break
+    stopped.close()
+    resumed = drain(train_defects(job, resume=True))
+    assert _same(whole, resumed)
+    assert resumed.history == whole.history
+    assert [row["iteration"] for row in whole.history if "macro_f1" in row] == [2, 3]
+
+
+def test_it_learns_and_its_model_comes_back(job, tmp_path) -> None:
+    recipe = RECIPE.model_copy(
+        update={"iterations": 30, "batch_size": 8, "validate_every": 30, "augmentation": "flips"}
+    )
+    shown = job.shown.model_copy(update={"side": 48})
+    job = replace(
+        job,
+        images=_stripes(16, side=48),
+        validation=_stripes(12, 1, side=48),
+        recipe=recipe,
+        shown=shown,
+    )
+    trained = drain(train_defects(job))
+    assert trained.metrics["accuracy"] > 0.9
+    path = tmp_path / "out" / "m.safetensors"
+    card = write_defect_results(path, job, trained, DefectDescription("stripes"))
+    loaded = load_defect_model(str(path))
+    assert loaded.card == card
+    assert loaded.names == ("upright", "lying")
+    assert loaded.card.pixel_size_um == (0.5, 0.5)
+    assert loaded.input.temperature == trained.temperature
+    assert loaded.input.risks == trained.risks
+    for name, tensor in trained.network.state_dict().items():
+        assert torch.equal(loaded.network.state_dict()[name], tensor)
+    assert {p.name for p in path.parent.iterdir()} == {
+        "m.safetensors",
+        "history.csv",
+        "training.json",
+    }
+
+
+@pytest.mark.parametrize("change", [{"balance": "weights"}, {"balance": "none"}])
+@pytest.mark.parametrize("augmentation", ["flips", "strong"])
+def test_every_recipe_trains_with_outsiders(job, change, augmentation) -> None:
+    images = job.images
+    classes = images.classes.copy()
+    classes[-1] = OUTSIDER
+    recipe = RECIPE.model_copy(update={**change, "augmentation": augmentation, "iterations": 1})
+    job = replace(job, images=replace(images, classes=classes), recipe=recipe, checkpoint=None)
+    trained = drain(train_defects(job))
+    assert np.isfinite(trained.history[0]["loss"])
+    assert trained.most_strange > 0
+
+
+def test_a_class_without_images_is_refused(job) -> None:
+    images = job.images.where(job.images.classes == 0)
+    with pytest.raises(InputError, match="no image of the class 'lying' to learn from"):
+        drain(train_defects(replace(job, images=images)))
+
+
+def test_without_validation_nothing_is_calibrated(job) -> None:
+    trained = drain(train_defects(replace(job, validation=None, checkpoint=None)))
+    assert (trained.temperature, trained.risks, trained.metrics) == (1.0, (), {})
