@@ -7,10 +7,12 @@ import tifffile
 from PIL import Image
 
 from napari_metallography.calibration import Calibration
+from napari_metallography.cli.synthesize import StructureClass
 from napari_metallography.grains.grading import grade
 from napari_metallography.grains.partition import from_boundaries, from_labels
 from napari_metallography.io.images import read_micrograph
 from napari_metallography.io.labels import read_labels
+from napari_metallography.synthesis.structures import STRUCTURES
 
 SMALL = ("--height", 200, "--width", 260)
 
@@ -46,6 +48,44 @@ def test_carbides_come_with_their_truth(run, tmp_path) -> None:
     assert truth["particle"].tolist() == np.unique(ids[ids > 0]).tolist()
     (row,) = pd.read_csv(tmp_path / "index.csv").to_dict("records")
     assert row["mean_radius_um"] == pytest.approx(12 * np.exp(0.08) * 0.0031)
+
+
+def test_structures_come_with_class_scale_and_specimen(run, tmp_path) -> None:
+    done = run(
+        "synthesize", "structure", "-o", tmp_path, "--count", 3, "--seed", 4, *SMALL,
+        "--class", "network", "--class", "pearlite-fine",
+        "--pixel-size", 0.02, "--pixel-size", 0.05, "--variant", "b",
+    )  # fmt: skip
+    assert done.code == 0
+    index = pd.read_csv(tmp_path / "index.csv")
+    assert index["class"].tolist() == ["network"] * 3 + ["pearlite-fine"] * 3
+    assert index["pixel_size_um"].tolist() == [0.02, 0.05, 0.02] * 2
+    assert index["specimen"].is_unique
+    for row in index.to_dict("records"):
+        image = read_micrograph(tmp_path / row["image"])
+        assert image.shape == (200, 260)
+        assert image.calibration is not None
+        assert image.calibration.x_um == pytest.approx(row["pixel_size_um"])
+    assert index["image"][0] == "network/network-b-4.tif"
+
+
+def test_all_structures_at_four_magnifications_are_the_default(run, tmp_path) -> None:
+    tiny = ("--height", 64, "--width", 64)
+    few = [name for name in STRUCTURES if name != "polycrystal"]
+    chosen = [part for name in few for part in ("--class", name)]
+    assert run("synthesize", "structure", "-o", tmp_path, *tiny, "--count", 4, *chosen).code == 0
+    index = pd.read_csv(tmp_path / "index.csv")
+    assert set(index["class"]) == set(few)
+    assert sorted(index["pixel_size_um"].unique()) == [0.008, 0.016, 0.032, 0.064]
+    assert [one.value for one in StructureClass] == list(STRUCTURES)
+    for options, said in (
+        (("--pixel-size", -1), "--pixel-size: Input should be greater than 0"),
+        (("--class", "bainite"), "bainite"),
+    ):
+        done = run("synthesize", "structure", "-o", tmp_path / "out", *options)
+        assert done.code == 2
+        assert said in done.err
+        assert not (tmp_path / "out").exists()
 
 
 def test_nothing_is_replaced_and_bad_values_are_told(run, tmp_path) -> None:

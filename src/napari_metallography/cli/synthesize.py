@@ -14,6 +14,8 @@ from .options import Output, option_of
 if TYPE_CHECKING:
     from ..events import Events
 
+_PIXEL_SIZES_UM = (0.008, 0.016, 0.032, 0.064)
+
 
 class Etch(StrEnum):
     """What the etchant shows."""
@@ -21,6 +23,26 @@ class Etch(StrEnum):
     boundaries = "boundaries"
     grains = "grains"
     colour = "colour"
+
+
+class StructureClass(StrEnum):
+    """Classes of synthetic structures."""
+
+    pearlite_fine = "pearlite-fine"
+    pearlite_coarse = "pearlite-coarse"
+    spheroidite_fine = "spheroidite-fine"
+    spheroidite_coarse = "spheroidite-coarse"
+    network = "network"
+    widmanstatten = "widmanstatten"
+    ferrite_martensite = "ferrite-martensite"
+    polycrystal = "polycrystal"
+
+
+class VariantName(StrEnum):
+    """Families of shapes and grey values: one to learn from, one to be tested on."""
+
+    a = "a"
+    b = "b"
 
 
 Count = Annotated[int, typer.Option(help="Number of images.")]
@@ -128,6 +150,54 @@ def synthesize_carbides(
     _write(write_carbides(output, parameters, _counted(count), _known(seed)), count, output)
 
 
+def synthesize_structure(
+    output: Output,
+    name: Annotated[
+        list[StructureClass] | None,
+        typer.Option("--class", help="Class to make; repeat for several. Default: all."),
+    ] = None,
+    count: Annotated[int, typer.Option(help="Number of images of each class.")] = 12,
+    seed: Seed = 0,
+    pixel_size: Annotated[
+        list[float] | None,
+        typer.Option(
+            help="Pixel size in µm; repeat for several, which the images of a class take in turn. "
+            "Default: 0.008, 0.016, 0.032 and 0.064."
+        ),
+    ] = None,
+    variant: Annotated[
+        VariantName, typer.Option(help="Family of shapes and grey values.")
+    ] = VariantName.a,
+    height: Height = 512,
+    width: Width = 512,
+    blur: Blur = 0.7,
+    noise: Noise = 5.0,
+    illumination: Light = 0.1,
+) -> None:
+    """Write structures of known class and scale: a folder a class, index.csv."""
+    from ..synthesis.files import write_structures
+    from ..synthesis.structures import STRUCTURES, StructureParameters
+
+    shared = {
+        "variant": variant.value,
+        "height_px": height,
+        "width_px": width,
+        "blur_px": blur,
+        "noise": noise,
+        "illumination": illumination,
+    }
+    names = [one.value for one in name] if name else STRUCTURES
+    parameters = [
+        validated(
+            StructureParameters, {**shared, "name": one, "pixel_size_um": size}, _structure_option
+        )
+        for one in names
+        for size in pixel_size or _PIXEL_SIZES_UM
+    ]
+    running = write_structures(output, parameters, _counted(count), _known(seed))
+    _write(running, count * len(set(names)), output)
+
+
 def _write(running: Events[None], count: int, output: object) -> None:
     terminal.follow(running, "synthesize")
     terminal.done(f"{count} images with their truth; index.csv in {output}")
@@ -143,6 +213,10 @@ def _known(seed: int) -> int:
     if seed < 0:
         raise InputError(f"--seed {seed}: give 0 or more")
     return seed
+
+
+def _structure_option(field: str) -> str:
+    return "--pixel-size" if field == "pixel_size_um" else option_of(field)
 
 
 def _option(field: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from ..io.tiff import resolution_tags
 from ..regions import Field
 from .carbides import CarbideParameters, carbide_field
 from .polycrystals import PolycrystalParameters, polycrystal
+from .structures import StructureParameters, structure
 
 _INDEX = "index.csv"
 _WHITE = np.uint8(255)
@@ -113,6 +114,52 @@ def write_carbides(
         )
     write_csv(folder / "particles.csv", pd.concat(particles, ignore_index=True))
     write_csv(folder / _INDEX, pd.DataFrame(rows))
+
+
+def write_structures(
+    folder: Path, parameters: Sequence[StructureParameters], count: int, seed: int
+) -> Events[None]:
+    """Write `<class>/<class>-<variant>-<seed>.tif` of `count` seeds of each class, and index.csv.
+
+    The index has `image`, `class`, `pixel_size_um`, `specimen` and `variant`; each image is of a
+    specimen of its own.
+
+    Parameters
+    ----------
+    parameters
+        The images of a class take theirs in turn from those of its name, so that they differ in
+        pixel size.
+
+    Raises
+    ------
+    InputError
+        When the folder holds an index already, an image is smaller than a grain, or a file cannot
+        be written.
+    """
+    _require_new(folder)
+    names = list(dict.fromkeys(one.name for one in parameters))
+    rows: list[dict[str, Any]] = []
+    for name in names:
+        own = [one for one in parameters if one.name == name]
+        for number in range(count):
+            yield Progress(len(rows), count * len(names), "images")
+            rows.append(_write_structure(folder, own[number % len(own)], seed + number))
+    write_csv(folder / _INDEX, pd.DataFrame(rows))
+
+
+def _write_structure(folder: Path, parameters: StructureParameters, seed: int) -> dict[str, Any]:
+    """One image; returns its row of the index."""
+    made = structure(parameters, seed)
+    specimen = f"{made.name}-{parameters.variant}-{seed}"
+    image = Path(made.name) / f"{specimen}.tif"
+    _write_image(folder / image, made.image, made.calibration)
+    return {
+        "image": image.as_posix(),
+        "class": made.name,
+        "pixel_size_um": parameters.pixel_size_um,
+        "specimen": specimen,
+        "variant": parameters.variant,
+    }
 
 
 def _require_new(folder: Path) -> None:
