@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import compress
 from pathlib import Path
@@ -130,6 +130,7 @@ def read_classified(
     files: Sequence[str] | None = None,
     names: Sequence[str] = (),
     sizes: PixelSizes | None = None,
+    change: Callable[[NDArray[np.uint8]], NDArray[np.uint8]] | None = None,
 ) -> Events[ClassifiedImages]:
     """Read a folder with a folder a class, or with an index.csv that has the column class.
 
@@ -143,6 +144,8 @@ def read_classified(
         Paths relative to `data`, or stems, to read; None reads all.
     names
         Of the classes, where a model fixes them; else those that the data name, in order.
+    change
+        Done to each image (Y, X, 3) before it is compressed.
 
     Yields
     ------
@@ -161,12 +164,13 @@ def read_classified(
     if files is not None:
         listed = _chosen(data, listed, files)
     classes = _class_names(data, [name for _, name in listed], names)
+    known = PixelSizes(index=_index(data))
     read: list[_Read] = []
     skipped: list[str] = []
     for number, (path, name) in enumerate(listed):
         yield Progress(number, len(listed), "images")
         try:
-            read.append(_read(path, name, side, quality, sizes or PixelSizes(index=_index(data))))
+            read.append(_read(path, name, (side, quality), sizes or known, change))
         except InputError as error:
             skipped.append(str(error))
     yield Progress(len(listed), len(listed), "images")
@@ -250,12 +254,19 @@ def _class_names(data: Path, found: Iterable[str], names: Sequence[str]) -> tupl
     return tuple(present)
 
 
-def _read(path: Path, name: str, side: int, quality: int, sizes: PixelSizes) -> _Read:
+def _read(
+    path: Path,
+    name: str,
+    side_and_quality: tuple[int, int],
+    sizes: PixelSizes,
+    change: Callable[[NDArray[np.uint8]], NDArray[np.uint8]] | None,
+) -> _Read:
+    side, quality = side_and_quality
     micrograph = read_image(path, sizes)
     plane = as_plane(micrograph.planes[0], str(path))
     rows, columns = plane.shape
     rgb = plane.rgb8(slice(0, rows), slice(0, columns))
-    pixels = prepared(rgb, (side, side), quality)
+    pixels = prepared(change(rgb) if change else rgb, (side, side), quality)
     return _Read(path, name, pixels, micrograph.calibration, float(np.sqrt(rows * columns)))
 
 

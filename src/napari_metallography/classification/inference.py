@@ -23,8 +23,7 @@ def deployed(network: PdmsNet) -> PdmsNet:
         if isinstance(module, Fire) and isinstance(module.expand, SeparableExpansion):
             module.expand = _Merged(module.expand)
         if isinstance(module, Spliced):
-            convolution, normalisation, relu = module.reduce
-            module.reduce = nn.Sequential(fuse_conv_bn_eval(convolution, normalisation), relu)
+            module.reduce = _folded(*module.reduce)
     return ready.to(memory_format=torch.channels_last)
 
 
@@ -40,6 +39,12 @@ def pooled_and_evidence(network: PdmsNet, images: Tensor) -> tuple[Tensor, Tenso
         features = network.features(images.contiguous(memory_format=torch.channels_last))
         evidence = network.evidence(features)
     return features.mean((2, 3)).cpu(), evidence.cpu()
+
+
+def _folded(convolution: nn.Module, normalisation: nn.Module, relu: nn.Module) -> nn.Sequential:
+    if not (isinstance(convolution, nn.Conv2d) and isinstance(normalisation, nn.BatchNorm2d)):
+        raise TypeError("a convolution and its normalisation are folded")
+    return nn.Sequential(fuse_conv_bn_eval(convolution, normalisation), relu)
 
 
 class _Merged(nn.Module):

@@ -8,8 +8,10 @@ from typing import Any
 import typer
 
 from . import terminal
+from .classify import classify_defects
 from .demo import demo
 from .evaluate import evaluate_boundaries, evaluate_grain_size, evaluate_segmentation
+from .evaluate_defects import evaluate_defects
 from .grain_size import grain_size
 from .info import info
 from .models import export, list_models, model_info
@@ -29,6 +31,7 @@ app = typer.Typer(
     add_completion=False,
 )
 train = typer.Typer(help="Train a model.", rich_markup_mode=None)
+classify = typer.Typer(help="Name what images show.", rich_markup_mode=None)
 evaluate = typer.Typer(help="Score a model against truth.", rich_markup_mode=None)
 synthesize = typer.Typer(help="Make micrographs with exact truth.", rich_markup_mode=None)
 models = typer.Typer(help="Shipped and own models.", rich_markup_mode=None)
@@ -38,6 +41,7 @@ app.command()(info)
 app.command()(segment)
 app.command()(quantify)
 app.command("grain-size")(grain_size)
+app.add_typer(classify, name="classify")
 app.add_typer(train, name="train")
 app.add_typer(evaluate, name="evaluate")
 app.add_typer(synthesize, name="synthesize")
@@ -46,6 +50,8 @@ train.command("segmentation")(train_segmentation)
 train.command("grain-size")(train_grain_size)
 train.command("defects")(train_defects)
 evaluate.command("boundaries")(evaluate_boundaries)
+classify.command("defects")(classify_defects)
+evaluate.command("defects")(evaluate_defects)
 evaluate.command("grain-size")(evaluate_grain_size)
 evaluate.command("segmentation")(evaluate_segmentation)
 synthesize.command("polycrystal")(synthesize_polycrystal)
@@ -60,7 +66,7 @@ def _show_help(context: typer.Context) -> None:
         print(context.get_help())
 
 
-for group in (app, train, evaluate, synthesize, models):
+for group in (app, classify, train, evaluate, synthesize, models):
     group.callback(invoke_without_command=True)(_show_help)
 
 # What Click raises for a command line that is wrong; Typer brings its own Click from some version

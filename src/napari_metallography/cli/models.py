@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import InputError
 from . import terminal
 from .options import Device, DeviceName, results_file
+
+if TYPE_CHECKING:
+    from ..models.card import Task
 
 Model = Annotated[str, typer.Argument(help="Name or file of a model.")]
 
@@ -54,13 +57,25 @@ def export(
     ],
     device: Device = DeviceName.auto,
 ) -> None:
-    """Export a segmentation model to ONNX: normalised images (B, 3, H, W) to logits."""
-    from ..segmentation.export import write_onnx
-    from ..segmentation.model import load_model
+    """Export a model of segmentation or of surface defects to ONNX."""
+    from ..models.file import read_card
+    from ..models.registry import model_path
 
     if output.suffix != ".onnx":
         raise InputError(f"{output}: the name of an ONNX file ends in .onnx")
     if output.exists():
         raise InputError(f"{output}: exists already; choose another name")
-    write_onnx(output, load_model(model))
+    _write_onnx(output, model, read_card(model_path(model)).task)
     terminal.done(f"written to {output}")
+
+
+def _write_onnx(output: Path, model: str, task: Task) -> None:
+    if task == "defects":
+        from ..classification.export import write_defects_onnx
+        from ..classification.model import load_defect_model
+
+        return write_defects_onnx(output, load_defect_model(model))
+    from ..segmentation.export import write_onnx
+    from ..segmentation.model import load_model
+
+    return write_onnx(output, load_model(model))

@@ -1,4 +1,4 @@
-"""Segmentation models for other runtimes."""
+"""Models for other runtimes."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from tempfile import TemporaryDirectory
 from types import ModuleType
 
 import torch
+from torch import nn
 
 from ..errors import InputError
 from ..io.files import write_bytes
+from ..models.card import ModelCard
 from .model import SegmentationModel
 
 _FREE_AXES = {0: "batch", 2: "height", 3: "width"}
@@ -28,33 +30,53 @@ def write_onnx(path: Path, model: SegmentationModel) -> None:
         When the ONNX package is not installed, the network has no ONNX form, or the file cannot
         be written.
     """
+    write_network(path, model.network.core, model.card, {"logits": _FREE_AXES})
+
+
+def write_network(
+    path: Path, network: nn.Module, card: ModelCard, outputs: dict[str, dict[int, str]]
+) -> None:
+    """Write a network of `images` (B, 3, H, W) as ONNX, its card in the metadata.
+
+    Parameters
+    ----------
+    outputs
+        The free axes of each output, by its name.
+
+    Raises
+    ------
+    InputError
+        As for `write_onnx`.
+    """
     onnx = _onnx()
     with TemporaryDirectory() as folder:
         exported = Path(folder) / "network.onnx"
-        _export(model, exported)
+        _export(network, card, exported, outputs)
         proto = onnx.load(exported)
     entry = proto.metadata_props.add()
-    entry.key, entry.value = "card", model.card.model_dump_json()
+    entry.key, entry.value = "card", card.model_dump_json()
     write_bytes(path, proto.SerializeToString())
 
 
-def _export(model: SegmentationModel, path: Path) -> None:
+def _export(
+    network: nn.Module, card: ModelCard, path: Path, outputs: dict[str, dict[int, str]]
+) -> None:
     # The newer exporter takes minutes for free axes, this one seconds; both give the same logits.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             torch.onnx.export(
-                model.network.core.eval(),
+                network.eval(),
                 (torch.zeros(2, 3, 256, 288),),
                 path,
                 input_names=["images"],
-                output_names=["logits"],
-                dynamic_axes={"images": _FREE_AXES, "logits": _FREE_AXES},
+                output_names=[*outputs],
+                dynamic_axes={"images": _FREE_AXES, **outputs},
                 dynamo=False,
             )
         except (RuntimeError, torch.onnx.errors.OnnxExporterError) as error:
             raise InputError(
-                f"{model.card.network.architecture} has no ONNX form for images of any size"
+                f"{card.network.architecture} has no ONNX form for images of any size"
             ) from error
 
 

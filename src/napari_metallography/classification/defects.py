@@ -1,0 +1,319 @@
+"""Surface defects of images: a class and its probabilities, or "unsure"."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from .. import __version__
+from ..calibration import Calibration
+from ..classes import UNLABELLED
+from ..devices import device_errors
+from ..events import Events, Notice, Progress
+from ..models.card import ModelCard
+from ..plane import Plane
+from ..regions import Box
+from ..segmentation.model import is_far_from_training
+from ..segmentation.tiling import Window, overlapping
+from .images import prepared
+from .inference import deployed, pooled_and_evidence
+from .model import DefectModel, normalised
+from .probabilities import least_probability
+
+UNSURE = -1
+UNSURE_NAME = "unsure"
+
+_BATCH = 32
+_SHORTEST = 64
+_MOST_SIDES = 4
+_CELLS = 16
+
+Floats = NDArray[np.float64]
+
+
+class DefectParameters(BaseModel):
+    """How surface defects are named.
+
+    Attributes
+    ----------
+    model
+        Name or file of a defects model.
+    device
+        "auto", "cpu" or "cuda".
+    risk
+        Share of wrong answers that is put up with; what is less sure is answered "unsure".
+    scan
+        Look at windows of the trained size one by one, not at the image as a whole.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str = "xsdd-pdmsnet"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    risk: float = Field(default=0.02, ge=0, le=1)
+    scan: bool = False
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a network says of n images.
+
+    Attributes
+    ----------
+    probabilities
+        (n, m) of the classes.
+    strangeness
+        (n,) as of `Familiarity.strangeness`.
+    least_probability, most_strange
+        From which probability and up to which strangeness an answer is given.
+    """
+
+    probabilities: Floats
+    strangeness: Floats
+    least_probability: float
+    most_strange: float
+
+    @property
+    def probable(self) -> NDArray[np.int64]:
+        """The most probable class (n,), sure or not."""
+        classes: NDArray[np.int64] = self.probabilities.argmax(1).astype(np.int64)
+        return classes
+
+    @property
+    def sure(self) -> NDArray[np.bool_]:
+        """Whether an answer is given (n,)."""
+        familiar = self.strangeness <= self.most_strange
+        enough = self.probabilities.max(1) >= self.least_probability
+        return np.asarray(familiar & enough)
+
+    @property
+    def given(self) -> NDArray[np.int64]:
+        """The class (n,), or `UNSURE`."""
+        answers = self.probable
+        answers[~self.sure] = UNSURE
+        return answers
+
+    def mean(self) -> Answers:
+        """What they say together: one answer."""
+        return Answers(
+            self.probabilities.mean(0, keepdims=True),
+            np.median(self.strangeness, keepdims=True),
+            self.least_probability,
+            self.most_strange,
+        )
+
+
+@dataclass(frozen=True)
+class PlaneAnswer:
+    """The answer for one plane, and for its windows where it was scanned.
+
+    Attributes
+    ----------
+    answer
+        Of one image: of the plane, or the mean of its windows.
+    windows
+        What was looked at, in rows and columns of the plane; one box for a whole plane.
+    by_window
+        The answer for each.
+    """
+
+    answer: Answers
+    windows: tuple[Box, ...]
+    by_window: Answers
+
+
+class Classifier:
+    """A model on a device, with the risk of wrong answers that it takes."""
+
+    def __init__(self, model: DefectModel, device: torch.device, risk: float) -> None:
+        self.model = model
+        self.shown = model.input
+        self._device = device
+        self._network = deployed(model.network.core).to(device)
+        self._familiarity = model.network.familiarity.cpu()
+        self.least_probability = least_probability(self.shown.risks, risk)
+        limit = self.shown.most_strange
+        self.most_strange = math.inf if limit is None else limit
+
+    def answers(self, pixels: Sequence[NDArray[np.uint8]] | NDArray[np.uint8]) -> Events[Answers]:
+        """Name images (H, W, 3) of one shape, as `prepared` makes them.
+
+        Yields
+        ------
+        Progress
+            Of the images.
+
+        Raises
+        ------
+        DeviceError
+            When the device fails.
+        """
+        pooled, logits = [], []
+        for start in range(0, len(pixels), _BATCH):
+            yield Progress(start, len(pixels), "images")
+            features, evidence = self._seen(np.stack([*pixels[start : start + _BATCH]]))
+            pooled.append(features)
+            logits.append(evidence.mean((2, 3)))
+        yield Progress(len(pixels), len(pixels), "images")
+        scaled = torch.cat(logits).double() / self.shown.temperature
+        strangeness = self._familiarity.strangeness(torch.cat(pooled))
+        return Answers(
+            scaled.softmax(1).numpy(),
+            strangeness.double().numpy(),
+            self.least_probability,
+            self.most_strange,
+        )
+
+    def activation(self, plane: Plane, calibration: Calibration | None) -> NDArray[np.float32]:
+        """What speaks for each class at each pixel of a plane: (classes, Y, X), from zero on.
+
+        Its mean, before it is enlarged to the pixels, is the class's logit: no gradients are
+        needed (Zhou et al., CVPR 2016; Lin et al., Network in network, 2014).
+        """
+        pixels = whole(plane, self.model, calibration)
+        _, evidence = self._seen(pixels[None])
+        rows, columns = plane.shape
+        return np.stack(
+            [
+                cv2.resize(one, (columns, rows), interpolation=cv2.INTER_LINEAR)
+                for one in evidence[0].numpy()
+            ]
+        ).astype(np.float32)
+
+    def _seen(self, pixels: NDArray[np.uint8]) -> tuple[torch.Tensor, torch.Tensor]:
+        with device_errors():
+            images = normalised(pixels, self.model.card.normalisation, self._device)
+            return pooled_and_evidence(self._network, images)
+
+
+def name_plane(
+    plane: Plane, classifier: Classifier, calibration: Calibration | None, *, scan: bool
+) -> Events[PlaneAnswer]:
+    """Name a plane as a whole, or window by window.
+
+    Where both the model's pixel size and the plane's are known, a defect is shown to the network
+    as large as those of the training.
+    """
+    if scan:
+        return (yield from _scanned(plane, classifier, calibration))
+    pixels = whole(plane, classifier.model, calibration)
+    answers = yield from classifier.answers([pixels])
+    return PlaneAnswer(answers, (Box(0, 0, *plane.shape),), answers)
+
+
+def whole(plane: Plane, model: DefectModel, calibration: Calibration | None) -> NDArray[np.uint8]:
+    """A plane as the network is shown it: of the trained side, or at the trained pixel size."""
+    rows, columns = plane.shape
+    rgb = plane.rgb8(slice(0, rows), slice(0, columns))
+    return prepared(rgb, shown_shape(plane.shape, model, calibration), model.input.jpeg_quality)
+
+
+def shown_shape(
+    shape: tuple[int, int], model: DefectModel, calibration: Calibration | None
+) -> tuple[int, int]:
+    """Rows and columns that an image is brought to before the network sees it."""
+    side = model.input.side
+    window = _window_px(model, calibration)
+    if window is None:
+        return side, side
+    longest = _MOST_SIDES * side
+    rows, columns = (min(longest, max(_SHORTEST, round(n * side / window))) for n in shape)
+    return rows, columns
+
+
+def pixel_size_notices(card: ModelCard, calibration: Calibration | None) -> Iterator[Notice]:
+    """What to say where the pixel size is not that of the training, or unknown."""
+    if card.pixel_size_um is None or card.defects is None:
+        return
+    trained = "{:.3g} to {:.3g} µm".format(*card.pixel_size_um)
+    if calibration is None:
+        yield Notice(f"no pixel size is known; {card.name} was trained on {trained} a pixel")
+    elif is_far_from_training(card, calibration.mean_um):
+        yield Notice(
+            f"a pixel is {calibration.mean_um:.3g} µm, but {card.name} was trained on {trained}: "
+            "images are resampled to that, and answers may be poor"
+        )
+
+
+def provenance(model: DefectModel, parameters: DefectParameters, least: float) -> dict[str, Any]:
+    """How answers came about: JSON."""
+    return {
+        "model": model.card.name,
+        "model_digest": model.digest,
+        "model_scores": model.card.metrics,
+        "parameters": parameters.model_dump(mode="json"),
+        "least_probability": least,
+        "most_strange": model.input.most_strange,
+        "version": __version__,
+    }
+
+
+def defect_map(found: PlaneAnswer, shape: tuple[int, int]) -> NDArray[np.uint8]:
+    """Class indices (Y, X) of a scanned plane; 255 where the windows around are unsure.
+
+    Windows overlap: each place has the mean of those that hold it.
+    """
+    by_window = found.by_window
+    step = max(1, min(found.windows[0].shape) // _CELLS)
+    cells = tuple(-(-length // step) for length in shape)
+    total = np.zeros((*cells, by_window.probabilities.shape[1] + 2))
+    values = np.column_stack(
+        [by_window.probabilities, by_window.strangeness, np.ones(len(found.windows))]
+    )
+    for box, value in zip(found.windows, values, strict=True):
+        rows = slice(box.top // step, -(-box.bottom // step))
+        total[rows, box.left // step : -(-box.right // step)] += value
+    means = (total[..., :-1] / total[..., -1:]).reshape(-1, total.shape[-1] - 1)
+    there = Answers(
+        means[:, :-1], means[:, -1], by_window.least_probability, by_window.most_strange
+    )
+    indices = np.where(there.sure, there.probable, UNLABELLED).astype(np.uint8).reshape(cells)
+    return indices.repeat(step, 0).repeat(step, 1)[: shape[0], : shape[1]]
+
+
+def _scanned(
+    plane: Plane, classifier: Classifier, calibration: Calibration | None
+) -> Events[PlaneAnswer]:
+    model = classifier.model
+    length = max(1, round(_window_px(model, calibration) or model.input.window_px))
+    grid = overlapping(Box(0, 0, *plane.shape), length, max(1, length // 2))
+    windows = [window for row in grid for window in row]
+    side = model.input.side
+    shape = tuple(max(_SHORTEST, round(n * side / length)) for n in windows[0].seen.shape)
+    pixels = _Windows(plane, windows, (shape[0], shape[1]), model.input.jpeg_quality)
+    answers = yield from classifier.answers(pixels)
+    return PlaneAnswer(answers.mean(), tuple(window.seen for window in windows), answers)
+
+
+@dataclass(frozen=True)
+class _Windows(Sequence[NDArray[np.uint8]]):
+    """Windows of a plane, made when their batch comes."""
+
+    plane: Plane
+    windows: Sequence[Window]
+    shape: tuple[int, int]
+    quality: int
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+    def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, slice):
+            return [self[number] for number in range(*key.indices(len(self)))]
+        return prepared(self.plane.rgb8(*self.windows[key].seen.slices), self.shape, self.quality)
+
+
+def _window_px(model: DefectModel, calibration: Calibration | None) -> float | None:
+    """Side in the image's pixels of what the training images showed; None without both scales."""
+    trained = model.card.pixel_size_um
+    if trained is None or calibration is None:
+        return None
+    return model.input.window_px * math.sqrt(trained[0] * trained[1]) / calibration.mean_um

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from napari_metallography.calibration import Calibration
+from napari_metallography.classes import UNLABELLED, named_classes
+from napari_metallography.classification.defects import (
+    UNSURE,
+    Answers,
+    Classifier,
+    PlaneAnswer,
+    defect_map,
+    name_plane,
+    pixel_size_notices,
+    shown_shape,
+)
+from napari_metallography.classification.model import DefectModel, DefectNetwork
+from napari_metallography.classification.pdmsnet import DESIGNS
+from napari_metallography.events import drain
+from napari_metallography.models.card import (
+    DataSource,
+    DefectInput,
+    ModelCard,
+    Network,
+    RiskPoint,
+)
+from napari_metallography.plane import as_plane
+from napari_metallography.regions import Box
+
+RISKS = (
+    RiskPoint(probability=0.9, risk=0.0, answered=0.5),
+    RiskPoint(probability=0.4, risk=0.1, answered=1.0),
+)
+
+
+def _model(pixel_size_um: tuple[float, float] | None = (1.0, 1.0)) -> DefectModel:
+    card = ModelCard(
+        name="random",
+        task="defects",
+        network=Network(architecture="pdmsnet", encoder="none"),
+        classes=named_classes(["a", "b", "c"]),
+        defects=DefectInput(side=96, window_px=48, risks=RISKS, most_strange=2.0),
+        pixel_size_um=pixel_size_um,
+        data=DataSource(name="none", digest="0"),
+    )
+    torch.manual_seed(0)
+    network = DefectNetwork(3, DESIGNS["pdmsnet"]).eval()
+    torch.nn.init.constant_(network.core.classifier.bias, 1.0)
+    return DefectModel(card, network, "0")
+
+
+def _size(um: float) -> Calibration:
+    return Calibration.square(um, "test")
+
+
+def _noise(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 255, shape, np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("shape", "calibration", "shown"),
+    [
+        ((48, 48), None, (96, 96)),
+        ((300, 20), None, (96, 96)),
+        ((48, 48), _size(1.0), (96, 96)),
+        ((96, 72), _size(0.5), (96, 72)),
+        ((48, 96), _size(1.0), (96, 192)),
+        ((9, 9000), _size(1.0), (64, 384)),
+    ],
+)
+def test_an_image_is_shown_as_large_as_those_of_the_training(shape, calibration, shown) -> None:
+    assert shown_shape(shape, _model(), calibration) == shown
+
+
+def test_a_model_without_pixel_size_is_shown_every_image_alike() -> None:
+    assert shown_shape((96, 96), _model(None), _size(0.5)) == (96, 96)
+
+
+@pytest.mark.parametrize(
+    ("calibration", "says"),
+    [(None, "no pixel size is known"), (_size(3.0), "a pixel is 3 µm"), (_size(1.1), None)],
+)
+def test_another_pixel_size_is_told(calibration, says) -> None:
+    notices = [notice.message for notice in pixel_size_notices(_model().card, calibration)]
+    assert [says in notice for notice in notices] == ([True] if says else [])
+
+
+def test_a_risk_decides_what_is_answered() -> None:
+    device = torch.device("cpu")
+    bounds = [Classifier(_model(), device, risk).least_probability for risk in (0, 0.05, 0.1, 1)]
+    assert bounds == [0.9, 0.9, 0.4, 0.4]
+    probabilities = np.array([[0.95, 0.05, 0], [0.5, 0.3, 0.2], [0.95, 0.05, 0]])
+    answers = Answers(probabilities, np.array([1.0, 1.0, 3.0]), 0.9, 2.0)
+    assert answers.given.tolist() == [0, UNSURE, UNSURE]
+    assert answers.probable.tolist() == [0, 0, 0]
+
+
+def test_a_window_is_answered_as_if_it_were_the_image() -> None:
+    classifier = Classifier(_model(), torch.device("cpu"), 1)
+    image = _noise(96, 144)
+    found = drain(name_plane(as_plane(image), classifier, None, scan=True))
+    assert len(found.windows) == 3 * 5
+    for place in (0, 7, 14):
+        box = found.windows[place]
+        assert box.shape == (48, 48)
+        alone = drain(name_plane(as_plane(image[box.slices]), classifier, None, scan=False))
+        assert found.by_window.probabilities[place] == pytest.approx(
+            alone.answer.probabilities[0], abs=1e-5
+        )
+    assert found.answer.probabilities[0] == pytest.approx(found.by_window.probabilities.mean(0))
+
+
+def test_a_map_has_each_class_where_its_windows_are() -> None:
+    boxes = (Box(0, 0, 32, 32), Box(0, 32, 32, 64), Box(0, 64, 32, 90))
+    shares = np.array([[0.9, 0.1], [0.2, 0.8], [0.55, 0.45]])
+    answers = Answers(shares, np.ones(3), 0.6, 2.0)
+    found = defect_map(PlaneAnswer(answers.mean(), boxes, answers), (32, 90))
+    assert found.shape == (32, 90)
+    assert (found[:, :32] == 0).all()
+    assert (found[:, 32:64] == 1).all()
+    assert (found[:, 64:] == UNLABELLED).all()
+
+
+def test_the_activation_map_lies_over_the_image() -> None:
+    classifier = Classifier(_model(None), torch.device("cpu"), 1)
+    image = np.full((60, 80), 100, np.uint8)
+    image[:30, :40] = _noise(30, 40)
+    found = classifier.activation(as_plane(image), None)
+    assert found.shape == (3, 60, 80)
+    assert (found >= 0).all()
+    # Far from the noise nothing changes.
+    assert np.ptp(found[0, -8:, -8:]) < np.ptp(found[0, :30, :40])

@@ -1,0 +1,192 @@
+"""`train`, `evaluate` and `classify defects`, and `models export`, on the command line."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from skimage import io
+
+from napari_metallography.classification.images import prepared
+from napari_metallography.io.labels import read_labels
+from napari_metallography.models.file import read_card
+
+FAST = ("--iterations", "24", "--batch-size", "8", "--validate-every", "24", "--side", "48")
+RECIPE = ("--augmentation", "flips", "--learning-rate", "0.003", "--device", "cpu")
+
+
+def _pattern(stripes: bool, seed: int, shape: tuple[int, int] = (48, 48)) -> np.ndarray:
+    """Upright stripes, or lying ones, in noise."""
+    random = np.random.default_rng([int(stripes), seed])
+    image = random.normal(110, 8, shape)
+    length = shape[1] if stripes else shape[0]
+    bright = (np.arange(length) + random.integers(8)) % 8 < 3
+    image[(slice(None), bright) if stripes else bright] += 80
+    return np.clip(image, 0, 255).astype(np.uint8)
+
+
+def _folder(path: Path, count: int, first: int = 0) -> Path:
+    for stripes, name in ((True, "upright"), (False, "lying")):
+        (path / name).mkdir(parents=True)
+        for seed in range(first, first + count):
+            image = _pattern(stripes, seed)
+            io.imsave(path / name / f"{name}{seed}.png", image, check_contrast=False)
+    return path
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    return _folder(tmp_path_factory.mktemp("data") / "patterns", 12)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory, data) -> Path:
+    """Trained once for all tests."""
+    import subprocess
+    import sys
+
+    path = tmp_path_factory.mktemp("model") / "patterns.safetensors"
+    command = ["train", "defects", "--data", data, "-o", path, *FAST, *RECIPE, "--held-out", "0.25"]
+    command += ["--pixel-size", "0.5"]
+    arguments = [sys.executable, "-m", "napari_metallography", *map(str, command)]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return path
+
+
+def test_a_folder_a_class_trains_a_model(model) -> None:
+    assert {p.name for p in model.parent.iterdir()} == {
+        "patterns.safetensors",
+        "history.csv",
+        "training.json",
+    }
+    card = read_card(model)
+    assert card.task == "defects"
+    assert [one.name for one in card.classes] == ["lying", "upright"]
+    assert card.pixel_size_um == (0.5, 0.5)
+    assert card.metrics["validation accuracy"] > 0.9
+    assert card.defects is not None
+    assert (card.defects.side, card.defects.window_px) == (48, 48)
+    report = json.loads((model.parent / "training.json").read_text(encoding="utf-8"))
+    assert len(report["training_images"]) == 18
+    assert not set(report["training_images"]) & set(report["validation_images"])
+
+
+def test_it_evaluates_with_outsiders_and_in_worse_light(run, model, tmp_path) -> None:
+    other = _folder(tmp_path / "other", 5, first=100)
+    (other / "none").mkdir()
+    for seed in range(4):
+        noise = np.random.default_rng(seed).integers(0, 256, (48, 48), np.uint8)
+        io.imsave(other / "none" / f"{seed}.png", noise, check_contrast=False)
+    (other / "upright" / "broken.png").write_bytes(b"no image")
+    scores = tmp_path / "scores.json"
+    done = run(
+        *("evaluate", "defects", "--model", model, "--data", other, "-o", scores),
+        "--robustness",
+    )
+    assert done.code == 0, done.err
+    assert "1 skipped" in done.err
+    found = json.loads(scores.read_text(encoding="utf-8"))
+    assert found["n"] == 10
+    assert found["accuracy"] > 0.8
+    assert set(found["confusion"]) == {"lying", "upright"}
+    assert found["outsiders"] == 4
+    assert found["outsiders_rejected"] == 1.0
+    assert len(found["robustness"]) == 4
+
+
+def test_every_plane_of_a_stack_is_named(run, model, tmp_path) -> None:
+    stack = np.stack([_pattern(stripes, 50) for stripes in (True, False, True)])
+    tifffile.imwrite(tmp_path / "stack.tif", stack, photometric="minisblack")
+    out = tmp_path / "out"
+    done = run("classify", "defects", tmp_path / "stack.tif", "-o", out, "--model", model)
+    assert done.code == 0, done.err
+    with (out / "classes.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["most_probable"] for row in rows] == ["upright", "lying", "upright"]
+    assert [row["plane"] for row in rows] == ["0", "1", "2"]
+    for row in rows:
+        shares = [float(row[f"probability_{name}"]) for name in ("lying", "upright")]
+        assert sum(shares) == pytest.approx(1)
+        assert row["answer"] in (row["most_probable"], "unsure")
+    assert "no pixel size is known" in done.err
+
+
+def test_a_scanned_strip_gives_a_map_of_where_what_is(run, model, tmp_path) -> None:
+    strip = np.concatenate([_pattern(True, 60, (48, 192)), _pattern(False, 61, (48, 192))], 1)
+    io.imsave(tmp_path / "strip.png", strip, check_contrast=False)
+    out = tmp_path / "out"
+    done = run(
+        *("classify", "defects", tmp_path / "strip.png", "-o", out, "--model", model),
+        *("--scan", "--risk", "1", "--pixel-size", "0.5"),
+    )
+    assert done.code == 0, done.err
+    assert {p.name for p in out.iterdir()} == {
+        "classes.csv",
+        "classes.json",
+        "windows.csv",
+        "strip_defects.tif",
+        "strip_defects.png",
+    }
+    labels = read_labels(out / "strip_defects.tif")
+    assert labels.indices.shape == strip.shape
+    left, right = labels.indices[:, :150], labels.indices[:, -150:]
+    assert np.isin(left, (1, 255)).all()
+    assert np.isin(right, (0, 255)).all()
+    assert (left == 1).mean() > 0.5
+    assert (right == 0).mean() > 0.5
+
+
+def test_the_onnx_file_gives_the_same_answers(run, model, data, tmp_path) -> None:
+    pytest.importorskip("onnx")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    file, out = tmp_path / "m.onnx", tmp_path / "out"
+    assert run("models", "export", model, "-o", file).code == 0
+    image = data / "lying" / "lying3.png"
+    assert run("classify", "defects", image, "-o", out, "--model", model).code == 0
+    with (out / "classes.csv").open(encoding="utf-8") as table:
+        row = next(csv.DictReader(table))
+    card = read_card(model)
+    grey = io.imread(image)
+    shown = prepared(np.repeat(grey[..., None], 3, axis=2), (48, 48), card.defects.jpeg_quality)
+    session = onnxruntime.InferenceSession(file)
+    probabilities, strangeness = session.run(
+        None, {"images": shown.transpose(2, 0, 1)[None].astype(np.float32)}
+    )
+    expected = [float(row["probability_lying"]), float(row["probability_upright"])]
+    assert probabilities[0] == pytest.approx(expected, abs=1e-4)
+    assert strangeness[0] == pytest.approx(float(row["strangeness"]), rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--data", "missing"), "missing: no such folder"),
+        (("--data", "DATA", "--kernels", "3,4"), "--kernels 3,4: give odd numbers"),
+        (("--data", "DATA", "--spliced", "T"), "--spliced T: give T or F"),
+        (("--data", "DATA", "--iterations", "0"), "iterations"),
+        (("--data", "DATA", "--val-data", "DATA"), "are among those to learn from"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_in_a_line(run, data, tmp_path, options, says) -> None:
+    arguments = [str(data) if option == "DATA" else option for option in options]
+    done = run("train", "defects", "-o", tmp_path / "m.safetensors", *arguments)
+    assert done.code == 2
+    assert len(done.errors) == 1
+    assert says in done.errors[0]
+    assert not any(tmp_path.iterdir())
+
+
+def test_another_models_classes_are_refused(run, model, tmp_path) -> None:
+    other = _folder(tmp_path / "other", 1)
+    (other / "upright").rename(other / "dents")
+    done = run(
+        *("evaluate", "defects", "--model", model, "--data", other),
+        *("-o", tmp_path / "scores.json"),
+    )
+    assert done.code == 2
+    assert "the class 'dents' is none of the model's" in done.errors[0]
