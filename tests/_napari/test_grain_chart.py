@@ -83,8 +83,8 @@ def test_a_chart_replaces_the_one_before_and_is_offered_for_nothing(widget, qtbo
     for _ in range(2):
         press(widget, qtbot, widget.results.chart)
         assert len(charts(widget)) == 5
-    offered = {layer.name for layer in (*widget.image.choices, *widget.boundaries.choices) if layer}
-    assert offered == {"steel", "mask"}
+    choices = (*widget.image.choices, *widget.boundaries.choices)
+    assert {one.name for one in choices if isinstance(one, Layer)} == {"steel", "mask"}
 
 
 def test_a_chart_too_fine_to_draw_is_refused_in_a_line(widget, qtbot) -> None:

@@ -14,6 +14,7 @@ from napari.layers import Labels, Points, Shapes
 from napari.utils.notifications import notification_manager
 
 from napari_metallography._napari import grain_size as grain_size_module
+from napari_metallography._napari.boundary_fields import BY_MODEL, IN_IMAGE
 from napari_metallography._napari.grain_fields import mean_table
 from napari_metallography._napari.grain_size import GrainSizeWidget
 from napari_metallography._napari.intersections_layer import TEST_LINE, WEIGHT
@@ -94,7 +95,7 @@ def test_each_method_has_a_row_near_its_truth(widget, qtbot, made) -> None:
     assert list(found) == list(METHOD_NAMES)
     assert found["lines"] == pytest.approx(made.intercept_g, abs=0.25)
     assert found["planimetric"] == pytest.approx(made.planimetric_g, abs=0.25)
-    iso = shown(widget, "ISO 643")
+    iso = shown(widget, "ISO\n643")
     assert float(iso["lines"]) == pytest.approx(found["lines"] - 0.046, abs=0.011)
 
 
@@ -264,7 +265,7 @@ def test_boundaries_are_found_and_corrected_by_paint(qtbot, made) -> None:
     run(widget, qtbot)
     before = float(shown(widget, "count")["planimetric"])
     layer = widget.viewer.layers["steel grain boundaries"]
-    assert widget.boundaries.value is None
+    assert widget.boundaries.value == IN_IMAGE
     layer.data_setitem(np.nonzero(np.ones((60, 60), bool)), 0)
     layer.events.paint(value=[])
     assert widget.boundaries.value is layer
@@ -331,7 +332,7 @@ def test_fields_count_each_image_once_and_follow_corrections(widget, qtbot, made
     calibrate_layer(other, Calibration.square(PIXEL_UM, "test"))
     widget.image.value = other
     assert widget.results.native.isHidden()
-    widget.boundaries.value = None
+    widget.boundaries.value = IN_IMAGE
     run(widget, qtbot)
     widget.study.add_field()
     table = widget.study.table.to_dataframe()

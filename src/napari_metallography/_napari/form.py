@@ -438,6 +438,8 @@ def wrap(label: Label) -> None:
     native.setWordWrap(True)
     policy = native.sizePolicy()
     policy.setHorizontalPolicy(QSizePolicy.Policy.Expanding)
+    # As high as its lines, not as magicgui's guess at their number.
+    policy.setVerticalPolicy(QSizePolicy.Policy.Preferred)
     native.setSizePolicy(policy)
     native.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
 

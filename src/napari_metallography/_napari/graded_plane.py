@@ -11,16 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..calibration import Calibration
-from ..events import Events, Notice
+from ..events import Events, Notice, Progress
 from ..grains.files import GradedImage, picture
 from ..grains.finding import MASK, Given
 from ..grains.grading import FieldGrade, Method
-from ..grains.plan import GradingPlan, graded
+from ..grains.plan import graded
 from ..grains.study import GradedField
 from ..io.files import digest
 from ..io.labels import looks_like_mask
 from ..plane import ArrayLike, as_plane
 from ..regions import Box, Field
+from .grading_choice import GradingChoice
 
 
 @dataclass(frozen=True)
@@ -73,21 +74,22 @@ class GradedPlane:
     notes: tuple[str, ...] = field(default=())
 
 
-def graded_events(
-    source: PlaneSource, given: Given | None, plan: GradingPlan
-) -> Events[GradedPlane]:
-    """Measure the grains of a plane by each method of a plan, or those given (Y, X) of the plane.
+def graded_events(source: PlaneSource, choice: GradingChoice) -> Events[GradedPlane]:
+    """Measure the grains of a plane by each method chosen; those given are (Y, X) of the plane.
 
-    Errors as for `grains.files.grade_file`.
+    Errors as for `grains.files.grade_file`, and as for the loading of models.
     """
+    yield Progress(0, 0, "image")
     plane = as_plane(source.pixels, source.name, source.measured)
     pixels = plane.rgb8(*source.box.slices)
     notes: tuple[str, ...] = ()
-    if given is None and plan.needs_grains and _is_mask(source):
+    given = choice.finding if isinstance(choice.finding, Given) else None
+    if given is None and choice.needs_grains and _is_mask(source):
         given, notes = Given(source.name, np.asarray(source.pixels)), (MASK,)
         yield Notice(f"{source.name}: {MASK}")
     if given is not None:
-        plan = plan.with_finding(replace(given, values=given.values[source.box.slices]))
+        choice = replace(choice, finding=replace(given, values=given.values[source.box.slices]))
+    plan = choice.plan()
     by_method = yield from graded(plan, pixels, source.calibration, source.name)
     provenance = {
         **plan.provenance(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,6 @@ _UNITS: Mapping[Method, str] = {
     "circles": "mm⁻¹",
     "planimetric": "mm⁻²",
     "automatic": "µm²",
-    "network": "mm⁻¹",
 }
 _JSON = "grain_size.json"
 
@@ -151,11 +150,18 @@ def method_table(by_method: Mapping[Method, FieldGrade]) -> pd.DataFrame:
         {
             "method": list(by_method),
             "G": [_number(one.g) for one in by_method.values()],
-            "ISO 643": [_number(iso_643(one.g)) for one in by_method.values()],
+            "ISO\n643": [_number(iso_643(one.g)) for one in by_method.values()],
             "count": [f"{one.count:g}" for one in by_method.values()],
-            "measured": [f"{_three_digits(one.value)} {_UNITS[m]}" for m, one in by_method.items()],
+            "measured": [_measured(one) for one in by_method.values()],
         }
     )
+
+
+def _measured(one: FieldGrade) -> str:
+    """The quantity; of the line network how far its lines differ, which says more of one field."""
+    if one.method == "network":
+        return f"spread {_number(one.measured['spread_of_lines_G'])}"
+    return f"{_three_digits(one.value)} {_UNITS[one.method]}"
 
 
 def mean_table(found: Mapping[str, Any]) -> pd.DataFrame:
@@ -191,14 +197,34 @@ def _measures(found: Mapping[Method, FieldGrade]) -> list[str]:
         index = lines.measured.get("anisotropy_index")
         longer = f"; anisotropy index {index:.2f}" if index and math.isfinite(index) else ""
         said.append(f"Mean intercept {lines.measured['mean_intercept_um']:.4g} µm{longer}.")
-    known = [one.sizes for one in found.values() if one.sizes is not None]
-    sizes = known[0].to_dict() if known else {"whole_grains": 0}
+    known = [one for one in found.values() if one.sizes is not None]
+    network = found.get("network")
+    return [
+        *said,
+        *(_of_grains(known[0]) if known else ()),
+        *(_of_lines(network) if network else ()),
+    ]
+
+
+def _of_grains(one: FieldGrade) -> Iterator[str]:
+    left_out = one.measured.get("twins_left_out")
+    if left_out is not None:
+        yield f"{left_out:,} region{'s' * (left_out != 1)} left out as twins."
+    sizes = one.sizes.to_dict() if one.sizes else {"whole_grains": 0}
     if sizes["whole_grains"]:
-        said.append(
+        yield (
             f"{sizes['whole_grains']:,} whole grains, {sizes['distribution']}; the largest has G "
             f"{sizes['largest_grain_G']:.1f}."
         )
-    return said
+
+
+def _of_lines(network: FieldGrade) -> Iterator[str]:
+    measured = network.measured
+    yield (
+        f"Network: {measured['lines']} lines, {measured['independent_lines']} of them independent; "
+        f"their G has a standard deviation of {measured['spread_of_lines_G']:.2f}, most probable "
+        f"is {measured['most_probable_G']:g}."
+    )
 
 
 def _number(value: float | None, digits: int = 2) -> str:

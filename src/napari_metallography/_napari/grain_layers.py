@@ -1,4 +1,4 @@
-"""What was counted, as layers: boundaries, test lines, intersections, grains inside and cut."""
+"""What was counted, as layers: boundaries, test lines, intersections, grains, votes of lines."""
 
 from __future__ import annotations
 
@@ -8,18 +8,27 @@ from functools import partial
 import numpy as np
 import pandas as pd
 from napari.components import ViewerModel
-from napari.layers import Image, Labels, Layer, Points, Shapes
+from napari.layers import Image, Labels, Layer, Points, Shapes, Vectors
 from napari.utils.colormaps import DirectLabelColormap
 from numpy.typing import NDArray
 
 from ..classes import PhaseClass
-from ..grains.drawing import BOUNDARY, LINE, PARTS, boundary_pixels, legend
+from ..grains.drawing import (
+    BOUNDARY,
+    LINE,
+    PARTS,
+    boundary_pixels,
+    grade_colours,
+    half_numbers,
+    legend,
+)
 from ..grains.grading import FieldGrade, Method, regraded
 from ..grains.intersections import Intersections, TestLine
 from ..grains.planimetric import INSIDE, GrainCount
 from ..grains.study import GradedField
+from ..grains.voted_lines import VotedLines
 from .graded_plane import GradedPlane, graded_field
-from .grain_places import Places
+from .grain_places import Floats, Places
 from .intersections_layer import (
     IntersectionsLayer,
     PointState,
@@ -35,8 +44,9 @@ BOUNDARIES = "grain_boundaries_of"
 """Key of the metadata of a layer of boundaries, in which every value but 0 is one."""
 
 _LINE_WIDTH, _POINT_SIZE = 1 / 500, 1 / 150
+_VOTE_SIZE = 1 / 80
 _LEAST_LINE, _LEAST_POINT = 0.5, 3.0
-_BOUNDARY_OPACITY, _PART_OPACITY = 0.6, 0.35
+_BOUNDARY_OPACITY, _PART_OPACITY, _VOTED_OPACITY = 0.6, 0.35, 0.4
 
 
 class GradedLayers:
@@ -100,6 +110,9 @@ class GradedLayers:
         for method, layers in self.layers.items():
             for layer in layers:
                 layer.visible = method == shown
+        if self.boundaries is not None and (shown == "network") == self.boundaries.visible:
+            # The line network looks for none.
+            self.boundaries.visible = shown != "network"
         there = [layer for layer in self.layers.get(shown, ()) if layer in viewer.layers]
         if there:
             viewer.layers.selection.active = there[-1]
@@ -152,6 +165,9 @@ class GradedLayers:
             yield points
         elif isinstance(found.drawn, GrainCount):
             yield _parts_layer(f"{name} counted, {method}", places, found.drawn, method)
+        elif isinstance(found.drawn, VotedLines):
+            yield _voted_lines_layer(f"{name} lines of the network", places, found.drawn)
+            yield _votes_layer(f"{name} votes of lines", places, found.drawn)
 
     def _changed(self, method: Method, places: Places) -> None:
         state = self.intersections[method].state
@@ -213,6 +229,51 @@ def _parts_layer(name: str, places: Places, drawn: GrainCount, method: Method) -
     part = np.where(np.isin(drawn.part, list(shown)), drawn.part, 0).astype(np.uint8)
     values = np.concatenate([np.zeros(1, np.uint8), part])[places.grains()]
     return _labels(name, values, places, shown, _PART_OPACITY)
+
+
+def _voted_lines_layer(name: str, places: Places, drawn: VotedLines) -> Vectors:
+    starts, ends = _ends_in_image(places, drawn)
+    return Vectors(
+        np.stack([starts, ends - starts], axis=1),
+        name=name,
+        edge_color=_vote_colours(drawn),
+        edge_width=max(_LEAST_LINE, _LINE_WIDTH * max(places.box.shape)),
+        vector_style="line",
+        opacity=_VOTED_OPACITY,
+        **places.placement,
+    )
+
+
+def _votes_layer(name: str, places: Places, drawn: VotedLines) -> Points:
+    lines = pd.DataFrame(
+        {
+            "line": np.arange(len(drawn.lines)),
+            "direction": [line.direction for line in drawn.lines],
+            "expected G": drawn.expected.round(2),
+        }
+    )
+    layer = Points(
+        np.concatenate(_ends_in_image(places, drawn)),
+        name=name,
+        features=pd.concat([lines, lines], ignore_index=True),
+        size=max(_LEAST_POINT, _VOTE_SIZE * max(places.box.shape)),
+        face_color=2 * _vote_colours(drawn),
+        border_width=0,
+        symbol="square",
+        **places.placement,
+    )
+    # Votes are read, not corrected.
+    layer.editable = False
+    return layer
+
+
+def _ends_in_image(places: Places, drawn: VotedLines) -> tuple[Floats, Floats]:
+    return places.in_image(drawn.ends[:, 0]), places.in_image(drawn.ends[:, 1])
+
+
+def _vote_colours(drawn: VotedLines) -> list[str]:
+    colours = grade_colours(drawn)
+    return [colours[float(grade)].colour for grade in half_numbers(drawn)]
 
 
 def _labels(

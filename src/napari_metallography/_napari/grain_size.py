@@ -9,20 +9,19 @@ from typing import Any
 import napari.viewer
 import numpy as np
 from magicgui.widgets import CheckBox, ComboBox, Container, Label, PushButton, Table, Widget
-from napari.layers import Image, Labels, Layer, Shapes
+from napari.layers import Image, Labels, Shapes
 
 from ..calibration import require
 from ..classes import PhaseClass
 from ..errors import InputError
 from ..grains.chart import Plate, plates
 from ..grains.drawing import WEIGHTS
-from ..grains.etched import EtchedParameters
-from ..grains.finding import ByEtching, Given
+from ..grains.finding import ByEtching
 from ..grains.grading import METHODS, GradingParameters, Method
-from ..grains.plan import GradingPlan
-from ..io.labels import looks_like_mask
 from ..plane import leading_shape
 from ..regions import Box, Field
+from .boundary_fields import BoundaryFields
+from .device_choice import devices
 from .form import (
     Form,
     align_labels,
@@ -39,22 +38,23 @@ from .form import (
     wrap,
 )
 from .graded_plane import GradedPlane, PlaneSource, graded_events
+from .grading_choice import GradingChoice
 from .grain_chart import chart_field, show_chart
 from .grain_fields import GrainFields, field_lines, method_table
-from .grain_layers import BOUNDARIES, SHOWN, GradedLayers
+from .grain_layers import SHOWN, GradedLayers
 from .intersections_layer import IntersectionsLayer
 from .layers import (
-    calibrate_layer,
     field_of,
     find_or_add_data_bar,
     layer_calibration,
     pixels_of,
-    plane_shape,
     specimen_of,
 )
 from .measured import file_of
+from .model_choice import ModelChoice
 
-_ETCHED = ("groove_px", "contrast", "shown", "smallest_area_px")
+_LINE_NETWORK = "grain-line-net"
+_SHORT = 7
 _GRADING = ("area", "line_spacing_px")
 
 
@@ -63,14 +63,15 @@ class GrainSizeWidget(Form):
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         self.image = micrograph_choice(viewer, tooltip="its pixel size must be known")
-        self.boundaries = _boundary_choice(viewer)
-        self.etched = parameter_fields(
-            EtchedParameters, _ETCHED, {"shown": "Part shown", "smallest_area_px": _SMALLEST}
-        )
-        self.methods: dict[str, CheckBox] = {
-            method: CheckBox(value=True, label="", text=method, tooltip=_METHODS[method])
-            for method in METHODS
+        self.methods: dict[Method, CheckBox] = {
+            method: CheckBox(value=method in METHODS, label="", text=method, tooltip=tip)
+            for method, tip in _METHODS.items()
         }
+        self.line_network = ModelChoice("grain-size", _LINE_NETWORK, label="Line network")
+        self.line_network.combo.tooltip = _LINE_NETWORK_TIP
+        self.grains = BoundaryFields(viewer)
+        self.boundaries = self.grains.choice
+        self.device = ComboBox(choices=devices(), label="Compute on", value="auto")
         self.grading = parameter_fields(
             GradingParameters,
             _GRADING,
@@ -92,35 +93,44 @@ class GrainSizeWidget(Form):
         self.study = GrainFields(self, self._require_result)
         self._all: dict[tuple[Image, tuple[int, ...]], GradedLayers] = {}
         self._shown: GradedLayers | None = None
-        rows = [button_row(*list(self.methods.values())[i : i + 2]) for i in (0, 2)]
-        # A label of nothing keeps the second row below the first.
-        rows[0].label, rows[1].label = "Methods", " "
+        rows = [button_row(*list(self.methods.values())[i : i + 2]) for i in (0, 2, 4)]
+        # A label of nothing keeps the rows below the first.
+        for row, label in zip(rows, ("Methods", " ", " "), strict=True):
+            row.label = label
         super().__init__(
             viewer,
             "grain size",
             [
                 self.image,
-                self.boundaries,
-                *self.etched.values(),
-                *rows,
-                *self.grading.values(),
                 self.region,
                 self.data_bar,
+                *rows,
+                self.line_network.combo,
+                *self.grading.values(),
+                *self.grains.widgets,
+                self.device,
                 self.results,
                 self.study,
             ],
-            {"data_bar": self.data_bar, **self.methods, **self.etched, **self.grading},
+            {
+                "data_bar": self.data_bar,
+                "device": self.device,
+                **{str(method): box for method, box in self.methods.items()},
+                **self.grains.remembered,
+                **self.grading,
+            },
             "Measure",
             "Grade grain size",
         )
-        self.boundaries.changed.connect(self._boundaries_chosen)
+        for widget in (self.boundaries, *self.methods.values()):
+            widget.changed.connect(self._show_fields)
         self.image.changed.connect(self._show_own)
         self.viewer.layers.events.removed.connect(self._forget)
         self.results.weight.changed.connect(self._weight_chosen)
         self.results.undo.changed.connect(lambda _: self._step(IntersectionsLayer.undo))
         self.results.redo.changed.connect(lambda _: self._step(IntersectionsLayer.redo))
         self.results.chart.changed.connect(partial(self.attempt, self._compare))
-        self._boundaries_chosen()
+        self._show_fields()
         self._show_own()
 
     def compute(self) -> None:
@@ -128,14 +138,11 @@ class GrainSizeWidget(Form):
         image: Image = chosen(self.image, "a micrograph")
         leading = self._plane_shown(image)
         source = self._source(image, leading)
-        methods = self._chosen_methods()
-        given = self._given(image, leading)
-        finding = ByEtching(read(EtchedParameters, self.etched))
-        plan = GradingPlan(methods, read(GradingParameters, self.grading), finding)
+        choice = self._grading(image, leading)
         # Whatever comes of this run, the last one's numbers must not pass for it.
         self.results.enabled = False
         self.controls.start(
-            graded_events(source, given, plan),
+            graded_events(source, choice),
             f"Grade {source.name}",
             partial(self._take, image, leading),
         )
@@ -174,7 +181,6 @@ class GrainSizeWidget(Form):
     def _present(self, graded: GradedLayers) -> None:
         self._shown = graded
         self.results.visible = self.results.enabled = True
-        self.results.counted_by.choices = list(graded.by_method)
         self.results.present(graded)
         self._show_layers(self.results.counted_by.value)
 
@@ -286,39 +292,34 @@ class GrainSizeWidget(Form):
             specimen_of(image),
         )
 
-    def _given(self, image: Image, leading: tuple[int, ...]) -> Given | None:
-        layer = self.boundaries.value
-        if layer is None:
-            return None
-        values = np.asarray(layer.data[0] if layer.multiscale else layer.data)
-        if values.shape[-2:] != plane_shape(image):
-            raise InputError(
-                f"{layer.name}: {values.shape[-2]} x {values.shape[-1]} pixels, but {image.name} "
-                f"has {plane_shape(image)[0]} x {plane_shape(image)[1]}; boundaries must be drawn "
-                "on the image they belong to"
-            )
-        known = layer_calibration(image)
-        if known is not None and layer_calibration(layer) is None:
-            # Else it would not lie on its image.
-            calibrate_layer(layer, known)
-        lengths = values.shape[:-2]
-        if all(length == 1 for length in lengths):
-            plane = values.reshape(values.shape[-2:])
-        elif len(lengths) == len(leading) and all(np.less(leading, lengths)):
-            plane = values[leading]
-        else:
-            raise InputError(f"{layer.name}: has other planes than {image.name}; choose others")
-        return Given(layer.name, plane.copy(), BOUNDARIES in layer.metadata)
+    def _grading(self, image: Image, leading: tuple[int, ...]) -> GradingChoice:
+        methods = self._chosen_methods()
+        by_grains = any(method in METHODS for method in methods)
+        return GradingChoice(
+            methods,
+            read(GradingParameters, self.grading),
+            self.grains.finding(image, leading) if by_grains else ByEtching(),
+            self.line_network.value if "network" in methods else "",
+            self.device.value,
+            self.grains.twin_rules(),
+        )
 
     def _chosen_methods(self) -> tuple[Method, ...]:
-        found = tuple(method for method in METHODS if self.methods[method].value)
+        found = tuple(method for method, box in self.methods.items() if box.value)
         if not found:
             raise InputError("choose at least one method")
         return found
 
-    def _boundaries_chosen(self, *_: object) -> None:
-        found = self.boundaries.value is None
-        show_all(list(self.etched.values()), found)
+    def _show_fields(self, *_: object) -> None:
+        """Show the fields that count for the methods chosen."""
+        is_chosen = {method: bool(box.value) for method, box in self.methods.items()}
+        by_grains = any(is_chosen[method] for method in METHODS)
+        self.grading["area"].visible = is_chosen["planimetric"]
+        self.grading["line_spacing_px"].visible = is_chosen["lines"]
+        self.line_network.combo.visible = is_chosen["network"]
+        self.grains.show(by_grains)
+        computes = is_chosen["network"] or (by_grains and self.grains.are_by_model)
+        self.device.visible = computes
 
 
 class GrainResults(Container[Widget]):
@@ -327,8 +328,10 @@ class GrainResults(Container[Widget]):
     def __init__(self, on_show: Callable[[Method | None], None]) -> None:
         self.table = Table(value=None, label="")
         self.summary = Label(value="", label="")
+        self._methods: tuple[Method, ...] = METHODS
+        # A list would be forgotten when layers come or go.
         self.counted_by = ComboBox(
-            choices=list(METHODS),
+            choices=lambda _: self._methods,
             label="Show",
             tooltip="the layers of one method",
         )
@@ -368,6 +371,9 @@ class GrainResults(Container[Widget]):
 
     def present(self, graded: GradedLayers) -> None:
         """Show the numbers as they are now."""
+        if self._methods != tuple(graded.by_method):
+            self._methods = tuple(graded.by_method)
+            self.counted_by.reset_choices()
         fill(self.table, method_table(graded.by_method))
         self.summary.value = "\n".join(field_lines(graded))
 
@@ -376,40 +382,27 @@ class GrainResults(Container[Widget]):
         method: Method = self.counted_by.value
         points = graded.intersections.get(method)
         self.legend.value = legend_html(graded.legend(method))
-        show_all([self.how, self.weight, self._steps], points is not None)
+        self.how.value = _HOW_VOTES if method == "network" else _HOW
+        self.how.visible = points is not None or method == "network"
+        show_all([self.weight, self._steps], points is not None)
         self.undo.enabled = points is not None and points.can_undo
         self.redo.enabled = points is not None and points.can_redo
 
 
 def legend_html(entries: Sequence[PhaseClass]) -> str:
     """A coloured square and the name of each."""
-    return "<br>".join(
-        f'<span style="color:{one.colour};background:#606060">■</span> {one.name}'
+    marked = [
+        (f'<span style="color:{one.colour};background:#606060">■</span>', one.name)
         for one in entries
-    )
+    ]
+    if all(len(one.name) <= _SHORT for one in entries):
+        # Grades are many.
+        return "&ensp; ".join(f"{m}&nbsp;{name.replace(' ', '&nbsp;')}" for m, name in marked)
+    return "<br>".join(f"{mark} {name}" for mark, name in marked)
 
 
 def _said(graded: GradedLayers) -> str:
     return ", ".join(f"G {one.g:.2f} by {method}" for method, one in graded.by_method.items())
-
-
-def _boundary_choice(viewer: napari.viewer.Viewer) -> ComboBox:
-    def offered(_: object) -> list[tuple[str, Layer | None]]:
-        given = [layer for layer in viewer.layers if _may_hold_grains(layer)]
-        return [("found in the image", None), *((layer.name, layer) for layer in given)]
-
-    return ComboBox(choices=offered, label="Boundaries", tooltip=_BOUNDARIES)
-
-
-def _may_hold_grains(layer: Layer) -> bool:
-    """Whether a layer may be boundaries or numbered grains."""
-    if isinstance(layer, Labels):
-        return SHOWN not in layer.metadata or BOUNDARIES in layer.metadata
-    if not isinstance(layer, Image) or layer.multiscale or type(layer.data) is not np.ndarray:
-        return False
-    if SHOWN in layer.metadata:
-        return False
-    return layer.data.ndim == 2 and (layer.data.dtype == bool or looks_like_mask(layer.data))
 
 
 def _box_of(field: Field, region: Shapes | None) -> Box:
@@ -429,17 +422,14 @@ def _box_of(field: Field, region: Shapes | None) -> Box:
     return Box(int(top), int(left), int(bottom), int(right))
 
 
-_SMALLEST = "Smallest grain (px)"
-_BOUNDARIES = (
-    "found in the image, or a layer: a mask, whose higher value is boundary, or grains with a "
-    "number each; paint on it, then press Measure"
-)
 _METHODS: dict[Method, str] = {
     "lines": "intersections with parallel lines in four directions (Heyn)",
     "circles": "intersections with three circles (Abrams)",
     "planimetric": "grains in an area (Jeffries)",
     "automatic": "mean area of the whole grains (ASTM E1382)",
+    "network": "the line network grades rows and columns of grey values; no boundaries are needed",
 }
+_LINE_NETWORK_TIP = "a grain-size model: grain-line-net, one of your own, or a file"
 _DATA_BAR = "the microscope's text bar; found by itself and shown as a rectangle you may move"
 _CHART = (
     "draws ideal grains of the nearest half number, and of one coarser and one finer, beside the "
@@ -448,4 +438,8 @@ _CHART = (
 _HOW = (
     "Move, add or delete points in the layer of intersections: the number follows at once. A "
     "point belongs to the nearest test line."
+)
+_HOW_VOTES = (
+    "Both ends of each line have the colour of its G, to the nearest half number: point at one, "
+    "and the line below the image tells it."
 )

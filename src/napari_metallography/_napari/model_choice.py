@@ -21,7 +21,7 @@ from ..segmentation.model import resampling_factor
 from .form import wrap
 
 _FILE = "file…"
-_NONE = "no model is installed: choose a file"
+_NONE = "none installed"
 _MOST = 12
 
 
@@ -29,14 +29,21 @@ class ModelChoice:
     """A combo box of models for a task and the chosen model's card below it: `widgets`.
 
     `value` is the model's name or the path of its file, as `models.registry.model_path` takes.
+
+    Parameters
+    ----------
+    phase
+        Name of a class that a model must have to be offered; "" for any.
     """
 
-    def __init__(self, task: Task, default: str = "") -> None:
-        self._task = task
+    def __init__(
+        self, task: Task, default: str = "", *, label: str = "Model", phase: str = ""
+    ) -> None:
+        self._task, self._phase = task, phase
         self._files: list[str] = []
         self._seen: object = None
         self._names: list[str] = []
-        self.combo = ComboBox(choices=self._offered, label="Model")
+        self.combo = ComboBox(choices=self._offered, label=label)
         self.card = Label(value="", label="")
         wrap(self.card)
         self.widgets: list[Widget] = [self.combo, self.card]
@@ -48,9 +55,14 @@ class ModelChoice:
     @property
     def value(self) -> str:
         """Name or file of the chosen model; `InputError` when there is none."""
-        if self.combo.value in (None, _FILE):
+        if not self.is_chosen:
             raise InputError("choose a model, or train one first")
         return str(self.combo.value)
+
+    @property
+    def is_chosen(self) -> bool:
+        """Whether there is a model to choose, and one is chosen."""
+        return self.combo.value not in (None, "", _FILE)
 
     def choose(self, name_or_file: str) -> None:
         """Choose a model; a file joins the choices, an unknown name changes nothing."""
@@ -62,7 +74,8 @@ class ModelChoice:
 
     def offer(self, path: Path) -> None:
         """Offer a new model; one that lies among the user's own goes by its name."""
-        if path not in registry.model_paths().values() and str(path) not in self._files:
+        known = path in registry.model_paths().values() or str(path) in self._files
+        if not known and self._suits(read_card(path)):
             self._files.append(str(path))
         self.combo.reset_choices()
 
@@ -83,8 +96,14 @@ class ModelChoice:
         """Names of installed models; cards are read again only when files changed."""
         seen = [(p, _changed_at(p)) for p in registry.model_paths().values()]
         if seen != self._seen:
-            self._seen, self._names = seen, list(registry.cards(self._task))
+            cards = registry.cards(self._task)
+            self._seen = seen
+            self._names = [name for name, card in cards.items() if self._suits(card)]
         return self._names
+
+    def _suits(self, card: ModelCard) -> bool:
+        names = [phase.name for phase in card.classes]
+        return card.task == self._task and self._phase in ("", *names)
 
     def _chosen(self, value: Any) -> None:
         if value == _FILE:
@@ -97,17 +116,19 @@ class ModelChoice:
         )
         try:
             if path:
-                self._require_task(Path(path))
+                self._require_suitable(Path(path))
                 self.choose(path)
                 return
         except InputError as error:
             show_error(str(error))
         self.combo.value = self.combo.choices[0]
 
-    def _require_task(self, path: Path) -> None:
+    def _require_suitable(self, path: Path) -> None:
         card = read_card(path)
         if card.task != self._task:
             raise InputError(f"{path}: a model for {card.task}, not for {self._task}")
+        if not self._suits(card):
+            raise InputError(f'{path}: has no class "{self._phase}"; choose another model')
 
     def _show_card(self) -> None:
         card = self.chosen_card()
