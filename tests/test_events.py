@@ -1,8 +1,17 @@
+import threading
 from collections.abc import Callable
 
 import pytest
 
-from napari_metallography.events import Event, Events, Notice, Progress, drain, relayed
+from napari_metallography.events import (
+    Event,
+    Events,
+    Notice,
+    Progress,
+    drain,
+    meanwhile,
+    relayed,
+)
 
 
 class _Job:
@@ -140,3 +149,24 @@ def test_a_stop_iteration_while_changing_an_event_is_no_result() -> None:
     with pytest.raises(RuntimeError, match="StopIteration"):
         drain(relayed(job.run(), _raising(StopIteration("early"))))
     assert job.closed
+
+
+def test_work_beside_gives_its_result_and_its_error() -> None:
+    assert drain(meanwhile(lambda: 7, Progress(0, 1))) == 7
+    with pytest.raises(ZeroDivisionError):
+        drain(meanwhile(lambda: 1 // 0, Progress(0, 1)))
+
+
+def test_work_beside_is_not_waited_for_when_closed() -> None:
+    may_end, ended = threading.Event(), threading.Event()
+
+    def work() -> None:
+        may_end.wait()
+        ended.set()
+
+    running = meanwhile(work, Progress(1, 4, "grains"))
+    assert [next(running), next(running)] == [Progress(1, 4, "grains")] * 2
+    running.close()
+    assert not ended.is_set()
+    may_end.set()
+    assert ended.wait(10)

@@ -7,6 +7,7 @@ it, closing it cancels it cleanly, and `yield from` composes it.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -15,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 T = TypeVar("T")
+
+_SECONDS_BETWEEN_LOOKS = 0.05
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,22 @@ def relayed(events: Events[T], change: Callable[[Event], Event | None]) -> Event
                 return result
             if (changed := change(event)) is not None:
                 yield changed
+
+
+def meanwhile(work: Callable[[], T], progress: Progress) -> Events[T]:
+    """Do work that cannot report in a thread of its own, and say now and then that it goes on.
+
+    Closing waits no longer for the thread, and what it makes is dropped: so a long call into
+    another library, as long as it frees the interpreter, does not hold up a cancellation.
+    """
+    pool = ThreadPoolExecutor(1)
+    try:
+        running = pool.submit(work)
+        while not wait([running], _SECONDS_BETWEEN_LOOKS).done:
+            yield progress
+        return running.result()
+    finally:
+        pool.shutdown(wait=False)
 
 
 def drain(events: Events[T], on_event: Callable[[Event], None] = ignore) -> T:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import cv2
 import numpy as np
@@ -11,7 +12,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from skimage.segmentation import watershed
 
-from ..events import Events, Progress, drain
+from ..events import Events, Progress, drain, meanwhile
 from .partition import Partition, numbered
 
 Strength = NDArray[np.float32]
@@ -70,7 +71,8 @@ def closing(
     strong = _without_dots(strength >= threshold)
     distance = cv2.distanceTransform((~strong).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
     free = np.asarray(distance, np.float32)
-    regions = _regions(strength, strong, free)
+    growing = partial(_regions, strength, strong, free)
+    regions = yield from meanwhile(growing, Progress(0, _STAGES, "grains"))
     yield Progress(1, _STAGES, "grains")
     regions = _joined_without_neck(regions, free)
     yield Progress(2, _STAGES, "grains")
