@@ -14,7 +14,7 @@ from napari.layers import Labels, Points, Shapes
 from napari.utils.notifications import notification_manager
 
 from napari_metallography._napari import grain_size as grain_size_module
-from napari_metallography._napari.boundary_fields import BY_MODEL, IN_IMAGE
+from napari_metallography._napari.boundary_fields import IN_IMAGE
 from napari_metallography._napari.grain_fields import mean_table
 from napari_metallography._napari.grain_size import GrainSizeWidget
 from napari_metallography._napari.intersections_layer import TEST_LINE, WEIGHT
@@ -389,6 +389,30 @@ def test_few_intersections_and_disagreement_are_said(qtbot, made) -> None:
     assert "the methods disagree" in widget.results.summary.value
 
 
+def test_twins_are_left_out_and_their_number_told(qtbot) -> None:
+    parameters = PolycrystalParameters(
+        height_px=240, width_px=320, pixel_size_um=PIXEL_UM, grain_size=9.5, twinned=0.4
+    )
+    made = polycrystal(parameters, 4)
+    pieces = 2 * made.grains.astype(np.int32) - made.twins
+    widget = opened(ViewerModel(), made.image)
+    qtbot.addWidget(widget.native)
+    widget.boundaries.value = widget.viewer.add_labels(pieces, name="with twins")
+    run(widget, qtbot)
+    with_twins = float(shown(widget, "count")["planimetric"])
+    before = float(shown(widget, "G")["lines"])
+    assert "twins" not in widget.results.summary.value
+    widget.grains.twins.value = True
+    run(widget, qtbot)
+    without = float(shown(widget, "count")["planimetric"])
+    (line,) = [x for x in widget.results.summary.value.splitlines() if "twin" in x]
+    assert line.endswith("left out as twins.")
+    left_out = int(line.split()[0])
+    assert 0 < with_twins - without <= left_out
+    after = float(shown(widget, "G")["lines"])
+    assert abs(after - made.intercept_g) < 0.5 * abs(before - made.intercept_g)
+
+
 # --- bad input -------------------------------------------------------------------------------
 
 
@@ -470,6 +494,23 @@ def test_cancel_adds_nothing_and_the_form_may_run_again(widget, qtbot, monkeypat
     assert len(widget.viewer.layers) == before
     run(widget, qtbot)
     assert not widget.results.native.isHidden()
+
+
+def test_cancel_amid_the_search_for_boundaries_of_a_large_image(qtbot, made) -> None:
+    large = np.tile(made.image, (9, 7))[:2000, :2000]
+    widget = opened(ViewerModel(), large)
+    qtbot.addWidget(widget.native)
+    status = widget.controls.status
+    widget.controls.run_button.native.click()
+    # Grains growing is its longest step.
+    qtbot.waitUntil(lambda: "grains" in status.value, timeout=60_000)
+    asked = time.monotonic()
+    widget.controls.cancel_button.native.click()
+    qtbot.waitUntil(lambda: not widget.controls.is_running, timeout=60_000)
+    assert status.value == CANCELLED
+    assert time.monotonic() - asked < 2
+    assert [layer.name for layer in widget.viewer.layers] == ["steel"]
+    assert widget.results.native.isHidden()
 
 
 def test_no_interval_shows_a_dash() -> None:

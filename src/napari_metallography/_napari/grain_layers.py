@@ -76,6 +76,8 @@ class GradedLayers:
         self.intersections: dict[Method, IntersectionsLayer] = {}
         self.layers: dict[Method, list[Layer]] = {}
         self.boundaries: Labels | None = None
+        self._method: Method | None = None
+        self._were_visible = True
         self._on_change, self._on_weight, self._on_paint = on_change, on_weight, on_paint
 
     @property
@@ -110,9 +112,7 @@ class GradedLayers:
         for method, layers in self.layers.items():
             for layer in layers:
                 layer.visible = method == shown
-        if self.boundaries is not None and (shown == "network") == self.boundaries.visible:
-            # The line network looks for none.
-            self.boundaries.visible = shown != "network"
+        self._show_boundaries(shown)
         there = [layer for layer in self.layers.get(shown, ()) if layer in viewer.layers]
         if there:
             viewer.layers.selection.active = there[-1]
@@ -146,6 +146,16 @@ class GradedLayers:
         self.boundaries = _added(viewer, layer, name)
         layer.selected_label = 1
         layer.events.paint.connect(self._painted)
+
+    def _show_boundaries(self, shown: Method) -> None:
+        """Set them aside while votes of the line network are shown, which looks for none."""
+        before, self._method = self._method, shown
+        if self.boundaries is None or before == shown:
+            return
+        if shown == "network":
+            self._were_visible, self.boundaries.visible = self.boundaries.visible, False
+        elif before == "network":
+            self.boundaries.visible = self._were_visible
 
     def _painted(self, _: object) -> None:
         if self.boundaries is not None:
