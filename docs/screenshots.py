@@ -74,11 +74,12 @@ def fine_tune() -> None:
 
 
 def grain_size() -> None:
-    """Grade the etched steel by all methods."""
+    """Grade the etched steel by all methods, the line network too."""
     viewer = napari.Viewer()
     viewer.window._qt_window.resize(1500, 950)
     viewer.open_sample(PLUGIN, "grains")
     _, form = viewer.window.add_plugin_dock_widget(PLUGIN, "Grade grain size")
+    form.methods["network"].value = True
     run(form)
     viewer.reset_view()
     shoot(viewer, "grain-size", 96)
