@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 # Small networks are fastest on one thread, and tests then do not fight over cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import numpy as np
 import pytest
 from hypothesis import settings
+from numpy.typing import NDArray
 
 # No deadline: the machines that run this differ tenfold in speed.
 settings.register_profile("project", deadline=None, max_examples=40)
@@ -64,3 +66,61 @@ def untrained() -> Callable[..., SegmentationModel]:
         return SegmentationModel(made, network, "0")
 
     return make
+
+
+@pytest.fixture(scope="session")
+def striped() -> Callable[..., NDArray[np.uint8]]:
+    """Makes grey images (Y, X) of stripes in noise: "lying" or "upright" ones."""
+
+    def make(name: str, seed: int, shape: tuple[int, int] = (48, 48)) -> NDArray[np.uint8]:
+        random = np.random.default_rng([("lying", "upright").index(name), seed])
+        image = random.normal(110, 8, shape)
+        upright = name == "upright"
+        bright = (np.arange(shape[upright]) + random.integers(8)) % 8 < 3
+        image[(slice(None), bright) if upright else bright] += 80
+        return np.clip(image, 0, 255).astype(np.uint8)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def stripes_model(
+    striped: Callable[..., NDArray[np.uint8]], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A defects model that tells lying from upright stripes, trained for some seconds."""
+    import torch
+
+    from napari_metallography.classification.confirmed import Confirmed, classified_planes
+    from napari_metallography.events import drain
+    from napari_metallography.models.card import DefectInput, Network
+    from napari_metallography.training.defect_results import (
+        DefectDescription,
+        write_defect_results,
+    )
+    from napari_metallography.training.defects import DefectJob, train_defects
+    from napari_metallography.training.recipe import DefectRecipe
+
+    planes = [
+        Confirmed(f"{name} {seed}", striped(name, seed), name)
+        for name in ("lying", "upright")
+        for seed in range(12)
+    ]
+    images = drain(classified_planes(planes, side=48, quality=90))
+    held_out = np.arange(len(images)) % 4 == 0
+    job = DefectJob(
+        images.where(~held_out),
+        images.where(held_out),
+        Network(architecture="pdmsnet", encoder="none"),
+        DefectInput(side=48, window_px=48),
+        DefectRecipe(
+            iterations=24,
+            batch_size=8,
+            learning_rate=0.003,
+            validate_every=24,
+            augmentation="flips",
+        ),
+        torch.device("cpu"),
+    )
+    path = tmp_path_factory.mktemp("stripes") / "stripes.safetensors"
+    write_defect_results(path, job, drain(train_defects(job)), DefectDescription("stripes"))
+    return path

@@ -179,3 +179,12 @@ def test_an_image_that_is_even_but_for_its_data_bar_is_refused():
     as_plane(image)
     with pytest.raises(InputError, match="same value"):
         as_plane(image, measured=Field((30, 30), Box(25, 0, 30, 30)))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_a_constant_image_is_taken_where_it_may_be_one(dtype) -> None:
+    pixels = np.full((6, 8), 9, dtype)
+    with pytest.raises(InputError, match="every pixel has the same value"):
+        as_plane(pixels)
+    seen = as_plane(pixels, may_be_constant=True).rgb8(slice(0, 6), slice(0, 8))
+    assert (seen == (9 if dtype == np.uint8 else 0)).all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -85,18 +86,26 @@ class Plane:
         return mapped
 
 
-def as_plane(array: ArrayLike, name: str = "image", measured: Field | None = None) -> Plane:
+def as_plane(
+    array: ArrayLike,
+    name: str = "image",
+    measured: Field | None = None,
+    *,
+    may_be_constant: bool = False,
+) -> Plane:
     """Check an image and wrap it.
 
     Parameters
     ----------
     measured
         Says where the data bar is, whose values do not count; None where there is none.
+    may_be_constant
+        Take an image of one grey value too; types other than 8-bit are mapped to black then.
 
     Raises
     ------
     InputError
-        When it is not one plane, holds NaN or infinity, or is constant.
+        When it is not one plane, holds NaN or infinity, or is constant and must not be.
     """
     if len(array.shape) not in (2, 3) or (len(array.shape) == 3 and array.shape[2] not in (3, 4)):
         raise InputError(f"{name}: one plane is needed, not an array of shape {array.shape}")
@@ -110,6 +119,8 @@ def as_plane(array: ArrayLike, name: str = "image", measured: Field | None = Non
     if sample.dtype.kind == "f" and not np.isfinite(_colours(array)).all():
         raise InputError(f"{name}: holds NaN or infinite values; replace them before measuring")
     if _is_constant(sample):
+        if may_be_constant:
+            return Plane(array, float(sample.min()), math.inf)
         raise InputError(f"{name}: every pixel has the same value; there is nothing to segment")
     low, high = (float(q) for q in np.quantile(sample.astype(np.float64), [0.001, 0.999]))
     if low == high:
@@ -118,18 +129,24 @@ def as_plane(array: ArrayLike, name: str = "image", measured: Field | None = Non
 
 
 def planes_of(
-    array: ArrayLike, *, rgb: bool, name: str, measured: Field | None = None
+    array: ArrayLike,
+    *,
+    rgb: bool,
+    name: str,
+    measured: Field | None = None,
+    may_be_constant: bool = False,
 ) -> Iterator[Plane]:
     """Planes of an image (Y, X), stack (N, Y, X), or either with colours as the last axis.
 
-    Each is read and checked when its turn comes; errors and `measured` as for `as_plane`.
+    Each is read and checked when its turn comes; errors and keywords as for `as_plane`.
     """
     leading = leading_shape(array, rgb=rgb)
     if 0 in leading:
         raise InputError(f"{name}: the image is empty")
     for index in np.ndindex(leading):
         called = f"{name}, plane {', '.join(map(str, index))}" if index else name
-        yield as_plane(array[index] if index else array, called, measured)
+        plane = array[index] if index else array
+        yield as_plane(plane, called, measured, may_be_constant=may_be_constant)
 
 
 def _is_rgb(array: ArrayLike) -> bool:

@@ -132,3 +132,18 @@ def test_the_activation_map_lies_over_the_image() -> None:
     assert (found >= 0).all()
     # Far from the noise nothing changes.
     assert np.ptp(found[0, -8:, -8:]) < np.ptp(found[0, :30, :40])
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_one_grey_value_all_over_is_unsure(dtype) -> None:
+    model = _model()
+    card = model.card.model_copy(update={"defects": DefectInput(side=96, window_px=48)})
+    classifier = Classifier(DefectModel(card, model.network, "0"), torch.device("cpu"), 1)
+    plane = as_plane(np.full((96, 60), 7, dtype), may_be_constant=True)
+    for scan in (False, True):
+        found = drain(name_plane(plane, classifier, None, scan=scan))
+        assert found.answer.given.tolist() == [UNSURE]
+        assert np.isfinite(found.answer.probabilities).all()
+    assert (defect_map(found, (96, 60)) == UNLABELLED).all()
+    seen = drain(name_plane(as_plane(_noise(96, 60).astype(dtype)), classifier, None, scan=False))
+    assert seen.answer.given.tolist() != [UNSURE]

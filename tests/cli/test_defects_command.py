@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 from pathlib import Path
 
@@ -190,3 +191,30 @@ def test_another_models_classes_are_refused(run, model, tmp_path) -> None:
     )
     assert done.code == 2
     assert "the class 'dents' is none of the model's" in done.errors[0]
+
+
+def test_a_model_is_trained_further_on_other_classes(run, model, tmp_path) -> None:
+    other = _folder(tmp_path / "other", 4, first=50)
+    (other / "upright").rename(other / "dents")
+    path = tmp_path / "further" / "m.safetensors"
+    command = ("train", "defects", "--data", other, "-o", path, "--start-from", model)
+    few = ("--iterations", "1", "--batch-size", "4", "--device", "cpu")
+    done = run(*command, "--side", "96", *few)
+    assert done.code == 2
+    assert "--side cannot go with --start-from" in done.errors[0]
+    done = run(*command, *few)
+    assert done.code == 0, done.errors
+    card = read_card(path)
+    assert [one.name for one in card.classes] == ["dents", "lying"]
+    assert card.parent == hashlib.sha256(model.read_bytes()).hexdigest()
+    assert card.defects is not None
+    assert card.defects.side == 48
+
+
+def test_an_image_of_one_grey_value_is_unsure(run, model, tmp_path) -> None:
+    io.imsave(tmp_path / "black.png", np.zeros((48, 48), np.uint8), check_contrast=False)
+    done = run("classify", "defects", tmp_path / "black.png", "-o", tmp_path, "--model", model)
+    assert done.code == 0, done.errors
+    written = (tmp_path / "classes.csv").read_text(encoding="utf-8-sig")
+    (row,) = csv.DictReader(written.splitlines())
+    assert row["answer"] == "unsure"

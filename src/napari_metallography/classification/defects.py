@@ -71,7 +71,7 @@ class Answers:
     probabilities
         (n, m) of the classes.
     strangeness
-        (n,) as of `Familiarity.strangeness`.
+        (n,) as of `Familiarity.strangeness`; infinite where an image is of one grey value.
     least_probability, most_strange
         From which probability and up to which strangeness an answer is given.
     """
@@ -90,7 +90,7 @@ class Answers:
     @property
     def sure(self) -> NDArray[np.bool_]:
         """Whether an answer is given (n,)."""
-        familiar = self.strangeness <= self.most_strange
+        familiar = np.isfinite(self.strangeness) & (self.strangeness <= self.most_strange)
         enough = self.probabilities.max(1) >= self.least_probability
         return np.asarray(familiar & enough)
 
@@ -156,10 +156,12 @@ class Classifier:
         DeviceError
             When the device fails.
         """
-        pooled, logits = [], []
+        pooled, logits, flat = [], [], []
         for start in range(0, len(pixels), _BATCH):
             yield Progress(start, len(pixels), "images")
-            features, evidence = self._seen(np.stack([*pixels[start : start + _BATCH]]))
+            batch = np.stack([*pixels[start : start + _BATCH]])
+            features, evidence = self._seen(batch)
+            flat.append((batch == batch[:, :1, :1]).all((1, 2, 3)))
             pooled.append(features)
             logits.append(evidence.mean((2, 3)))
         yield Progress(len(pixels), len(pixels), "images")
@@ -167,7 +169,7 @@ class Classifier:
         strangeness = self._familiarity.strangeness(torch.cat(pooled))
         return Answers(
             scaled.softmax(1).numpy(),
-            strangeness.double().numpy(),
+            np.where(np.concatenate(flat), math.inf, strangeness.double().numpy()),
             self.least_probability,
             self.most_strange,
         )

@@ -104,6 +104,7 @@ def _planes(micrograph: Micrograph) -> Iterator[Plane]:
         rgb=micrograph.rgb,
         name=str(micrograph.source),
         measured=measured_field(micrograph),
+        may_be_constant=True,
     )
 
 

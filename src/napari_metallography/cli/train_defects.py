@@ -17,8 +17,9 @@ from .train_grain_size import StorageName
 
 if TYPE_CHECKING:
     from ..classification.images import ClassifiedImages
+    from ..classification.model import DefectModel
     from ..inputs import PixelSizes
-    from ..models.card import DefectInput
+    from ..models.card import DefectInput, Network
     from ..training.defect_results import DefectDescription
     from ..training.defects import DefectJob
 
@@ -78,7 +79,15 @@ def train_defects(
     held_out: Annotated[
         float, typer.Option(min=0, max=0.9, help="Share to validate on, where none is given.")
     ] = 0.15,
-    variant: Annotated[Variant, typer.Option(help="Which network.")] = Variant.pdmsnet,
+    start_from: Annotated[
+        str | None,
+        typer.Option(
+            help="Model to train further, by name or file; known classes keep their part."
+        ),
+    ] = None,
+    variant: Annotated[
+        Variant | None, typer.Option(help="Which network.  [default: pdmsnet]")
+    ] = None,
     kernels: Annotated[
         str | None, typer.Option(help="Kernels of mixed expansions, such as 3,5,7.")
     ] = None,
@@ -103,10 +112,16 @@ def train_defects(
         Kept | None, typer.Option(help="Weights of the best score or the last.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same device: same model.")] = 0,
-    side: Annotated[int, typer.Option(min=32, help="Images are brought to this side.")] = 224,
+    side: Annotated[
+        int | None,
+        typer.Option(min=32, help="Images are brought to this side.  [default: 224]"),
+    ] = None,
     jpeg_quality: Annotated[
-        int, typer.Option(min=1, max=100, help="Every image is compressed anew at this quality.")
-    ] = 90,
+        int | None,
+        typer.Option(
+            min=1, max=100, help="Every image is compressed anew at this quality.  [default: 90]"
+        ),
+    ] = None,
     resume: Annotated[bool, typer.Option(help="Go on where a stopped training ended.")] = False,
     storage: Annotated[
         StorageName, typer.Option(help="Precision of the weights in the file.")
@@ -125,10 +140,9 @@ def train_defects(
     require_free(output, resume=resume)
     if val_data is not None and val_split is not None:
         raise InputError("give --val-data or --val-split, not both")
-    from ..classification.pdmsnet import DESIGNS
     from ..devices import choose_device
-    from ..models.card import DefectInput, Network
     from ..training.defect_results import DefectDescription
+    from ..training.defect_start import from_defect_model
     from ..training.defects import DefectJob
     from ..training.recipe import DefectRecipe
 
@@ -145,27 +159,62 @@ def train_defects(
         "seed": seed,
     }
     recipe = validated(DefectRecipe, {k: v for k, v in changes.items() if v is not None})
-    ready = DESIGNS[variant.value]
-    shown = DefectInput(
-        side=side,
-        jpeg_quality=jpeg_quality,
-        kernels=_kernels(kernels) or ready.kernels,
-        spliced=_spliced(spliced) or ready.spliced,
-    )
+    given = _Given(variant, kernels, spliced, side, jpeg_quality)
+    parent = _parent(start_from, given)
+    network, shown = (parent.card.network, parent.input) if parent else given.anew()
     sizes = pixel_sizes(pixel_size, None) if pixel_size is not None else None
     reading = _Reading(data, shown, sizes)
     images, validation = _parts(reading, val_data, split, val_split, (held_out, seed))
     job = DefectJob(
         images,
         validation,
-        Network(architecture=variant.value, encoder="none"),
+        network,
         shown.model_copy(update={"window_px": images.usual_side_px}),
         recipe,
         choose_device(device.value),
         checkpoint_path(output),
+        from_defect_model(parent, images.names) if parent else None,
     )
     description = DefectDescription(data_name or data.name, licence, attribution, storage.value)
     _train(job, output, description, resume=resume)
+
+
+@dataclass(frozen=True)
+class _Given:
+    """What a new network is; a model that is trained further settles all of it."""
+
+    variant: Variant | None
+    kernels: str | None
+    spliced: str | None
+    side: int | None
+    jpeg_quality: int | None
+
+    def anew(self) -> tuple[Network, DefectInput]:
+        """A new network, and what it is shown."""
+        from ..classification.pdmsnet import DESIGNS
+        from ..models.card import DefectInput, Network
+
+        variant = (self.variant or Variant.pdmsnet).value
+        ready = DESIGNS[variant]
+        shown = DefectInput(
+            side=self.side or 224,
+            jpeg_quality=self.jpeg_quality or 90,
+            kernels=_kernels(self.kernels) or ready.kernels,
+            spliced=_spliced(self.spliced) or ready.spliced,
+        )
+        return Network(architecture=variant, encoder="none"), shown
+
+
+def _parent(name_or_file: str | None, given: _Given) -> DefectModel | None:
+    if name_or_file is None:
+        return None
+    from ..classification.model import load_defect_model
+
+    stated = [name for name, value in vars(given).items() if value is not None]
+    if stated:
+        option = stated[0].replace("_", "-")
+        raise InputError(f"--{option} cannot go with --start-from: the model settles it")
+    return load_defect_model(name_or_file)
 
 
 @dataclass(frozen=True)

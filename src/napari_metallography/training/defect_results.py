@@ -73,6 +73,7 @@ def defect_card(
             attribution=description.attribution,
         ),
         training={**job.recipe.model_dump(), "device": job.device.type},
+        parent=job.start.parent if job.start else None,
         metrics={words[key]: value for key, value in trained.metrics.items()},
         storage=description.storage,
     )

@@ -23,6 +23,7 @@ from ..evaluation.classes import class_scores
 from ..events import Events
 from ..models.card import DefectInput, Network, Normalisation, RiskPoint
 from .checkpoint import Checkpoints, TrainingState, fingerprint, restore_checkpoint
+from .defect_start import DefectStart
 from .image_samples import ImageSampler, class_weights, varied
 from .loop import Row, keep_result, metrics_of, own_randomness, run
 from .recipe import DefectRecipe
@@ -41,6 +42,8 @@ class DefectJob:
         Both brought to the side and quality of `shown`; without outsiders in the latter.
     checkpoint
         File that lets the training go on after a stop; removed by whoever keeps the result.
+    start
+        A model of `network` to go on from; None starts a new one.
     """
 
     images: ClassifiedImages
@@ -50,10 +53,13 @@ class DefectJob:
     recipe: DefectRecipe
     device: torch.device
     checkpoint: Path | None = None
+    start: DefectStart | None = None
 
     @cached_property
     def normalisation(self) -> Normalisation:
-        """Mean and standard deviation of the training images, the same for all colours."""
+        """Mean and deviation of the training images, the same for all colours; or the parent's."""
+        if self.start is not None:
+            return self.start.normalisation
         values = self.images.pixels[:, ::4, ::4].astype(np.float32)
         mean, std = float(values.mean()), max(float(values.std()), 1.0)
         return Normalisation(mean=(mean, mean, mean), std=(std, std, std))
@@ -67,6 +73,7 @@ class DefectJob:
             "shown": self.shown.model_dump(mode="json"),
             "recipe": self.recipe.model_dump(),
             "device": self.device.type,
+            "parent": self.start.parent if self.start else None,
         }
 
 
@@ -146,6 +153,8 @@ def initial_state(job: DefectJob) -> TrainingState:
     with torch.random.fork_rng(devices=[torch.cuda.current_device()] if on_gpu else []):
         torch.manual_seed(job.recipe.seed)
         network = DefectNetwork(len(job.images.names), design_of(job.network, job.shown))
+        if job.start is not None:
+            job.start.apply(network)
         global_random = torch.get_rng_state()
         device_random = torch.cuda.get_rng_state() if on_gpu else None
     network.to(job.device).to(memory_format=torch.channels_last)
@@ -172,7 +181,10 @@ class _Task:
         recipe = job.recipe
         self._job = job
         self._sampler = ImageSampler(job.images, recipe.balance, recipe.seed, job.device)
-        self._mean, self._std = job.normalisation.mean[0], job.normalisation.std[0]
+        self._mean, self._std = (
+            torch.tensor(values, device=job.device).view(1, 3, 1, 1)
+            for values in (job.normalisation.mean, job.normalisation.std)
+        )
         weighted = recipe.balance == "weights"
         self._weights = class_weights(job.images).to(job.device) if weighted else None
 

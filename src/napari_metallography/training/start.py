@@ -79,7 +79,7 @@ class Start:
             return state
         own = network.state_dict()
         return {
-            name: _taken_over(own[name], tensor, self.rows) if name.startswith(HEAD) else tensor
+            name: taken_over(own[name], tensor, self.rows) if name.startswith(HEAD) else tensor
             for name, tensor in state.items()
         }
 
@@ -90,7 +90,8 @@ def _content(tensor: Tensor) -> bytes:
     return flat.view(torch.uint8).numpy().tobytes()
 
 
-def _taken_over(own: Tensor, parents: Tensor, rows: Sequence[int | None]) -> Tensor:
+def taken_over(own: Tensor, parents: Tensor, rows: Sequence[int | None]) -> Tensor:
+    """A copy of a tensor, with rows of the parent's; where None says so, with its own."""
     tensor = own.clone()
     for index, row in enumerate(rows):
         if row is not None:
@@ -130,6 +131,11 @@ def from_model(model: SegmentationModel, names: Sequence[str] = ()) -> Start:
         normalisation=model.card.normalisation,
         encoder_weights="those of the parent model",
         state=model.network.state_dict(),
-        rows=() if same else tuple(known.index(n) if n in known else None for n in names),
+        rows=() if same else known_rows(names, known),
         parent=model.digest,
     )
+
+
+def known_rows(names: Sequence[str], known: Sequence[str]) -> tuple[int | None, ...]:
+    """For each name its place among those that are known; None for a new one."""
+    return tuple(known.index(name) if name in known else None for name in names)

@@ -1,0 +1,110 @@
+"""Training of a model of surface defects on answers that were confirmed or corrected."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..classification.confirmed import Confirmed, classified_planes, confirmed_classes
+from ..classification.images import ClassifiedImages, without_outsiders
+from ..classification.model import load_defect_model
+from ..classification.splitting import held_out
+from ..devices import choose_device
+from ..events import Events, Notice
+from ..models.card import ModelCard
+from .defect_results import DefectDescription, write_defect_results
+from .defect_start import from_defect_model
+from .defects import DefectJob, train_defects
+from .recipe import DefectRecipe
+from .results import require_free
+
+TUNING = DefectRecipe(iterations=150, batch_size=16, learning_rate=3e-4, validate_every=50)
+"""A gentle recipe: few images, and a network that knows most of what it needs."""
+
+_DATA_NAME = "answers confirmed in the viewer"
+
+
+@dataclass(frozen=True)
+class TuningPlan:
+    """What is trained further, on what, and where the new model goes.
+
+    Attributes
+    ----------
+    model
+        Name or file of the model to start from.
+    output
+        File of the new model; none is overwritten.
+    device
+        "auto", "cpu" or "cuda".
+    held_out_share
+        Of each class, to validate on; a class of one image is only learnt.
+    """
+
+    confirmed: Sequence[Confirmed]
+    model: str
+    output: Path
+    device: str = "auto"
+    recipe: DefectRecipe = TUNING
+    held_out_share: float = 0.15
+
+
+def tune_defects(plan: TuningPlan) -> Events[ModelCard]:
+    """Train a model further and write the new one with its history; closing leaves nothing.
+
+    The new model knows the confirmed classes and no others.
+
+    Yields
+    ------
+    Progress, TrainingStep, Notice
+        As for `training.defects.train_defects`; a notice when nothing could be held out, and of
+        the classes that the new model no longer knows.
+
+    Raises
+    ------
+    InputError
+        When fewer than two classes are confirmed, the output is taken, or a plane cannot be used.
+    DeviceError
+        When the device fails.
+    """
+    require_free(plan.output, resume=False)
+    model = load_defect_model(plan.model)
+    names = confirmed_classes((one.class_name for one in plan.confirmed), model.names)
+    lost = [name for name in model.names if name not in names]
+    if lost:
+        yield Notice(f"the new model will not know {', '.join(lost)}: none of these is confirmed")
+    start = from_defect_model(model, names)
+    images = yield from classified_planes(
+        plan.confirmed,
+        side=start.shown.side,
+        quality=start.shown.jpeg_quality,
+        known=model.names,
+    )
+    learnt, judged = _parts(images, plan)
+    if judged is None:
+        yield Notice(
+            "too few images to hold any out: no score tells how good the new model is, and its "
+            "probabilities are not calibrated"
+        )
+    job = DefectJob(
+        learnt,
+        judged,
+        start.network,
+        start.shown.model_copy(update={"window_px": images.usual_side_px}),
+        plan.recipe,
+        choose_device(plan.device),
+        start=start,
+    )
+    trained = yield from train_defects(job)
+    return write_defect_results(plan.output, job, trained, DefectDescription(_DATA_NAME))
+
+
+def _parts(
+    images: ClassifiedImages, plan: TuningPlan
+) -> tuple[ClassifiedImages, ClassifiedImages | None]:
+    """Images to learn from, and to validate on where any can be spared."""
+    chosen = held_out(images, plan.held_out_share, plan.recipe.seed)
+    judged = without_outsiders(images.where(chosen))
+    return images.where(~chosen), judged if np.any(judged.classes >= 0) else None
