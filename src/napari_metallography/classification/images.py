@@ -160,10 +160,10 @@ def read_classified(
         When there are fewer than two classes, a class is empty or not among `names`, or a listed
         file is missing.
     """
-    listed = _listed(data)
+    listed = listed_images(data)
     if files is not None:
         listed = _chosen(data, listed, files)
-    classes = _class_names(data, [name for _, name in listed], names)
+    classes = class_names(data, [name for _, name in listed], names)
     known = PixelSizes(index=_index(data))
     read: list[_Read] = []
     skipped: list[str] = []
@@ -175,7 +175,7 @@ def read_classified(
             skipped.append(str(error))
     yield Progress(len(listed), len(listed), "images")
     if skipped:
-        yield Notice(_skipped_words(skipped))
+        yield Notice(skipped_words(skipped))
     _require_members(data, classes if not names else (), [one.name for one in read])
     return _gathered(data, read, classes, skipped)
 
@@ -189,7 +189,7 @@ class _Read:
     side_px: float
 
 
-def _listed(data: Path) -> list[tuple[Path, str]]:
+def listed_images(data: Path) -> list[tuple[Path, str]]:
     """Images and the names of their classes, in the order of the names."""
     if not data.is_dir():
         raise InputError(f"{data}: no such folder; name one that holds a folder a class")
@@ -239,7 +239,8 @@ def _chosen(
     return kept
 
 
-def _class_names(data: Path, found: Iterable[str], names: Sequence[str]) -> tuple[str, ...]:
+def class_names(data: Path, found: Iterable[str], names: Sequence[str]) -> tuple[str, ...]:
+    """Names of the classes: those found, two at least, or `names` where a model fixes them."""
     present = sorted(set(found) - {OUTSIDERS})
     if names:
         foreign = [name for name in present if name not in names]
@@ -270,7 +271,8 @@ def _read(
     return _Read(path, name, pixels, micrograph.calibration, float(np.sqrt(rows * columns)))
 
 
-def _skipped_words(skipped: Sequence[str]) -> str:
+def skipped_words(skipped: Sequence[str]) -> str:
+    """What was skipped, in one line that names the first few."""
     more = len(skipped) - _NAMED_AT_MOST
     rest = f"; and {more} more" if more > 0 else ""
     return f"{len(skipped)} skipped: {'; '.join(skipped[:_NAMED_AT_MOST])}{rest}"

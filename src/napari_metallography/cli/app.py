@@ -17,11 +17,13 @@ from .info import info
 from .models import export, list_models, model_info
 from .quantify import quantify
 from .segment import segment
-from .synthesize import synthesize_carbides, synthesize_polycrystal
+from .structure import classify_structure, evaluate_structure
+from .synthesize import synthesize_carbides, synthesize_polycrystal, synthesize_structure
 from .terminal import BAD_INPUT, INTERRUPTED
 from .train import train_segmentation
 from .train_defects import train_defects
 from .train_grain_size import train_grain_size
+from .train_structure import train_structure
 
 app = typer.Typer(
     name="napari-metallography",
@@ -49,13 +51,17 @@ app.add_typer(models, name="models")
 train.command("segmentation")(train_segmentation)
 train.command("grain-size")(train_grain_size)
 train.command("defects")(train_defects)
+train.command("structure")(train_structure)
 evaluate.command("boundaries")(evaluate_boundaries)
 classify.command("defects")(classify_defects)
+classify.command("structure")(classify_structure)
 evaluate.command("defects")(evaluate_defects)
 evaluate.command("grain-size")(evaluate_grain_size)
 evaluate.command("segmentation")(evaluate_segmentation)
+evaluate.command("structure")(evaluate_structure)
 synthesize.command("polycrystal")(synthesize_polycrystal)
 synthesize.command("carbides")(synthesize_carbides)
+synthesize.command("structure")(synthesize_structure)
 models.command("list")(list_models)
 models.command("info")(model_info)
 models.command("export")(export)

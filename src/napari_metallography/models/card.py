@@ -104,6 +104,41 @@ class RiskPoint(BaseModel):
     answered: float
 
 
+class StructureInput(BaseModel):
+    """What crops a triplet network is shown, and how their magnification is told to it.
+
+    Attributes
+    ----------
+    side
+        Rows and columns that crops are brought to.
+    smallest_px, largest_px
+        Sides of crops in pixels of the image; log-uniform between them.
+    magnification
+        Whether the network takes log2(pixels per µm of the crop as shown); without it, it is the
+        control that needs no scale.
+    mean, std
+        By which that logarithm is standardised.
+    px_per_um
+        Smallest and largest of the training; None without magnification.
+    crops
+        Number of crops that the Gaussians were learnt from.
+    quantile
+        Share of the crops of known classes that the threshold of "none" refuses.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    side: int = Field(default=200, ge=32)
+    smallest_px: int = Field(default=100, ge=16)
+    largest_px: int = Field(default=1000, ge=16)
+    magnification: bool = True
+    mean: float = 0.0
+    std: float = Field(default=1.0, gt=0)
+    px_per_um: tuple[float, float] | None = None
+    crops: int = Field(default=0, ge=0)
+    quantile: float = Field(default=0.01, ge=0, lt=1)
+
+
 class DataSource(BaseModel):
     """Where the training data came from."""
 
@@ -142,6 +177,7 @@ class ModelCard(BaseModel):
     normalisation: Normalisation = Normalisation()
     lines: LineInput | None = Field(default=None, description="of a grain-size model")
     defects: DefectInput | None = Field(default=None, description="of a defects model")
+    structure: StructureInput | None = Field(default=None, description="of a structure model")
     pixel_size_um: PixelSizeRange | None = None
     data: DataSource
     parent: str | None = Field(

@@ -151,6 +151,46 @@ class DefectRecipe(BaseModel):
         return 0.5 * self.learning_rate * (1 + math.cos(math.pi * iteration / self.iterations))
 
 
+class StructureRecipe(BaseModel):
+    """How a triplet network is trained.
+
+    Attributes
+    ----------
+    classes_per_batch, crops_per_class
+        A batch has so many crops of each of so many classes, drawn at random.
+    margin
+        α: how much farther crops of other classes shall be than those of the same.
+    triplets
+        "all": the mean over all that do not fulfil the margin yet. "hardest": for each crop the
+        farthest of its class and the nearest of another; it may draw all points together.
+    augmentation
+        "full": turned, mirrored, warped, of other brightness, blurred in places like under dust,
+        at times reduced to its edges. "none": parts at random places and scales only.
+    keep
+        Which weights are the result: those of the best accuracy in validation (the last ones,
+        where there is none), or those of the last step.
+    fitted_crops
+        Crops an image from which the Gaussians are learnt in the end.
+    quantile
+        Share of the crops of known classes that the threshold of "none" refuses.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    iterations: int = Field(default=2000, ge=1)
+    classes_per_batch: int = Field(default=5, ge=2)
+    crops_per_class: int = Field(default=8, ge=2)
+    margin: float = Field(default=1.0, gt=0)
+    triplets: Literal["hardest", "all"] = "all"
+    learning_rate: float = Field(default=1e-4, gt=0)
+    augmentation: Literal["full", "none"] = "full"
+    validate_every: int = Field(default=250, ge=1)
+    keep: Literal["best", "last"] = "last"
+    fitted_crops: int = Field(default=32, ge=8)
+    quantile: float = Field(default=0.01, ge=0, lt=1)
+    seed: int = 0
+
+
 def _one_cycle(part: float) -> float:
     """Share of the largest learning rate after a part of the training."""
     warm_up = 0.1

@@ -1,0 +1,109 @@
+"""What descriptors say: a Gaussian a class, and from where on none of the classes is meant."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from .triplets import DIMENSIONS
+
+REGULARISATION = 1e-3
+
+
+class ClassGaussians(nn.Module):
+    """Where the descriptors of each class lie, as tensors of a model file.
+
+    Attributes
+    ----------
+    means, covariances
+        (m, 2) and (m, 2, 2).
+    threshold
+        (1,) least log-likelihood, under the best class, of a crop that is of a class at all.
+    descriptors, classes
+        (n, 2) and (n,) of the crops they were learnt from, for the map.
+    """
+
+    means: Tensor
+    covariances: Tensor
+    threshold: Tensor
+    descriptors: Tensor
+    classes: Tensor
+
+    def __init__(self, classes: int, crops: int = 0) -> None:
+        super().__init__()
+        self.register_buffer("means", torch.zeros(classes, DIMENSIONS))
+        self.register_buffer("covariances", torch.eye(DIMENSIONS).repeat(classes, 1, 1))
+        self.register_buffer("threshold", torch.full((1,), -math.inf))
+        self.register_buffer("descriptors", torch.zeros(crops, DIMENSIONS))
+        self.register_buffer("classes", torch.zeros(crops, dtype=torch.int64))
+
+    def fit(self, descriptors: Tensor, classes: Tensor, images: Tensor, quantile: float) -> None:
+        """Learn from descriptors (n, 2) of crops of images (n,) of known classes (n,).
+
+        The threshold is a quantile of what the crops of each image would have got, had the
+        Gaussian of its class been learnt without that image.
+        """
+        count = len(self.means)
+        found = [gaussian(descriptors[classes == number]) for number in range(count)]
+        self.means = torch.stack([mean for mean, _ in found]).float()
+        self.covariances = torch.stack([covariance for _, covariance in found]).float()
+        self.descriptors, self.classes = descriptors.float(), classes
+        without = leave_one_image_out(descriptors, classes, images, count)
+        self.threshold = without.quantile(quantile).float().view(1)
+
+    def log_likelihoods(self, descriptors: Tensor) -> Tensor:
+        """Of descriptors (n, 2) under each class, (n, m)."""
+        return log_densities(descriptors.double(), self.means.double(), self.covariances.double())
+
+    def probabilities(self, descriptors: Tensor) -> Tensor:
+        """(n, m + 1), classes as likely as each other beforehand; the last is none of them.
+
+        A crop below the threshold is none of them for certain, one above it certainly one.
+        """
+        likelihoods = self.log_likelihoods(descriptors)
+        is_none = (likelihoods.amax(1) < self.threshold.double()).double()[:, None]
+        return torch.cat([likelihoods.softmax(1) * (1 - is_none), is_none], 1)
+
+
+def gaussian(descriptors: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean (2,) and covariance (2, 2) of the largest likelihood, the latter with a small circle.
+
+    The same as scikit-learn's GaussianMixture of one component with reg_covar 1e-3.
+    """
+    descriptors = descriptors.double()
+    mean = descriptors.mean(0)
+    apart = descriptors - mean
+    circle = REGULARISATION * torch.eye(DIMENSIONS, dtype=torch.float64)
+    return mean, apart.T @ apart / len(descriptors) + circle
+
+
+def log_densities(descriptors: Tensor, means: Tensor, covariances: Tensor) -> Tensor:
+    """Logarithm of the density (n, m) of m Gaussians at descriptors (n, 2)."""
+    factors = torch.linalg.cholesky(covariances)
+    apart = (descriptors[:, None] - means)[..., None]
+    white = torch.linalg.solve_triangular(factors, apart, upper=False)[..., 0]
+    volumes = torch.diagonal(factors, dim1=-2, dim2=-1).log().sum(-1)
+    constant = DIMENSIONS / 2 * math.log(2 * math.pi)
+    density: Tensor = -0.5 * white.square().sum(-1) - volumes - constant
+    return density
+
+
+def leave_one_image_out(descriptors: Tensor, classes: Tensor, images: Tensor, count: int) -> Tensor:
+    """Largest log-likelihood (n,) of each crop, its class learnt without the crop's image.
+
+    A class of a single image is taken as it is: without it there is none.
+    """
+    known = [gaussian(descriptors[classes == number]) for number in range(count)]
+    found = torch.empty(len(descriptors), dtype=torch.float64)
+    for image in set(images.tolist()):
+        own = images == image
+        number = int(classes[own][0])
+        rest = (classes == number) & ~own
+        changed = list(known)
+        if rest.any():
+            changed[number] = gaussian(descriptors[rest])
+        means, covariances = (torch.stack(parts) for parts in zip(*changed, strict=True))
+        found[own] = log_densities(descriptors[own].double(), means, covariances).amax(1)
+    return found

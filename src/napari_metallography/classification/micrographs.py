@@ -1,0 +1,255 @@
+"""Micrographs of known class, in their own pixels and with their scale."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import compress
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError
+from ..events import Events, Notice, Progress
+from ..inputs import PixelSizes, measured_field, read_image
+from ..io.images import Micrograph
+from ..io.index import find_index
+from ..plane import LUMA, Plane, planes_of
+from .images import OUTSIDER, OUTSIDERS, class_names, listed_images, skipped_words
+
+Grey = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class ClassifiedMicrographs:
+    """Micrographs of known class, in memory.
+
+    Attributes
+    ----------
+    planes
+        Grey values (Y, X) uint8 of each, without its data bar.
+    classes
+        (n,) int64, by index in `names`; `images.OUTSIDER` for one of none.
+    names
+        Of the classes.
+    files
+        Path of each relative to its data folder, with forward slashes.
+    pixel_sizes_um
+        Of each; None where unknown.
+    specimens
+        Of each; its own file where no index names one.
+    skipped
+        What could not be used, and why.
+    """
+
+    planes: tuple[Grey, ...]
+    classes: NDArray[np.int64]
+    names: tuple[str, ...]
+    files: tuple[str, ...]
+    pixel_sizes_um: tuple[float | None, ...]
+    specimens: tuple[str, ...]
+    skipped: tuple[str, ...] = field(default=())
+
+    def __len__(self) -> int:
+        return len(self.planes)
+
+    def where(self, chosen: NDArray[np.bool_]) -> ClassifiedMicrographs:
+        """Those chosen by a mask."""
+        return ClassifiedMicrographs(
+            tuple(compress(self.planes, chosen)),
+            self.classes[chosen],
+            self.names,
+            tuple(compress(self.files, chosen)),
+            tuple(compress(self.pixel_sizes_um, chosen)),
+            tuple(compress(self.specimens, chosen)),
+            self.skipped,
+        )
+
+    def digest(self) -> str:
+        """SHA-256 over pixels, pixel sizes and classes."""
+        whole = hashlib.sha256(repr((self.names, self.pixel_sizes_um)).encode())
+        for plane in self.planes:
+            whole.update(repr(plane.shape).encode() + plane.tobytes())
+        whole.update(self.classes.tobytes())
+        return whole.hexdigest()
+
+    def pixel_size_range_um(self, class_number: int | None = None) -> tuple[float, float] | None:
+        """Smallest and largest pixel size, of a class or all; None unless all are known."""
+        own = [
+            size
+            for size, number in zip(self.pixel_sizes_um, self.classes, strict=True)
+            if class_number is None or number == class_number
+        ]
+        known = [size for size in own if size is not None]
+        return (min(known), max(known)) if known and len(known) == len(own) else None
+
+
+def read_micrographs(
+    data: Path,
+    *,
+    smallest_px: int,
+    names: Sequence[str] = (),
+    without: Sequence[str] = (),
+    outsiders: Sequence[str] = (),
+    sizes: PixelSizes | None = None,
+) -> Events[ClassifiedMicrographs]:
+    """Read a folder with a folder a class, or with an index.csv that has the column class.
+
+    The folder or class `none` holds outsiders. What cannot be read, and what is smaller than a
+    crop, is skipped and listed.
+
+    Parameters
+    ----------
+    smallest_px
+        Side of the smallest crop.
+    names
+        Of the classes, where a model fixes them; else those that the data name, in order.
+    without
+        Classes to leave out.
+    outsiders
+        Classes to take as outsiders.
+
+    Yields
+    ------
+    Progress
+        Of the images.
+    Notice
+        What was skipped.
+
+    Raises
+    ------
+    InputError
+        When there are fewer than two classes, a class is empty or not among `names`, or one to
+        leave out is not there.
+    """
+    renamed = dict.fromkeys(outsiders, OUTSIDERS)
+    found = listed_images(data)
+    _require_present(data, [*without, *outsiders], [name for _, name in found])
+    listed = [(path, renamed.get(name, name)) for path, name in found if name not in without]
+    known = class_names(data, [name for _, name in listed], names)
+    where = sizes or PixelSizes(index=find_index(data))
+    read: list[tuple[Path, str, Micrograph, Grey]] = []
+    skipped: list[str] = []
+    for number, (path, name) in enumerate(listed):
+        yield Progress(number, len(listed), "images")
+        try:
+            micrograph = read_image(path, where)
+            read.append((path, name, micrograph, _usable(micrograph, smallest_px)))
+        except InputError as error:
+            skipped.append(str(error))
+    yield Progress(len(listed), len(listed), "images")
+    if skipped:
+        yield Notice(skipped_words(skipped))
+    _require_members(data, () if names else known, [name for _, name, *_ in read])
+    return _gathered(data, read, known, skipped)
+
+
+def grey_planes(micrograph: Micrograph) -> list[Grey]:
+    """Grey values (Y, X) uint8 of each plane, without the data bar."""
+    measured = measured_field(micrograph)
+    name = str(micrograph.source)
+    frame = measured.frame()
+    planes = planes_of(micrograph.pixels, rgb=micrograph.rgb, name=name, measured=measured)
+    box = slice(frame.top, frame.bottom), slice(frame.left, frame.right)
+    return [_grey(plane, box) for plane in planes]
+
+
+def require_room(plane: Grey, smallest_px: int, name: str) -> None:
+    """Refuse an image that no crop fits into.
+
+    Raises
+    ------
+    InputError
+        Says how large it must be.
+    """
+    if min(plane.shape) < smallest_px:
+        rows, columns = plane.shape
+        raise InputError(
+            f"{name}: {columns} × {rows} px are fewer than the smallest crop of {smallest_px} px; "
+            "take a larger part of the specimen"
+        )
+
+
+def held_out_specimens(images: ClassifiedMicrographs, share: float, seed: int) -> NDArray[np.bool_]:
+    """Which images are held out, (n,): about `share` of the specimens of each class.
+
+    All images of a specimen are on one side. A class of one specimen is not held out, and every
+    class keeps one to learn from.
+    """
+    random = np.random.default_rng(seed)
+    specimens = np.array(images.specimens)
+    chosen: set[str] = set()
+    for number in range(len(images.names)):
+        own = np.unique(specimens[images.classes == number])
+        wanted = max(1, round(share * len(own))) if share else 0
+        missing = max(0, min(wanted, len(own) - 1) - len(chosen & {*own}))
+        chosen |= {*random.permutation([s for s in own if s not in chosen])[:missing]}
+    mask = np.isin(specimens, sorted(chosen))
+    # A specimen may show several classes: none may lose all of its images.
+    for number in range(len(images.names)):
+        if mask[images.classes == number].all():
+            mask[images.classes == number] = False
+    return np.asarray(mask)
+
+
+def _grey(plane: Plane, box: tuple[slice, slice]) -> Grey:
+    window = plane.rgb8(*box)
+    # Of grey images every channel is the same.
+    grey = window[..., 0] if (window == window[..., :1]).all() else _luma(window)
+    return np.ascontiguousarray(grey)
+
+
+def _luma(rgb: Grey) -> Grey:
+    return np.asarray(np.rint(rgb.astype(np.float32) @ LUMA), np.uint8)
+
+
+def _usable(micrograph: Micrograph, smallest_px: int) -> Grey:
+    planes = grey_planes(micrograph)
+    if len(planes) > 1:
+        raise InputError(f"{micrograph.source}: a stack; give its planes as images of their own")
+    require_room(planes[0], smallest_px, str(micrograph.source))
+    return planes[0]
+
+
+def _require_present(data: Path, wanted: Sequence[str], present: Sequence[str]) -> None:
+    missing = [name for name in wanted if name not in present]
+    if missing:
+        raise InputError(
+            f"{data}: has no class '{missing[0]}'; it has {', '.join(sorted({*present}))}"
+        )
+
+
+def _require_members(data: Path, names: Sequence[str], read: Sequence[str]) -> None:
+    empty = next((name for name in names if name not in read), None)
+    if empty is not None:
+        raise InputError(f"{data}: no image of the class '{empty}' can be used")
+    if not read:
+        raise InputError(f"{data}: no image can be used")
+
+
+def _gathered(
+    data: Path,
+    read: Sequence[tuple[Path, str, Micrograph, Grey]],
+    names: tuple[str, ...],
+    skipped: Sequence[str],
+) -> ClassifiedMicrographs:
+    numbers = {name: number for number, name in enumerate(names)} | {OUTSIDERS: OUTSIDER}
+    files = [path.relative_to(data).as_posix() for path, *_ in read]
+    sizes = [one.calibration.mean_um if one.calibration else None for _, _, one, _ in read]
+    index = find_index(data)
+    rows = [index.lookup(path) if index else None for path, *_ in read]
+    specimens = [
+        row.specimen if row and row.specimen else file
+        for row, file in zip(rows, files, strict=True)
+    ]
+    return ClassifiedMicrographs(
+        tuple(plane for *_, plane in read),
+        np.array([numbers[name] for _, name, *_ in read], np.int64),
+        names,
+        tuple(files),
+        tuple(sizes),
+        tuple(specimens),
+        tuple(skipped),
+    )

@@ -1,0 +1,176 @@
+"""The structure of an image: the mean answer of many crops, and how far they agree."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..calibration import Calibration, require
+from ..devices import device_errors
+from ..events import Events, Notice, Progress
+from .crops import Atlas
+from .micrographs import require_room
+from .structure_model import CropReader, StructureModel
+
+MOST_CROPS = 1000
+
+_BATCH = 40
+_FEWEST = 80
+_ERROR = 0.02
+_CLEAR = 4.0
+_SEED = 0
+
+
+@dataclass(frozen=True)
+class StructureAnswer:
+    """What an image shows.
+
+    Attributes
+    ----------
+    probabilities
+        (m + 1,) of the classes, and of none of them; the mean over the crops.
+    spread
+        (m + 1,) standard deviation of the crops' own.
+    crops
+        How many were looked at.
+    outside
+        Share of the crops whose magnification lies outside the trained range.
+    """
+
+    probabilities: NDArray[np.float64]
+    spread: NDArray[np.float64]
+    crops: int
+    outside: float
+
+    @property
+    def answer(self) -> int:
+        """The most probable class; m for none of them."""
+        return int(self.probabilities.argmax())
+
+
+def classify_plane(
+    plane: NDArray[np.uint8],
+    calibration: Calibration | None,
+    model: StructureModel,
+    device: torch.device,
+    *,
+    name: str = "image",
+    crops: int | None = None,
+) -> Events[StructureAnswer]:
+    """Name the structure of grey values (Y, X), uint8.
+
+    The same for the same image and model. The network should lie on the device.
+
+    Parameters
+    ----------
+    calibration
+        Needed by models that take the magnification.
+    name
+        Of the image, for messages.
+    crops
+        How many to look at; None adds crops until the answer settles, up to 1000.
+
+    Yields
+    ------
+    Progress
+        Of the crops.
+    Notice
+        When the magnification lies outside the trained range.
+
+    Raises
+    ------
+    InputError
+        When the image is smaller than a crop, or its pixel size is needed and not known.
+    DeviceError
+        When the device fails.
+    """
+    shown = model.shown
+    require_room(plane, shown.smallest_px, name)
+    size = require(calibration, name).mean_um if shown.magnification else math.nan
+    mean, std = model.card.normalisation.mean[0], model.card.normalisation.std[0]
+    with device_errors():
+        sizes = torch.tensor([size], dtype=torch.float64)
+        reader = CropReader(Atlas([plane], device), sizes, shown, mean, std)
+    found = yield from _settled(reader, model, crops)
+    if found.outside > 0:
+        yield Notice(_outside_words(name, size, found.outside, model))
+    return found
+
+
+def crop_probabilities(
+    reader: CropReader, model: StructureModel, images: Tensor, random: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Probabilities (B, m + 1) and magnification in px/µm (B,) of random crops of images (B,)."""
+    with torch.no_grad():
+        pixels, magnifications, sides = reader.draw(images, random)
+        descriptors = model.network(reader.normalised(pixels), magnifications).cpu()
+    gaussians = model.network.gaussians.cpu()
+    return gaussians.probabilities(descriptors), reader.px_per_um(images, sides)
+
+
+def is_settled(probabilities: Tensor) -> bool:
+    """Whether more crops would hardly change the mean of probabilities (n, m + 1).
+
+    Either every mean has a standard error of at most 0.02, or the first class leads by four
+    standard errors of its lead.
+    """
+    count = len(probabilities)
+    if (probabilities.std(0) / math.sqrt(count)).max() <= _ERROR:
+        return True
+    first, second = probabilities.mean(0).topk(2).indices.tolist()
+    lead = probabilities[:, first] - probabilities[:, second]
+    return bool(lead.mean() > _CLEAR * lead.std() / math.sqrt(count))
+
+
+def _settled(
+    reader: CropReader, model: StructureModel, crops: int | None
+) -> Events[StructureAnswer]:
+    random = torch.Generator().manual_seed(_SEED)
+    most = crops or MOST_CROPS
+    found: list[Tensor] = []
+    scales: list[Tensor] = []
+    seen = 0
+    while seen < most:
+        yield Progress(seen, most, "crops")
+        images = torch.zeros(min(_BATCH, most - seen), dtype=torch.int64)
+        with device_errors():
+            probabilities, px_per_um = crop_probabilities(reader, model, images, random)
+        found.append(probabilities)
+        scales.append(px_per_um)
+        seen += len(images)
+        if crops is None and seen >= _FEWEST and is_settled(torch.cat(found)):
+            break
+    yield Progress(most, most, "crops")
+    return _answer(torch.cat(found), torch.cat(scales), model)
+
+
+def _answer(probabilities: Tensor, px_per_um: Tensor, model: StructureModel) -> StructureAnswer:
+    return StructureAnswer(
+        probabilities.mean(0).numpy(),
+        probabilities.std(0, correction=0).numpy(),
+        len(probabilities),
+        _share_outside(px_per_um, model.shown.px_per_um),
+    )
+
+
+def _share_outside(px_per_um: Tensor, trained: tuple[float, float] | None) -> float:
+    if trained is None:
+        return 0.0
+    low, high = trained
+    # Rounding at the ends of the range is no extrapolation.
+    outside = (px_per_um < 0.999 * low) | (px_per_um > 1.001 * high)
+    return float(outside.double().mean())
+
+
+def _outside_words(name: str, size_um: float, share: float, model: StructureModel) -> str:
+    finest, coarsest = model.card.pixel_size_um or (math.nan, math.nan)
+    return (
+        f"{name}: {share:.0%} of its crops are at magnifications the model was not trained on "
+        f"({size_um:.3g} µm/px; trained on {finest:.3g} to {coarsest:.3g}): the answer is an "
+        "extrapolation; train with images of this magnification"
+    )

@@ -1,0 +1,112 @@
+"""The triplet network: a crop and its magnification to a point in a plane.
+
+Larmuseau, Sluydts, Theuwissen, Duprez, Dhaene and Cottenier, Race against the machine, Scripta
+Materialia 193 (2021) 33: crops of one structure come to lie close together, those of others apart.
+Hermans, Beyer and Leibe, In defense of the triplet loss (2017), for the hardest triplets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torchvision.models import resnet18
+
+from ..errors import InputError
+
+FEATURES = 512
+DIMENSIONS = 2
+
+_HIDDEN = 64
+_SAY = 0.5
+_LEAST_SQUARE = 1e-12
+
+
+class TripletNetwork(nn.Module):
+    """Normalised grey crops (B, 1, S, S) and their magnification (B,) to descriptors (B, 2).
+
+    Parameters
+    ----------
+    magnification
+        Whether the standardised logarithm of the pixels per µm goes into the last layers; without
+        it the network is the control that sees pixels alone.
+    """
+
+    def __init__(self, *, magnification: bool) -> None:
+        super().__init__()
+        self.magnification = magnification
+        self.encoder = resnet18(weights=None)
+        self.encoder.conv1 = nn.Conv2d(1, 64, 7, stride=2, padding=3, bias=False)
+        self.encoder.fc = nn.Identity()
+        nn.init.kaiming_normal_(self.encoder.conv1.weight, mode="fan_out", nonlinearity="relu")
+        first = nn.Linear(FEATURES + int(magnification), _HIDDEN)
+        if magnification:
+            # As one of 513 inputs it would take thousands of steps to be heard beside the others.
+            nn.init.normal_(first.weight[:, -1], std=_SAY)
+        self.head = nn.Sequential(first, nn.ReLU(), nn.Linear(_HIDDEN, DIMENSIONS))
+
+    def features(self, crops: Tensor) -> Tensor:
+        """What the encoder sees in crops, (B, 512)."""
+        seen: Tensor = self.encoder(crops)
+        return seen
+
+    def forward(self, crops: Tensor, magnifications: Tensor) -> Tensor:
+        """Descriptors (B, 2); the magnifications are left aside by the control."""
+        seen = self.features(crops)
+        if self.magnification:
+            seen = torch.cat([seen, magnifications[:, None]], 1)
+        descriptors: Tensor = self.head(seen)
+        return descriptors
+
+    def load_encoder(self, state: Mapping[str, Tensor], source: str) -> None:
+        """Start from the weights of a ResNet18 in torchvision's names; its classifier is left.
+
+        Kernels for three colours are added up: on grey images the answer is the same.
+
+        Raises
+        ------
+        InputError
+            When they do not fit.
+        """
+        found = {name: tensor for name, tensor in state.items() if not name.startswith("fc.")}
+        first = found.get("conv1.weight")
+        if first is not None:
+            found["conv1.weight"] = first.sum(1, keepdim=True)
+        try:
+            self.encoder.load_state_dict(found)
+        except RuntimeError as error:
+            raise InputError(f"{source}: not the weights of a ResNet18; use random ones") from error
+
+
+def distances(descriptors: Tensor) -> Tensor:
+    """Distances (B, B) between descriptors (B, d), not squared, with gradients also at zero."""
+    apart = descriptors[:, None] - descriptors[None]
+    return apart.square().sum(2).clamp(min=_LEAST_SQUARE).sqrt()
+
+
+def hardest_triplets(descriptors: Tensor, classes: Tensor, margin: float) -> Tensor:
+    """Mean of max(0, ‖a − p‖ − ‖a − n‖ + margin) over anchors a of descriptors (B, d).
+
+    p is the farthest crop of the anchor's class, n the nearest one of another class.
+    """
+    apart = distances(descriptors)
+    same = classes[:, None] == classes
+    farthest = torch.where(same, apart, -torch.inf).amax(1)
+    nearest = torch.where(same, torch.inf, apart).amin(1)
+    return functional.relu(farthest - nearest + margin).mean()
+
+
+def all_triplets(descriptors: Tensor, classes: Tensor, margin: float) -> Tensor:
+    """Mean of the same over all triplets that do not fulfil the margin yet."""
+    apart = distances(descriptors)
+    same = classes[:, None] == classes
+    others = same & ~torch.eye(len(classes), dtype=torch.bool, device=classes.device)
+    valid = others[:, :, None] & ~same[:, None, :]
+    missing = functional.relu(apart[:, :, None] - apart[:, None, :] + margin) * valid
+    return missing.sum() / (missing > 0).sum().clamp(min=1)
+
+
+LOSSES = {"hardest": hardest_triplets, "all": all_triplets}
+"""By what a recipe calls them."""

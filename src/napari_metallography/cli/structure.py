@@ -1,0 +1,122 @@
+"""`classify structure` and `evaluate structure`: which structure an image shows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .. import __version__
+from . import terminal
+from .options import (
+    Device,
+    DeviceName,
+    Index,
+    Output,
+    PixelSize,
+    each,
+    fail_if,
+    pixel_sizes,
+    results_file,
+)
+
+if TYPE_CHECKING:
+    from ..classification.structure_model import StructureModel
+
+Crops = Annotated[
+    int | None,
+    typer.Option(min=1, help="Crops an image; default: as many as it takes, up to 1000."),
+]
+
+
+def classify_structure(
+    images: Annotated[list[Path], typer.Argument(help="Images or folders of images.")],
+    output: Output,
+    model: Annotated[str, typer.Option(help="Name or file of a structure model.")],
+    crops: Crops = None,
+    pixel_size: PixelSize = None,
+    index: Index = None,
+    device: Device = DeviceName.auto,
+) -> None:
+    """Name the structure of images; write classes.csv with a probability a class and 'none'."""
+    from ..inputs import image_files
+
+    files = image_files(images)
+    # Only now: these take seconds to import.
+    from ..classification.structure_files import name_file, write_classes
+    from ..classification.structure_model import load_structure_model
+    from ..devices import choose_device
+
+    loaded = load_structure_model(model)
+    chosen = choose_device(device.value)
+    sizes = pixel_sizes(pixel_size, index)
+
+    def work(path: Path) -> list[dict[str, Any]]:
+        running = name_file(path, loaded, chosen, sizes, crops)
+        return terminal.follow(running, path.name)
+
+    results, code = each(files, work)
+    rows = [row for one in results for row in one]
+    if rows:
+        write_classes(output, rows, _provenance(loaded, crops))
+        none = sum(row["answer"] == loaded.names[-1] for row in rows)
+        terminal.done(f"{len(rows)} named, {none} of them none; classes.csv in {output}")
+    fail_if(code)
+
+
+def evaluate_structure(
+    model: Annotated[str, typer.Option(help="Name or file of a structure model.")],
+    data: Annotated[
+        Path,
+        typer.Option(help="Folder with a folder a class, outsiders in none, or an index.csv."),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option("-o", "--output", help="JSON file to write.", callback=results_file),
+    ],
+    crops: Crops = None,
+    outsider: Annotated[
+        list[str] | None,
+        typer.Option(help="Class of the data to take as outsiders; repeat for several."),
+    ] = None,
+    pixel_size: PixelSize = None,
+    device: Device = DeviceName.auto,
+) -> None:
+    """Score a structure model; write accuracy, macro F1, confusion and rejected outsiders."""
+    from ..classification.structure_model import load_structure_model
+    from ..devices import choose_device
+    from ..evaluation.structure import evaluate_structure as evaluate
+    from ..io.tables import write_json
+
+    loaded = load_structure_model(model)
+    running = evaluate(
+        loaded,
+        data,
+        choose_device(device.value),
+        crops=crops,
+        outsiders=outsider or (),
+        sizes=pixel_sizes(pixel_size, None) if pixel_size is not None else None,
+    )
+    result = terminal.follow(running, "evaluating")
+    write_json(output, {**result, "provenance": _provenance(loaded, crops)})
+    rejected = result["outsiders_rejected"]
+    print(
+        f"accuracy {result['accuracy']:.4f}, macro F1 {result['macro_f1']:.4f}, falsely rejected "
+        f"{result['falsely_rejected']:.4f} on {result['n']} images"
+        + (
+            ""
+            if rejected is None
+            else f"; {rejected:.4f} of {result['outsiders']} outsiders rejected"
+        )
+    )
+    terminal.done(f"written to {output}")
+
+
+def _provenance(model: StructureModel, crops: int | None) -> dict[str, Any]:
+    return {
+        "model": model.card.name,
+        "model_digest": model.digest,
+        "parameters": {"crops": crops},
+        "version": __version__,
+    }

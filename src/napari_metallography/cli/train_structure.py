@@ -1,0 +1,180 @@
+"""`train structure`: triplet networks that tell structures by a crop and its magnification."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import validated
+from . import terminal
+from .options import Device, DeviceName, PixelSize, pixel_sizes, results_file
+from .train_defects import Kept
+from .train_grain_size import StorageName
+
+if TYPE_CHECKING:
+    from ..classification.micrographs import ClassifiedMicrographs
+    from ..training.structure import StructureJob
+    from ..training.structure_results import StructureDescription
+
+
+class Triplets(StrEnum):
+    """Which triplets are learnt from."""
+
+    hardest = "hardest"
+    all = "all"
+
+
+class StructureAugmentation(StrEnum):
+    """How crops are varied."""
+
+    full = "full"
+    none = "none"
+
+
+def train_structure(
+    data: Annotated[
+        Path, typer.Option(help="Folder with a folder a class, or an index.csv with class.")
+    ],
+    output: Annotated[
+        Path,
+        typer.Option("-o", "--output", help="Model to write: .safetensors.", callback=results_file),
+    ],
+    scale_free: Annotated[
+        bool, typer.Option(help="Train the control that sees pixels alone, without a scale.")
+    ] = False,
+    without: Annotated[
+        list[str] | None, typer.Option(help="Class of the data to leave out; repeat for several.")
+    ] = None,
+    held_out: Annotated[
+        float, typer.Option(min=0, max=0.9, help="Share of the specimens to validate on.")
+    ] = 0.2,
+    side: Annotated[int, typer.Option(min=32, help="Crops are brought to this side.")] = 200,
+    smallest_crop: Annotated[
+        int, typer.Option(min=16, help="Smallest side of a crop in pixels of the image.")
+    ] = 100,
+    largest_crop: Annotated[
+        int, typer.Option(min=16, help="Largest side of a crop in pixels of the image.")
+    ] = 1000,
+    encoder_weights: Annotated[
+        str, typer.Option(help="random, or a file with the weights of a ResNet18.")
+    ] = "random",
+    iterations: Annotated[int | None, typer.Option(help="Steps of gradient descent.")] = None,
+    classes_per_batch: Annotated[int | None, typer.Option(help="Classes in a step.")] = None,
+    crops_per_class: Annotated[int | None, typer.Option(help="Crops of each of them.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Of Adam.")] = None,
+    margin: Annotated[float | None, typer.Option(help="How far classes shall be apart.")] = None,
+    triplets: Annotated[
+        Triplets | None, typer.Option(help="Which triplets are learnt from.")
+    ] = None,
+    augmentation: Annotated[
+        StructureAugmentation | None, typer.Option(help="How crops are varied.")
+    ] = None,
+    quantile: Annotated[
+        float | None, typer.Option(help="Share of known crops that 'none' may take.")
+    ] = None,
+    validate_every: Annotated[int | None, typer.Option(help="Iterations between.")] = None,
+    keep: Annotated[
+        Kept | None, typer.Option(help="Weights of the best score or the last.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Same seed, same device: same model.")] = 0,
+    resume: Annotated[bool, typer.Option(help="Go on where a stopped training ended.")] = False,
+    storage: Annotated[
+        StorageName, typer.Option(help="Precision of the weights in the file.")
+    ] = StorageName.float32,
+    data_name: Annotated[
+        str | None, typer.Option(help="Name of the data, for the card; default: the folder's.")
+    ] = None,
+    licence: Annotated[str, typer.Option(help="Licence of the data, for the card.")] = "unstated",
+    attribution: Annotated[str, typer.Option(help="Whom to name, for the card.")] = "",
+    pixel_size: PixelSize = None,
+    device: Device = DeviceName.auto,
+) -> None:
+    """Train a network that names structures; write it with history.csv and training.json."""
+    from ..training.results import checkpoint_path, require_free
+
+    require_free(output, resume=resume)
+    from ..classification.images import OUTSIDER
+    from ..classification.micrographs import read_micrographs
+    from ..devices import choose_device
+    from ..models.card import StructureInput
+    from ..segmentation.encoders import encoder_state
+    from ..training.recipe import StructureRecipe
+    from ..training.structure import StructureJob
+    from ..training.structure_results import StructureDescription
+
+    changes = {
+        "iterations": iterations,
+        "classes_per_batch": classes_per_batch,
+        "crops_per_class": crops_per_class,
+        "learning_rate": learning_rate,
+        "margin": margin,
+        "triplets": triplets.value if triplets else None,
+        "augmentation": augmentation.value if augmentation else None,
+        "quantile": quantile,
+        "validate_every": validate_every,
+        "keep": keep.value if keep else None,
+        "seed": seed,
+    }
+    recipe = validated(StructureRecipe, {k: v for k, v in changes.items() if v is not None})
+    shown = StructureInput(
+        side=side,
+        smallest_px=smallest_crop,
+        largest_px=max(smallest_crop, largest_crop),
+        magnification=not scale_free,
+    )
+    encoder = encoder_state("resnet18", encoder_weights)
+    reading = read_micrographs(
+        data,
+        smallest_px=smallest_crop,
+        without=without or (),
+        sizes=pixel_sizes(pixel_size, None) if pixel_size is not None else None,
+    )
+    images = terminal.follow(reading, "reading images")
+    if (outsiders := int((images.classes == OUTSIDER).sum())) > 0:
+        terminal.notice(f"{outsiders} images of the folder none are left out; they test, not teach")
+    job = StructureJob(
+        *_parts(images, held_out, seed),
+        shown,
+        recipe,
+        choose_device(device.value),
+        encoder,
+        Path(encoder_weights).name,
+        checkpoint_path(output),
+    )
+    description = StructureDescription(data_name or data.name, licence, attribution, storage.value)
+    _train(job, output, description, resume=resume)
+
+
+def _parts(
+    images: ClassifiedMicrographs, share: float, seed: int
+) -> tuple[ClassifiedMicrographs, ClassifiedMicrographs | None]:
+    """Images to learn from, and to validate on."""
+    from ..classification.images import OUTSIDER
+    from ..classification.micrographs import held_out_specimens
+
+    known = images.where(images.classes != OUTSIDER)
+    chosen = held_out_specimens(known, share, seed)
+    if not chosen.any():
+        terminal.notice(
+            "nothing is held out: no score tells how good the model is, and its threshold for "
+            "'none' is that of images it has seen"
+        )
+        return known, None
+    return known.where(~chosen), known.where(chosen)
+
+
+def _train(
+    job: StructureJob, output: Path, description: StructureDescription, *, resume: bool
+) -> None:
+    from ..training.structure import train_structure as training
+    from ..training.structure_results import write_structure_results
+
+    if resume and not (job.checkpoint and job.checkpoint.exists()):
+        terminal.notice("there is no stopped training to go on with; starting anew")
+    trained = terminal.follow(training(job, resume=resume), "training")
+    card = write_structure_results(output, job, trained, description)
+    scores = ", ".join(f"{name} {value:.4f}" for name, value in card.metrics.items())
+    terminal.done(f"written to {output}" + (f"; {scores}" if scores else ""))

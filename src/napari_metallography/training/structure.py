@@ -1,0 +1,366 @@
+"""Training of triplet networks of structures."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..calibration import HOW_TO_CALIBRATE
+from ..classification.crops import Atlas
+from ..classification.descriptors import ClassGaussians
+from ..classification.images import OUTSIDER
+from ..classification.micrographs import ClassifiedMicrographs
+from ..classification.structure_model import CropReader, StructureNetwork, magnification_scale
+from ..classification.triplets import LOSSES, TripletNetwork
+from ..devices import device_errors, keep_freed_memory
+from ..errors import InputError
+from ..evaluation.classes import class_scores
+from ..events import Events, Notice, Progress
+from ..models.card import Normalisation, StructureInput
+from .checkpoint import Checkpoints, TrainingState, fingerprint, restore_checkpoint
+from .loop import Row, keep_result, metrics_of, own_randomness, run
+from .recipe import StructureRecipe
+from .structure_samples import TripletSampler
+
+_BATCH = 40
+_FITTED_WHILE_TRAINING = 4
+_JUDGED_CROPS = 8
+
+
+@dataclass(frozen=True)
+class StructureJob:
+    """What is trained, on what, and how.
+
+    Attributes
+    ----------
+    images, validation
+        Of other specimens each; without outsiders.
+    shown
+        Size and range of the crops; the scale of the magnification is found from the images.
+    encoder
+        State of a ResNet18 to start from, None for random weights; `encoder_name` says which.
+    checkpoint
+        File that lets the training go on after a stop; removed by whoever keeps the result.
+    """
+
+    images: ClassifiedMicrographs
+    validation: ClassifiedMicrographs | None
+    shown: StructureInput
+    recipe: StructureRecipe
+    device: torch.device
+    encoder: dict[str, Tensor] | None = None
+    encoder_name: str = "random"
+    checkpoint: Path | None = None
+
+    @cached_property
+    def normalisation(self) -> Normalisation:
+        """Mean and standard deviation of the training images' grey values."""
+        values = np.concatenate([p[::4, ::4].ravel() for p in self.images.planes]).astype(float)
+        mean, std = float(values.mean()), max(float(values.std()), 1.0)
+        return Normalisation(mean=(mean, mean, mean), std=(std, std, std))
+
+    @cached_property
+    def scaled(self) -> StructureInput:
+        """What is shown, with the scale of the training's magnifications."""
+        shorter = torch.tensor([min(plane.shape) for plane in self.images.planes])
+        return magnification_scale(self.shown, shorter, _sizes(self.images))
+
+    def reader(self, images: ClassifiedMicrographs) -> CropReader:
+        """Crops of images, which then lie on the device."""
+        grey = self.normalisation
+        return CropReader(
+            Atlas(images.planes, self.device),
+            _sizes(images),
+            self.scaled,
+            grey.mean[0],
+            grey.std[0],
+        )
+
+    def settings(self) -> dict[str, Any]:
+        """All that determines the result."""
+        return {
+            "data": self.images.digest(),
+            "validation": self.validation.digest() if self.validation else "",
+            "shown": self.scaled.model_dump(mode="json"),
+            "encoder_weights": self.encoder_name,
+            "recipe": self.recipe.model_dump(),
+            "device": self.device.type,
+        }
+
+
+@dataclass(frozen=True)
+class TrainedStructure:
+    """The result of a training.
+
+    Attributes
+    ----------
+    shown
+        As the network needs it, with the number of crops that the Gaussians were learnt from.
+    history
+        A row a step.
+    iteration
+        The one whose weights are kept.
+    metrics
+        Its validation results; empty where nothing was held out.
+    """
+
+    network: StructureNetwork
+    shown: StructureInput
+    history: list[Row]
+    iteration: int
+    metrics: dict[str, float]
+
+
+def train_structure(job: StructureJob, *, resume: bool = False) -> Events[TrainedStructure]:
+    """Train a network; closing the generator stops it after the step under way.
+
+    Deterministic under the recipe's seed on one device; a resumed training ends with the weights
+    an uninterrupted one would have had.
+
+    Yields
+    ------
+    Progress, TrainingStep
+        After each step; validation results on every `validate_every`-th and the last.
+    Notice
+        Of what the data cannot teach: a class of one image, classes at disjoint magnifications;
+        when no checkpoint could be written, or the loss stopped being finite.
+
+    Raises
+    ------
+    InputError
+        When there are fewer than two classes, a pixel size is needed and not known, the loss is
+        not finite from the start, or no checkpoint can be written or gone on from.
+    DeviceError
+        When the device fails.
+    """
+    require_learnable(job)
+    for words in doubts(job.images, magnification=job.shown.magnification):
+        yield Notice(words)
+    settings = fingerprint(job.settings())
+    if job.device.type == "cpu":
+        keep_freed_memory()
+    with device_errors():
+        state = initial_state(job)
+        if resume and job.checkpoint is not None and job.checkpoint.exists():
+            restore_checkpoint(job.checkpoint, state, settings)
+        task = _Task(job)
+    yield from run(state, task, Checkpoints(job.checkpoint, settings))
+    row = keep_result(state, task)
+    return (yield from _finished(job, state, row, task))
+
+
+def require_learnable(job: StructureJob) -> None:
+    """Refuse images that no triplets can be made of.
+
+    Raises
+    ------
+    InputError
+        When a class has no image, an outsider is among them, or a pixel size is missing.
+    """
+    counts = np.bincount(job.images.classes[job.images.classes != OUTSIDER], minlength=2)
+    if len(job.images.names) < 2 or not counts.all() or len(counts) < len(job.images.names):
+        raise InputError("triplets need images of two classes at least, and one of each class")
+    if (job.images.classes == OUTSIDER).any():
+        raise InputError("outsiders teach nothing here; leave them out")
+    for images in (job.images, job.validation) if job.shown.magnification else ():
+        _require_scale(images)
+
+
+def doubts(images: ClassifiedMicrographs, *, magnification: bool) -> list[str]:
+    """What the user should know of the training images, each in one line."""
+    counts = np.bincount(images.classes, minlength=len(images.names))
+    alone = [name for name, count in zip(images.names, counts, strict=True) if count == 1]
+    said = []
+    if alone:
+        said.append(
+            f"only one image of {', '.join(alone)}: how far another specimen may differ is not "
+            "known, so that good images of this class may be answered 'none'; add a second one"
+        )
+    if magnification and (pair := _disjoint(images)) is not None:
+        said.append(
+            f"{pair}: classes at magnifications that do not meet could be told apart by the "
+            "magnification alone; train the control with --scale-free and compare"
+        )
+    return said
+
+
+def initial_state(job: StructureJob) -> TrainingState:
+    """The network with its first weights on the job's device, and all else a training needs.
+
+    Raises
+    ------
+    InputError
+        When the given weights do not fit.
+    """
+    on_gpu = job.device.type == "cuda"
+    with torch.random.fork_rng(devices=[torch.cuda.current_device()] if on_gpu else []):
+        torch.manual_seed(job.recipe.seed)
+        network = TripletNetwork(magnification=job.shown.magnification)
+        global_random = torch.get_rng_state()
+        device_random = torch.cuda.get_rng_state() if on_gpu else None
+    if job.encoder is not None:
+        network.load_encoder(job.encoder, job.encoder_name)
+    network.to(job.device).to(memory_format=torch.channels_last)
+    return TrainingState(
+        network=network,
+        # Not fused: that takes a restored state for one of the weights' memory layout.
+        optimiser=torch.optim.Adam(network.parameters(), job.recipe.learning_rate),
+        random=torch.Generator().manual_seed(job.recipe.seed),
+        global_random=global_random,
+        device_random=device_random,
+        history=[],
+        batch_size=job.recipe.classes_per_batch * job.recipe.crops_per_class,
+    )
+
+
+class _Task:
+    """A training of structures, as the loop sees it."""
+
+    score = "accuracy"
+
+    def __init__(self, job: StructureJob) -> None:
+        self._job = job
+        self.reader = job.reader(job.images)
+        self.judged = job.reader(job.validation) if job.validation else None
+        varied = job.recipe.augmentation == "full"
+        self._sampler = TripletSampler(self.reader, job.images.classes, varied=varied)
+
+    @property
+    def iterations(self) -> int:
+        return self._job.recipe.iterations
+
+    @property
+    def keep(self) -> Literal["best", "last"]:
+        return self._job.recipe.keep
+
+    def is_due(self, iteration: int) -> bool:
+        return iteration % self._job.recipe.validate_every == 0 or iteration == self.iterations
+
+    def step(self, state: TrainingState) -> Events[Row]:
+        yield from ()
+        with device_errors():
+            return self._learn(state)
+
+    def _learn(self, state: TrainingState) -> Row:
+        """Learn from a batch; weights stay when the loss or its gradient is not finite."""
+        recipe = self._job.recipe
+        crops, magnifications, classes = self._sampler.batch(
+            recipe.classes_per_batch, recipe.crops_per_class, state.random
+        )
+        state.network.train()
+        state.optimiser.zero_grad()
+        with own_randomness(state):
+            descriptors = state.network(crops, magnifications)
+        loss = LOSSES[recipe.triplets](descriptors, classes, recipe.margin)
+        torch.autograd.backward(loss)
+        gradients = [p.grad for p in state.network.parameters() if p.grad is not None]
+        norm = float(torch.nn.utils.get_total_norm(gradients))
+        value = float(loss.detach())
+        if math.isfinite(value) and math.isfinite(norm):
+            state.optimiser.step()
+            state.iteration += 1
+        else:
+            value = math.nan
+        return {"iteration": state.iteration, "loss": value, "learning_rate": recipe.learning_rate}
+
+    def validate(self, state: TrainingState) -> Events[dict[str, float]]:
+        """Scores of a few crops of each held-out image, under Gaussians of a few crops each."""
+        held_out = self._job.validation
+        if held_out is None or self.judged is None:
+            return {}
+        images = self._job.images
+        known, of = yield from described(state.network, self.reader, _FITTED_WHILE_TRAINING)
+        gaussians = ClassGaussians(len(images.names))
+        gaussians.fit(known, torch.from_numpy(images.classes)[of], of, self._job.recipe.quantile)
+        seen, of = yield from described(state.network, self.judged, _JUDGED_CROPS)
+        mean = gaussians.probabilities(seen).view(len(held_out), _JUDGED_CROPS, -1).mean(1)
+        answers = mean[:, : len(images.names)].argmax(1).numpy()
+        found = class_scores(held_out.classes, answers, held_out.names)
+        return {name: found[name] for name in ("accuracy", "macro_f1")}
+
+    def preview(self, state: TrainingState) -> Events[None]:
+        yield from ()
+
+
+def described(network: nn.Module, reader: CropReader, crops: int) -> Events[tuple[Tensor, Tensor]]:
+    """Descriptors (n · crops, 2) of random crops of each image, and their images, on the CPU.
+
+    The crops are the same at every call.
+    """
+    network.eval()
+    random = torch.Generator().manual_seed(0)
+    images = torch.arange(len(reader.atlas.shapes)).repeat_interleave(crops)
+    found = []
+    for start in range(0, len(images), _BATCH):
+        yield Progress(start, len(images), "crops")
+        with device_errors(), torch.no_grad():
+            pixels, magnifications, _ = reader.draw(images[start : start + _BATCH], random)
+            found.append(network(reader.normalised(pixels), magnifications).cpu())
+    return torch.cat(found), images
+
+
+def _finished(
+    job: StructureJob, state: TrainingState, row: Row, task: _Task
+) -> Events[TrainedStructure]:
+    """Learn the Gaussians and the threshold.
+
+    From all images, also those held out: on what it learnt from, the network is too sure.
+    """
+    parts = [(job.images, task.reader)]
+    if job.validation is not None and task.judged is not None:
+        parts.append((job.validation, task.judged))
+    descriptors, classes, images = [], [], []
+    count = 0
+    for known, reader in parts:
+        seen, of = yield from described(state.network, reader, job.recipe.fitted_crops)
+        descriptors.append(seen)
+        classes.append(torch.from_numpy(known.classes)[of])
+        images.append(of + count)
+        count += len(known)
+    shown = job.scaled.model_copy(update={"crops": count * job.recipe.fitted_crops})
+    network = StructureNetwork(len(job.images.names), shown)
+    network.core.load_state_dict(state.network.state_dict())
+    network.gaussians.fit(
+        torch.cat(descriptors), torch.cat(classes), torch.cat(images), job.recipe.quantile
+    )
+    return TrainedStructure(network.eval(), shown, state.history, row["iteration"], metrics_of(row))
+
+
+def _sizes(images: ClassifiedMicrographs) -> Tensor:
+    return torch.tensor([size or math.nan for size in images.pixel_sizes_um], dtype=torch.float64)
+
+
+def _require_scale(images: ClassifiedMicrographs | None) -> None:
+    for file, size in zip(images.files, images.pixel_sizes_um, strict=True) if images else ():
+        if size is None:
+            raise InputError(
+                f"{file}: no pixel size is known; {HOW_TO_CALIBRATE}, or train a model that needs "
+                "none with --scale-free"
+            )
+
+
+def _disjoint(images: ClassifiedMicrographs) -> str | None:
+    """Two classes whose pixel sizes do not overlap, in words; None where all do."""
+    ranges = [images.pixel_size_range_um(number) for number in range(len(images.names))]
+    known = [(r, n) for r, n in zip(ranges, images.names, strict=True) if r is not None]
+    if len(known) < 2:
+        return None
+    (first, one), (last, other) = min(known, key=lambda k: k[0][1]), max(known, key=lambda k: k[0])
+    if first[1] >= last[0]:
+        return None
+    return f"{one} ({_words(first)}) and {other} ({_words(last)})"
+
+
+def _words(sizes: tuple[float, float]) -> str:
+    return (
+        f"{sizes[0]:.3g} to {sizes[1]:.3g} µm/px"
+        if sizes[0] < sizes[1]
+        else f"{sizes[0]:.3g} µm/px"
+    )

@@ -1,0 +1,90 @@
+"""What a training of structures leaves: the model, its history, how it was made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ..classes import named_classes
+from ..classification.structure_model import ARCHITECTURE, ENCODER, save_structure_model
+from ..models.card import DataSource, ModelCard, Network, Storage
+from .results import made_with, write_all
+from .structure import StructureJob, TrainedStructure
+
+
+@dataclass(frozen=True)
+class StructureDescription:
+    """What a card says beyond the training itself."""
+
+    data_name: str
+    licence: str = "unstated"
+    attribution: str = ""
+    storage: Storage = "float32"
+
+
+def write_structure_results(
+    path: Path, job: StructureJob, trained: TrainedStructure, description: StructureDescription
+) -> ModelCard:
+    """Write the model, `history.csv` and `training.json` beside it, all or none of them.
+
+    The checkpoint is removed when they are there.
+
+    Raises
+    ------
+    InputError
+        When the model, or another one with its history, has come to exist meanwhile, or a file
+        cannot be written.
+    """
+    card = structure_card(path.stem, job, trained, description)
+    history = pd.DataFrame(trained.history)
+    report = _report(job, trained)
+    write_all(path, history, report, lambda: save_structure_model(path, card, trained.network))
+    return card
+
+
+def structure_card(
+    name: str, job: StructureJob, trained: TrainedStructure, description: StructureDescription
+) -> ModelCard:
+    """The card of a trained network."""
+    words = {"accuracy": "validation accuracy", "macro_f1": "validation macro F1"}
+    return ModelCard(
+        name=name,
+        task="structure",
+        network=Network(architecture=ARCHITECTURE, encoder=ENCODER),
+        classes=named_classes(job.images.names),
+        normalisation=job.normalisation,
+        structure=trained.shown,
+        pixel_size_um=job.images.pixel_size_range_um(),
+        data=DataSource(
+            name=description.data_name,
+            digest=job.images.digest(),
+            images=job.images.files,
+            licence=description.licence,
+            attribution=description.attribution,
+        ),
+        training={
+            **job.recipe.model_dump(),
+            "encoder_weights": job.encoder_name,
+            "device": job.device.type,
+        },
+        metrics={words[key]: value for key, value in trained.metrics.items()},
+        storage=description.storage,
+    )
+
+
+def _report(job: StructureJob, trained: TrainedStructure) -> dict[str, Any]:
+    held_out = job.validation.files if job.validation else ()
+    return {
+        **job.settings(),
+        "classes": list(job.images.names),
+        "training_images": list(job.images.files),
+        "validation_images": list(held_out),
+        "skipped": list(job.images.skipped),
+        "kept_iteration": trained.iteration,
+        "metrics": trained.metrics,
+        "threshold": float(trained.network.gaussians.threshold),
+        **made_with(job.device),
+    }

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from napari_metallography.cli import train_structure as command
+from napari_metallography.training.recipe import StructureRecipe
+
+QUICK = ("--side", 32, "--smallest-crop", 48, "--iterations", 2, "--crops-per-class", 2)
+
+
+@pytest.fixture
+def data(run, tmp_path) -> Path:
+    """Four images each of three classes, at two pixel sizes."""
+    folder = tmp_path / "data"
+    sizes = ("--pixel-size", 0.016, "--pixel-size", 0.032)
+    names = ("network", "pearlite-fine", "spheroidite-fine")
+    chosen = [part for name in names for part in ("--class", name)]
+    shape = ("--height", 80, "--width", 96)
+    done = run("synthesize", "structure", "-o", folder, "--count", 4, *chosen, *sizes, *shape)
+    assert done.code == 0
+    return folder
+
+
+def test_a_model_is_trained_used_and_scored(run, data, tmp_path) -> None:
+    model = tmp_path / "model" / "three.safetensors"
+    done = run(
+        "train", "structure", "--data", data, "-o", model, *QUICK, "--without", "spheroidite-fine"
+    )
+    assert done.code == 0, done.err
+    assert {path.name for path in model.parent.iterdir()} == {
+        "three.safetensors", "history.csv", "training.json",
+    }  # fmt: skip
+    report = json.loads((model.parent / "training.json").read_text())
+    assert report["classes"] == ["network", "pearlite-fine"]
+    assert len(report["training_images"]) == 6
+
+    images = sorted((data / "network").iterdir())[:2]
+    out = tmp_path / "out"
+    done = run("classify", "structure", *images, "-o", out, "--model", model, "--crops", 8)
+    assert done.code == 0, done.err
+    table = pd.read_csv(out / "classes.csv")
+    assert table["image"].tolist() == [path.name for path in images]
+    assert table["pixel_size_um"].tolist() == pytest.approx([0.016, 0.032])
+    shares = table[["probability_network", "probability_pearlite-fine", "probability_none"]]
+    assert shares.sum(axis=1).tolist() == pytest.approx([1, 1])
+    assert set(table["answer"]) <= {"network", "pearlite-fine", "none"}
+    assert (table["crops"] == 8).all()
+    told = json.loads((out / "classes.json").read_text())
+    assert len(told["model_digest"]) == 64
+
+    scores = tmp_path / "scores.json"
+    options = ("--crops", 4, "--outsider", "spheroidite-fine")
+    done = run("evaluate", "structure", "--model", model, "--data", data, "-o", scores, *options)
+    assert done.code == 0, done.err
+    found = json.loads(scores.read_text())
+    assert found["n"] == 8
+    assert found["outsiders"] == 4
+    assert 0 <= found["outsiders_rejected"] <= 1
+    assert found["mean_crops"] == 4
+    assert sum(sum(row.values()) for row in found["confusion"].values()) == 8
+
+
+def test_bad_input_is_one_line(run, data, tmp_path) -> None:
+    model = tmp_path / "m.safetensors"
+    for options, said in (
+        (("--data", tmp_path / "nowhere"), "no such folder"),
+        (("--data", data, "--without", "bainite"), "has no class 'bainite'"),
+        (("--data", data, "--smallest-crop", 90), "no image of the class"),
+        (("--data", data, "--margin", 0), "margin: Input should be greater than 0"),
+        (("--data", data, "--encoder-weights", tmp_path / "none.pt"), "none.pt"),
+    ):
+        done = run("train", "structure", "-o", model, *options)
+        assert done.code == 2, done.err
+        assert len(done.errors) == 1
+        assert said in done.err
+        assert not model.exists()
+    done = run(
+        "classify", "structure", data / "network", "-o", tmp_path / "out", "--model", "absent"
+    )
+    assert done.code == 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_choices_are_those_of_the_recipe() -> None:
+    for choices, name in (
+        (command.Triplets, "triplets"),
+        (command.StructureAugmentation, "augmentation"),
+    ):
+        for choice in choices:
+            assert getattr(StructureRecipe(**{name: choice.value}), name) == choice.value
