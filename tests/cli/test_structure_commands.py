@@ -5,8 +5,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import safetensors.torch
+import tifffile
+import torch
+from torchvision.models import resnet18
 
 from napari_metallography.cli import train_structure as command
+from napari_metallography.models.file import read_card
 from napari_metallography.training.recipe import StructureRecipe
 
 QUICK = ("--side", 32, "--smallest-crop", 48, "--iterations", 2, "--crops-per-class", 2)
@@ -78,11 +83,37 @@ def test_bad_input_is_one_line(run, data, tmp_path) -> None:
         assert len(done.errors) == 1
         assert said in done.err
         assert not model.exists()
+    weights = tmp_path / "other.safetensors"
+    safetensors.torch.save_file({"conv1.weight": torch.zeros(64, 3, 7, 7)}, weights)
+    done = run(
+        "train", "structure", "-o", model, "--data", data, *QUICK, "--encoder-weights", weights
+    )
+    assert done.code == 2
+    assert "not the weights of a ResNet18" in done.err
     done = run(
         "classify", "structure", data / "network", "-o", tmp_path / "out", "--model", "absent"
     )
     assert done.code == 2
     assert not (tmp_path / "out").exists()
+
+
+def test_a_training_starts_from_the_weights_of_a_file(run, data, tmp_path) -> None:
+    weights, model = tmp_path / "backbone.pt", tmp_path / "m" / "tuned.safetensors"
+    torch.save(resnet18(weights=None).state_dict(), weights)
+    done = run(
+        "train", "structure", "--data", data, "-o", model, *QUICK, "--encoder-weights", weights,
+        "--scale-free", "--held-out", 0,
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    assert "nothing is held out" in done.err
+    assert read_card(model).training["encoder_weights"] == "backbone.pt"
+    # Without a scale no pixel size is needed.
+    image = tmp_path / "unknown.tif"
+    tifffile.imwrite(image, tifffile.imread(next((data / "network").iterdir())))
+    done = run(
+        "classify", "structure", image, "-o", tmp_path / "out", "--model", model, "--crops", 2
+    )
+    assert done.code == 0, done.err
 
 
 def test_choices_are_those_of_the_recipe() -> None:

@@ -76,10 +76,22 @@ class CropReader:
     grey_std: float
 
     def sides(self, images: Tensor, random: torch.Generator) -> Tensor:
-        """Random sides (B,) of crops of images, as far as these reach."""
+        """Random sides (B,) of crops of images, as far as these reach.
+
+        Of magnifications that the network was trained on, where crops of the image have any.
+        """
         smallest = torch.full((len(images),), float(self.shown.smallest_px))
-        room = self.atlas.shapes[images].amin(1).float()
-        return drawn_sides(smallest, room.clamp(max=self.shown.largest_px), random)
+        largest = self.atlas.shapes[images].amin(1).clamp(max=self.shown.largest_px).float()
+        if self.shown.px_per_um is not None:
+            coarsest, finest = (
+                (self.shown.side / (scale * self.pixel_sizes_um[images])).float()
+                for scale in self.shown.px_per_um
+            )
+            known = torch.maximum(smallest, finest), torch.minimum(largest, coarsest)
+            has_any = known[0] <= known[1]
+            smallest = torch.where(has_any, known[0], smallest)
+            largest = torch.where(has_any, known[1], largest)
+        return drawn_sides(smallest, largest, random)
 
     def px_per_um(self, images: Tensor, sides: Tensor) -> Tensor:
         """Pixels per µm (B,) of crops as the network sees them."""
@@ -156,6 +168,7 @@ def load_structure_model(name_or_file: str) -> StructureModel:
         raise InputError(
             f"{name_or_file}: its tensors do not fit the network of its card"
         ) from error
+    model.network.core.to(memory_format=torch.channels_last)
     return model
 
 
