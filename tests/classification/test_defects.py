@@ -12,6 +12,7 @@ from napari_metallography.classification.defects import (
     Classifier,
     PlaneAnswer,
     defect_map,
+    heat_map,
     name_plane,
     pixel_size_notices,
     shown_shape,
@@ -127,11 +128,12 @@ def test_the_activation_map_lies_over_the_image() -> None:
     classifier = Classifier(_model(None), torch.device("cpu"), 1)
     image = np.full((60, 80), 100, np.uint8)
     image[:30, :40] = _noise(30, 40)
-    found = classifier.activation(as_plane(image), None)
-    assert found.shape == (3, 60, 80)
-    assert (found >= 0).all()
-    # Far from the noise nothing changes.
-    assert np.ptp(found[0, -8:, -8:]) < np.ptp(found[0, :30, :40])
+    for scan in (False, True):
+        found = drain(heat_map(as_plane(image), classifier, None, 0, scan=scan))
+        assert found.shape == (60, 80)
+        assert (found >= 0).all()
+        # Far from the noise nothing changes.
+        assert np.ptp(found[-8:, -8:]) < np.ptp(found[:30, :40])
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])

@@ -174,21 +174,26 @@ class Classifier:
             self.most_strange,
         )
 
-    def activation(self, plane: Plane, calibration: Calibration | None) -> NDArray[np.float32]:
-        """What speaks for each class at each pixel of a plane: (classes, Y, X), from zero on.
+    def activation(
+        self, pixels: NDArray[np.uint8], number: int, shape: tuple[int, int]
+    ) -> NDArray[np.float32]:
+        """What speaks for a class at each place of an image: (rows, columns) of `shape`, from 0 on.
 
-        Its mean, before it is enlarged to the pixels, is the class's logit: no gradients are
-        needed (Zhou et al., CVPR 2016; Lin et al., Network in network, 2014).
+        Its mean, before it is enlarged, is the class's logit: no gradients are needed (Zhou et al.,
+        CVPR 2016; Lin et al., Network in network, 2014).
+
+        Parameters
+        ----------
+        pixels
+            (H, W, 3), as `prepared` makes them.
+        number
+            Index of the class.
         """
-        pixels = whole(plane, self.model, calibration)
         _, evidence = self._seen(pixels[None])
-        rows, columns = plane.shape
-        return np.stack(
-            [
-                cv2.resize(one, (columns, rows), interpolation=cv2.INTER_LINEAR)
-                for one in evidence[0].numpy()
-            ]
-        ).astype(np.float32)
+        enlarged = cv2.resize(
+            evidence[0, number].numpy(), shape[::-1], interpolation=cv2.INTER_LINEAR
+        )
+        return enlarged.astype(np.float32)
 
     def _seen(self, pixels: NDArray[np.uint8]) -> tuple[torch.Tensor, torch.Tensor]:
         with device_errors():
@@ -209,6 +214,34 @@ def name_plane(
     pixels = whole(plane, classifier.model, calibration)
     answers = yield from classifier.answers([pixels])
     return PlaneAnswer(answers, (Box(0, 0, *plane.shape),), answers)
+
+
+def heat_map(
+    plane: Plane,
+    classifier: Classifier,
+    calibration: Calibration | None,
+    number: int,
+    *,
+    scan: bool,
+) -> Events[NDArray[np.float32]]:
+    """What speaks for a class at each pixel of a plane (Y, X), as it was named: whole or scanned.
+
+    Yields
+    ------
+    Progress
+        Of the windows.
+    """
+    heat = np.zeros(plane.shape, np.float32)
+    if not scan:
+        yield Progress(0, 1, "windows")
+        pixels = whole(plane, classifier.model, calibration)
+        return classifier.activation(pixels, number, plane.shape)
+    windows = windows_of(plane, classifier.model, calibration, overlap=False)
+    for place, window in enumerate(windows.windows):
+        yield Progress(place, len(windows), "windows")
+        box = window.seen
+        heat[box.slices] = classifier.activation(windows[place], number, box.shape)
+    return heat
 
 
 def whole(plane: Plane, model: DefectModel, calibration: Calibration | None) -> NDArray[np.uint8]:
@@ -284,20 +317,28 @@ def defect_map(found: PlaneAnswer, shape: tuple[int, int]) -> NDArray[np.uint8]:
 def _scanned(
     plane: Plane, classifier: Classifier, calibration: Calibration | None
 ) -> Events[PlaneAnswer]:
-    model = classifier.model
-    length = max(1, round(_window_px(model, calibration) or model.input.window_px))
-    grid = overlapping(Box(0, 0, *plane.shape), length, max(1, length // 2))
-    windows = [window for row in grid for window in row]
-    side = model.input.side
-    shape = tuple(max(_SHORTEST, round(n * side / length)) for n in windows[0].seen.shape)
-    pixels = _Windows(plane, windows, (shape[0], shape[1]), model.input.jpeg_quality)
+    pixels = windows_of(plane, classifier.model, calibration, overlap=True)
     answers = yield from classifier.answers(pixels)
-    return PlaneAnswer(answers.mean(), tuple(window.seen for window in windows), answers)
+    return PlaneAnswer(answers.mean(), tuple(window.seen for window in pixels.windows), answers)
+
+
+def windows_of(
+    plane: Plane, model: DefectModel, calibration: Calibration | None, *, overlap: bool
+) -> Windows:
+    """Windows of the trained size that cover a plane, half overlapping or side by side."""
+    length = max(1, round(_window_px(model, calibration) or model.input.window_px))
+    step = max(1, length // 2) if overlap else length
+    grid = overlapping(Box(0, 0, *plane.shape), length, step)
+    windows = [window for row in grid for window in row]
+    rows, columns = (
+        max(_SHORTEST, round(n * model.input.side / length)) for n in windows[0].seen.shape
+    )
+    return Windows(plane, windows, (rows, columns), model.input.jpeg_quality)
 
 
 @dataclass(frozen=True)
-class _Windows(Sequence[NDArray[np.uint8]]):
-    """Windows of a plane, made when their batch comes."""
+class Windows(Sequence[NDArray[np.uint8]]):
+    """Windows of a plane as the network is shown them, made when their batch comes."""
 
     plane: Plane
     windows: Sequence[Window]

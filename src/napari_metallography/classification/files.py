@@ -71,7 +71,7 @@ def name_file(
         found = yield from name_plane(
             plane, classifier, micrograph.calibration, scan=parameters.scan
         )
-        tables.planes.append(_row(path, number, found.answer, 0, classifier.model.names))
+        tables.planes.append(answer_row(path.name, number, found.answer, 0, classifier.model.names))
         if parameters.scan:
             tables.windows.extend(_window_rows(path, number, found, classifier.model.names))
             maps.append(defect_map(found, plane.shape))
@@ -108,11 +108,12 @@ def _planes(micrograph: Micrograph) -> Iterator[Plane]:
     )
 
 
-def _row(path: Path, plane: int, answers: Answers, place: int, names: Sequence[str]) -> Row:
+def answer_row(image: str, plane: int, answers: Answers, place: int, names: Sequence[str]) -> Row:
+    """A row of `classes.csv`: the answer at a place among several."""
     given = int(answers.given[place])
     probabilities = answers.probabilities[place]
     return {
-        "image": path.name,
+        "image": image,
         "plane": plane,
         "answer": UNSURE_NAME if given == UNSURE else names[given],
         "most_probable": names[int(answers.probable[place])],
@@ -127,7 +128,7 @@ def _row(path: Path, plane: int, answers: Answers, place: int, names: Sequence[s
 def _window_rows(path: Path, plane: int, found: PlaneAnswer, names: Sequence[str]) -> list[Row]:
     rows = []
     for place, box in enumerate(found.windows):
-        answered = _row(path, plane, found.by_window, place, names)
+        answered = answer_row(path.name, plane, found.by_window, place, names)
         corners = zip(("top_px", "left_px", "bottom_px", "right_px"), box.to_list(), strict=True)
         rows.append({"image": answered.pop("image"), "plane": plane, **dict(corners), **answered})
     return rows
