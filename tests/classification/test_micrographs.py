@@ -87,6 +87,18 @@ def test_outsiders_and_classes_left_out(tmp_path) -> None:
         _read(tmp_path, names=("a", "b"))
 
 
+def test_a_folder_none_beside_an_index_holds_outsiders(tmp_path) -> None:
+    for name in ("a/1", "b/2", "none/3", "none/4"):
+        _write(tmp_path, name)
+    (tmp_path / "index.csv").write_text(
+        "image,class,pixel_size_um\na/1.tif,a,0.1\nb/2.tif,b,0.1\nnone/3.tif,none,0.3\n"
+    )
+    found = _read(tmp_path)
+    assert found.files == ("a/1.tif", "b/2.tif", "none/3.tif", "none/4.tif")
+    assert found.classes.tolist() == [0, 1, OUTSIDER, OUTSIDER]
+    assert found.pixel_sizes_um == (0.1, 0.1, 0.3, None)
+
+
 def test_a_single_class_and_a_class_without_usable_images_are_refused(tmp_path) -> None:
     _write(tmp_path, "a/1")
     with pytest.raises(InputError, match="one class only, a; two are needed"):

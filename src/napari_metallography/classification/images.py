@@ -195,8 +195,11 @@ def listed_images(data: Path) -> list[tuple[Path, str]]:
         raise InputError(f"{data}: no such folder; name one that holds a folder a class")
     index = _index(data)
     if index is not None and any(row.class_name for row in index.rows):
-        rows = [(data / row.image, row.class_name) for row in index.rows]
-        return sorted((path, name) for path, name in rows if name is not None)
+        named = [(data / row.image, row.class_name) for row in index.rows if row.class_name]
+        # In an index "none" says that nothing is known.
+        folder = data / OUTSIDERS
+        strangers = [(p, OUTSIDERS) for p in _images_in(folder)] if folder.is_dir() else []
+        return sorted([*named, *strangers])
     folders = sorted(path for path in data.iterdir() if path.is_dir())
     if not folders:
         raise InputError(
