@@ -1,8 +1,11 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.spatial import cKDTree
 
 from napari_metallography.errors import InputError
-from napari_metallography.grains.partition import from_boundaries, from_labels
+from napari_metallography.grains.partition import from_boundaries, from_labels, numbered
 from napari_metallography.synthesis.polycrystals import PolycrystalParameters, polycrystal
 
 
@@ -85,3 +88,19 @@ def test_masks_without_grains_are_refused(mask: np.ndarray, says: str) -> None:
 def test_labels_without_a_grain_are_refused() -> None:
     with pytest.raises(InputError, match="holds no grain"):
         from_labels(np.zeros((5, 5), np.int32))
+
+
+@given(st.integers(0, 10_000), st.integers(10, 400))
+def test_triple_points_near_places_are_those_of_the_whole_field(seed, count) -> None:
+    random = np.random.default_rng(seed)
+    y, x = np.mgrid[:60, :70]
+    cells = cKDTree(random.uniform(0, 70, (count, 2)))
+    grains = numbered(cells.query(np.column_stack([y.ravel(), x.ravel()]))[1].reshape(60, 70))
+    places = random.uniform(0, 69, (50, 2))
+    points, counts = grains.triple_points
+    near, meeting = grains.triple_points_near(places, 0.51)
+    known = dict(zip(map(tuple, points), counts, strict=True))
+    assert all(known[tuple(point)] == n for point, n in zip(near, meeting, strict=True))
+    found = set(map(tuple, near))
+    within = (np.abs(points[:, None] - places) <= 0.51).all(2).any(1)
+    assert all(tuple(point) in found for point in points[within])

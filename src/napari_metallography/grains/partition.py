@@ -11,13 +11,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from ..errors import InputError
 
 _MOST_BOUNDARY = 0.6
 _SAME_POINT_PX = 2.0
-_ONE_WITH_PX = 4
 
 Corners = NDArray[np.int64]
 """(n, 2) rows and columns: (0, 0) is the corner that the first four pixels share."""
@@ -65,11 +66,21 @@ class Partition:
     def triple_points_near(
         self, places: NDArray[np.float64], reach_px: float
     ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """Those `triple_points` that lie at most `reach_px` from a place (n, 2), and some more."""
-        near, _ = _meeting(self.grains, _around(places, reach_px, self.shape))
-        # Points that are one with these may lie further off.
-        corners = _around(near, _ONE_WITH_PX, self.shape)
-        return _triple_points(self.grains, _once_each(corners, self.shape))
+        """Those `triple_points` that lie up to so many rows and columns from a place (n, 2).
+
+        Points merged of several corners are among them when any of these lies there.
+        """
+        found = _meeting(self.grains, _around(places, reach_px, self.shape))[0]
+        corners = _once_each(_corners_of(found), self.shape)
+        while True:
+            # Corners that are one point with these lie no further from one another.
+            around = _once_each(
+                _around(np.add(corners, 0.5, dtype=float), _SAME_POINT_PX, self.shape), self.shape
+            )
+            grown = _corners_of(_meeting(self.grains, around)[0])
+            if len(grown) == len(corners):
+                return _triple_points(self.grains, corners)
+            corners = grown
 
     def on_border(self) -> NDArray[np.bool_]:
         """Which grains the edge of the field cuts."""
@@ -182,8 +193,7 @@ def _changing(grains: NDArray[np.int32]) -> Corners:
 
 def _around(places: NDArray[np.float64], reach_px: float, shape: tuple[int, int]) -> Corners:
     """Corners of pixels in the field that lie up to so many rows and columns from each place."""
-    reach = math.ceil(reach_px)
-    steps = np.arange(1 - reach, reach + 1)
+    steps = np.arange(-math.floor(reach_px), math.ceil(reach_px) + 1)
     found, near = [], []
     for axis in (0, 1):
         at = places[:, axis, None] - 0.5
@@ -224,15 +234,20 @@ def _meeting(
     return np.column_stack([y[kept] + 0.5, x[kept] + 0.5]), counts[kept]
 
 
+def _corners_of(points: NDArray[np.float64]) -> Corners:
+    return (points - 0.5).astype(np.int64)
+
+
 def _merged(
     corners: NDArray[np.float64], counts: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Two triple points a pixel or two apart cannot be told from a point of four grains."""
-    tree = cKDTree(corners)
-    is_first = np.ones(len(corners), bool)
-    counts = counts.copy()
-    for first, second in sorted(tree.query_pairs(_SAME_POINT_PX)):
-        if is_first[first] and is_first[second]:
-            is_first[second] = False
-            counts[first] = min(4, counts[first] + counts[second] - 2)
-    return corners[is_first], counts[is_first]
+    """Triple points a pixel or two apart cannot be told from a point of four grains.
+
+    Such points are one, at the first of its corners.
+    """
+    pairs = cKDTree(corners).query_pairs(_SAME_POINT_PX, output_type="ndarray")
+    links = coo_matrix((np.ones(len(pairs), bool), pairs.T), shape=2 * (len(corners),))
+    number = connected_components(links, directed=False)[1]
+    first = np.unique(number, return_index=True)[1]
+    together = 2 + np.bincount(number, counts - 2).astype(np.int64)
+    return corners[first], np.minimum(together, 4)
