@@ -5,6 +5,7 @@ import pytest
 from napari_metallography._napari import help as help_module
 from napari_metallography._napari.calibrate import CalibrateWidget
 from napari_metallography._napari.compare import CompareWidget
+from napari_metallography._napari.defects import ClassifyDefectsWidget
 from napari_metallography._napari.fine_tune import FineTuneWidget
 from napari_metallography._napari.grain_size import GrainSizeWidget
 from napari_metallography._napari.help import help_dialog, help_text
@@ -16,6 +17,7 @@ DOCKS = {
     "Segment phases": SegmentWidget,
     "Quantify": QuantifyWidget,
     "Grade grain size": GrainSizeWidget,
+    "Classify defects": ClassifyDefectsWidget,
     "Compare with truth": CompareWidget,
     "Fine-tune": FineTuneWidget,
 }

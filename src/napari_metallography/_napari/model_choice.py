@@ -17,7 +17,6 @@ from ..errors import InputError
 from ..models import registry
 from ..models.card import ModelCard, Task
 from ..models.file import read_card
-from ..segmentation.model import resampling_factor
 from .form import wrap
 
 _FILE = "file…"
@@ -156,7 +155,9 @@ def offer_everywhere(path: Path) -> None:
 def card_html(card: ModelCard) -> str:
     """A model's card for people, a line a matter."""
     matters = {
-        "Phases": ", ".join(_coloured(c.name, c.colour) for c in card.classes),
+        "Classes" if card.task == "defects" else "Phases": ", ".join(
+            _coloured(c.name, c.colour) for c in card.classes
+        ),
         "Pixel size": _pixel_sizes(card),
         "Trained on": escape(f"{card.data.name} ({len(card.data.images)} images)"),
         "Rounds": _rounds(card),
@@ -178,6 +179,9 @@ def reliable_html(card: ModelCard, calibration: Calibration | None, resample: bo
     resample
         Whether the image is brought to the trained pixel sizes: sizes then are those before.
     """
+    # It needs torch, which forms without particles do without until they compute.
+    from ..segmentation.model import resampling_factor
+
     size_um = calibration.mean_um if calibration else None
     factor = resampling_factor(card, size_um) if resample and size_um else 1.0
     sizes = {name: _diameter(px / factor, size_um) for name, px in card.good_from_px.items()}

@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 from napari.components import ViewerModel
-from napari.layers import Image, Labels, Layer
+from napari.layers import Image, Layer
 
 from ..regions import Field
 
@@ -60,7 +60,7 @@ def origin_of(image: Image, measured: Field) -> str:
     return f"{image.unique_id} {json.dumps(measured.to_dict()['region'])}"
 
 
-def centre_on(viewer: ViewerModel, layer: Labels, position: tuple[float, ...]) -> None:
+def centre_on(viewer: ViewerModel, layer: Layer, position: tuple[float, ...]) -> None:
     """Bring a pixel of a layer to the middle of the view; other planes come up as needed."""
     if not all(map(math.isfinite, position)):
         return

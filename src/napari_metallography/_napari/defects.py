@@ -1,0 +1,387 @@
+"""*Classify defects*: answers for layers and stacks, confirmed or corrected, and learnt from."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import napari.viewer
+import numpy as np
+import pandas as pd
+from magicgui.widgets import ComboBox, Container, Label, LineEdit, PushButton, Widget
+from napari.layers import Image
+from qtpy.compat import isalive
+from qtpy.QtWidgets import QFileDialog
+
+from ..classification.defects import UNSURE_NAME, DefectParameters
+from ..classification.images import OUTSIDERS
+from ..classification.named import Named, NamedPlane, Stack, heat_of_plane, name_stacks
+from ..errors import InputError
+from ..events import Event, Notice
+from ..io.files import together
+from ..io.tables import write_csv, write_json
+from ..models.card import ModelCard
+from ..models.registry import own_folder
+from ..training.defect_tuning import TUNING, TuningPlan, tune_defects
+from ..training.recipe import DefectRecipe
+from .answer_table import AnswerTable, ShownAnswer
+from .defect_layers import (
+    add_defect_map,
+    add_heat,
+    confirm,
+    confirmed_in,
+    confirmed_layers,
+    confirmed_planes,
+    index_of,
+    note_answers,
+    place_of,
+    remove_heat,
+    stack_of,
+)
+from .device_choice import devices
+from .fine_tune import model_file
+from .form import (
+    Form,
+    align_labels,
+    button_row,
+    chosen,
+    micrograph_choice,
+    parameter_fields,
+    read,
+    wrap,
+)
+from .layers import pixels_of, plane_shape
+from .model_choice import ModelChoice, offer_everywhere
+from .quantify_results import with_ending
+from .results import centre_on, is_computed
+from .wording import in_window
+
+_EXTENTS = {
+    "view": "the plane in view",
+    "stack": "every plane of the image",
+    "selected": "every plane of all selected layers",
+}
+_RISK = "answers less sure than that are 'unsure'; 0.02: two wrong answers in a hundred"
+_SCAN = (
+    "looks at windows of the size of the training images, and shows what lies where; for images "
+    "much larger than those"
+)
+_HEAT = "shows where the image speaks for the most probable class of the selected row"
+_CONFIRM = "takes the answers of the selected rows for right, those that are sure"
+_EXPORT = "classes.csv with a probability a class, and what you confirmed; how it was had, as JSON"
+_TUNE = "trains the chosen model further on what you confirmed, in all layers; two classes at least"
+_NAME = "of the new model; none is overwritten"
+_RISK_STEP = 0.01
+
+
+@dataclass(frozen=True)
+class Answered:
+    """An answer and the layer it is for."""
+
+    image: Image
+    plane: NamedPlane
+
+
+class ClassifyDefectsWidget(Form):
+    """The dock *Classify defects*."""
+
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
+        self.image = micrograph_choice(viewer)
+        self.extent = ComboBox(
+            choices=[(text, value) for value, text in _EXTENTS.items()], label="Look at"
+        )
+        self.model = ModelChoice("defects", DefectParameters().model)
+        self.parameters = parameter_fields(
+            DefectParameters,
+            ("risk", "scan"),
+            {"risk": "Wrong answers put up with", "scan": "Scan by windows, for large images"},
+        )
+        self.parameters["risk"].tooltip, self.parameters["scan"].tooltip = _RISK, _SCAN
+        self.parameters["risk"].native.setSingleStep(_RISK_STEP)
+        self.device = ComboBox(choices=devices(), label="Compute on", value="auto")
+        self.table = AnswerTable(self._go_to, self._class_chosen)
+        self.heat = PushButton(text="Heat map", tooltip=_HEAT)
+        self.confirm = PushButton(text="Confirm selected", tooltip=_CONFIRM)
+        self.export = PushButton(text="Export…", tooltip=_EXPORT)
+        self.tuning = TuningFields()
+        self.results: Container[Widget] = Container(
+            widgets=[button_row(self.heat, self.confirm, self.export), *self.tuning.widgets]
+        )
+        self.results.margins = (0, 0, 0, 0)
+        align_labels(self.results)
+        self.results.native.layout().insertWidget(0, self.table)
+        super().__init__(
+            viewer,
+            "defects",
+            [
+                self.image,
+                self.extent,
+                *self.model.widgets,
+                *self.parameters.values(),
+                self.device,
+                self.results,
+            ],
+            {"extent": self.extent, "device": self.device, **self.parameters},
+            "Classify",
+            "Classify defects",
+        )
+        self.answered: list[Answered] = []
+        self._had: DefectParameters | None = None
+        self._provenance: dict[str, Any] = {}
+        self._notices: list[str] = []
+        self.heat.changed.connect(partial(self.attempt, self.show_heat))
+        self.confirm.changed.connect(partial(self.attempt, self.confirm_selected))
+        self.export.changed.connect(partial(self.attempt, self._ask_and_export))
+        self.tuning.button.changed.connect(partial(self.attempt, self.tune))
+        self.viewer.layers.events.removed.connect(self._layer_removed)
+        self._show_confirmed()
+
+    # --- classify ----------------------------------------------------------------------------
+
+    def compute(self) -> None:
+        """Name what the form says."""
+        parameters = read(
+            DefectParameters, self.parameters, model=self.model.value, device=self.device.value
+        )
+        images = self._images()
+        stacks = [self._stack(image) for image in images]
+        self._notices = []
+        self.controls.start(
+            name_stacks(stacks, parameters),
+            "Classify defects",
+            partial(self._take, {image.name: image for image in images}, parameters),
+            self._notice,
+        )
+
+    def _images(self) -> list[Image]:
+        if self.extent.value != "selected":
+            return [chosen(self.image, "an image")]
+        selected = self.viewer.layers.selection
+        images = [x for x in self.viewer.layers if x in selected and isinstance(x, Image)]
+        images = [image for image in images if not is_computed(image)]
+        if not images:
+            raise InputError("select image layers in the layer list first")
+        return images
+
+    def _stack(self, image: Image) -> Stack:
+        if self.extent.value != "view":
+            return stack_of(image)
+        array, rgb = pixels_of(image)
+        lengths = Stack(image.name, array, rgb, None).leading
+        point = image.world_to_data(self.viewer.dims.point[-image.ndim :])
+        index = np.clip(np.rint(point[: len(lengths)]).astype(int), 0, np.array(lengths) - 1)
+        number = int(np.ravel_multi_index(tuple(index), lengths)) if lengths else 0
+        return stack_of(image, (number,))
+
+    def _notice(self, event: Event) -> None:
+        if isinstance(event, Notice):
+            self._notices.append(in_window(event.message))
+
+    def _take(
+        self, images: Mapping[str, Image], parameters: DefectParameters, named: Named
+    ) -> None:
+        """Show answers beside earlier ones that were had alike."""
+        if named.provenance != self._provenance:
+            self.answered = []
+        self._had, self._provenance = parameters, named.provenance
+        for image in images.values():
+            if image in self.viewer.layers:
+                self._take_one(image, [p for p in named.planes if images[p.stack] is image], named)
+        self._show_table()
+        unsure = sum(one.row["answer"] == UNSURE_NAME for one in named.planes)
+        said = f"{len(named.planes)} named, {unsure} of them unsure"
+        self.controls.say("; ".join([said, *self._notices]))
+
+    def _take_one(self, image: Image, planes: list[NamedPlane], named: Named) -> None:
+        note_answers(image, planes, named.provenance)
+        anew = {plane.number for plane in planes}
+        kept = [x for x in self.answered if x.image is not image or x.plane.number not in anew]
+        self.answered = kept + [Answered(image, plane) for plane in planes]
+        if self._had is not None and self._had.scan:
+            add_defect_map(self.viewer, image, planes, named)
+
+    # --- the table ---------------------------------------------------------------------------
+
+    def _show_table(self) -> None:
+        self.table.offer(self._class_names())
+        self.table.show_answers([_shown(one) for one in self.answered])
+        self._show_confirmed()
+
+    def _class_names(self) -> list[str]:
+        """The model's classes, those typed so far, and that of outsiders."""
+        own = [k.removeprefix(_PROBABILITY) for k in self._columns() if k.startswith(_PROBABILITY)]
+        typed = {
+            name for image in confirmed_layers(self.viewer) for name in confirmed_in(image).values()
+        }
+        return [*own, *sorted(typed - {*own, OUTSIDERS}), OUTSIDERS]
+
+    def _columns(self) -> list[str]:
+        return list(self.answered[0].plane.row) if self.answered else []
+
+    def _go_to(self, row: int) -> None:
+        """Bring the plane of a row into view, in front of the other images of the table."""
+        one = self.answered[row]
+        remove_heat(self.viewer)
+        for image in {x.image for x in self.answered}:
+            image.visible = image is one.image
+        self.viewer.layers.selection.active = one.image
+        rows, columns = plane_shape(one.image)
+        index = index_of(one.image, one.plane.number)
+        centre_on(self.viewer, one.image, (*index, rows / 2, columns / 2))
+
+    def _class_chosen(self, row: int, name: str) -> None:
+        self.attempt(partial(self.confirm_as, row, name))
+
+    def confirm_as(self, row: int, name: str) -> None:
+        """Confirm the class of a row; "" takes it back."""
+        one = self.answered[row]
+        if name == UNSURE_NAME:
+            self.table.show_confirmed(row, confirmed_in(one.image).get(one.plane.number, ""))
+            raise InputError(
+                f"'{UNSURE_NAME}' is no class; choose one, or '{OUTSIDERS}' for an image of none"
+            )
+        confirm(one.image, one.plane.number, name)
+        self.table.show_confirmed(row, name)
+        self.table.offer(self._class_names())
+        self._show_confirmed()
+
+    def confirm_selected(self) -> None:
+        """Take the sure answers of the selected rows for right."""
+        rows = [(n, str(self.answered[n].plane.row["answer"])) for n in self.table.selected]
+        sure = [(row, answer) for row, answer in rows if answer != UNSURE_NAME]
+        if not sure:
+            raise InputError("select rows with an answer first; give unsure ones a class by hand")
+        for row, answer in sure:
+            self.confirm_as(row, answer)
+        self.controls.say(f"{len(sure)} confirmed")
+
+    def _show_confirmed(self) -> None:
+        images = confirmed_layers(self.viewer)
+        self.tuning.show(Counter(n for one in images for n in confirmed_in(one).values()))
+
+    def _layer_removed(self, event: Any) -> None:
+        if not isalive(self.native):  # type: ignore[no-untyped-call]
+            return
+        if any(one.image is event.value for one in self.answered):
+            self.answered = [one for one in self.answered if one.image is not event.value]
+            self._show_table()
+
+    # --- what else can be had ----------------------------------------------------------------
+
+    def show_heat(self) -> None:
+        """Compute and show what speaks for the most probable class of the current row."""
+        row = self.table.currentRow()
+        if self._had is None or row < 0:
+            raise InputError("select a row of the table first")
+        one = self.answered[row]
+        name = str(one.plane.row["most_probable"])
+        self.controls.start(
+            heat_of_plane(stack_of(one.image), one.plane.number, name, self._had),
+            f"Heat map of {one.image.name}",
+            partial(self._show_heat, one, name),
+        )
+
+    def _show_heat(self, one: Answered, name: str, heat: Any) -> None:
+        if one.image in self.viewer.layers:
+            layer = add_heat(self.viewer, one.image, one.plane.number, name, heat)
+            self.controls.say(f"{layer.name}: what speaks for {name}")
+
+    def write(self, path: Path) -> None:
+        """Write the table as CSV, and how it was had as JSON beside it."""
+        if not self.answered:
+            raise InputError("classify images first")
+        rows = [
+            {**one.plane.row, "confirmed": confirmed_in(one.image).get(one.plane.number, "")}
+            for one in self.answered
+        ]
+        told = path.with_suffix(".json")
+        with together(path, told):
+            write_csv(path, pd.DataFrame(rows))
+            write_json(told, self._provenance)
+        self.controls.say(f"written to {path}")
+
+    def _ask_and_export(self) -> None:
+        if not self.answered:
+            raise InputError("classify images first")
+        path, _ = QFileDialog.getSaveFileName(
+            self.native, "Export answers", "classes.csv", "Tables (*.csv)"
+        )
+        if path:
+            self.write(with_ending(Path(path), ".csv"))
+
+    # --- learn -------------------------------------------------------------------------------
+
+    def tune(self) -> None:
+        """Train the chosen model further on all confirmed answers."""
+        path = model_file(own_folder() / self.tuning.file_name(), own_folder())
+        plan = TuningPlan(
+            confirmed_planes(self.viewer),
+            self.model.value,
+            path,
+            self.device.value,
+            self.tuning.recipe(),
+        )
+        self._notices = []
+        self.controls.start(
+            tune_defects(plan), f"Train {path.stem}", partial(self._tuned, path), self._notice
+        )
+
+    def _tuned(self, path: Path, card: ModelCard) -> None:
+        offer_everywhere(path)
+        self.model.choose(card.name)
+        scores = [f"{name} {value:.3f}" for name, value in card.metrics.items()]
+        said = f"written to {path}; press Classify to see what it answers"
+        self.controls.say("; ".join([said, *scores, *self._notices]))
+
+
+class TuningFields:
+    """How a model is trained further on confirmed answers."""
+
+    def __init__(self) -> None:
+        self.confirmed = Label(value="", label="Confirmed")
+        wrap(self.confirmed)
+        self.name = LineEdit(value="my-defects", label="New model", tooltip=_NAME)
+        self.fields = parameter_fields(DefectRecipe, ("iterations",))
+        self.fields["iterations"].value = TUNING.iterations
+        self.button = PushButton(text="Fine-tune on confirmed", label="", tooltip=_TUNE)
+        self.widgets: list[Widget] = [
+            self.confirmed,
+            self.name,
+            *self.fields.values(),
+            self.button,
+        ]
+
+    def show(self, counts: Mapping[str, int]) -> None:
+        """Show how many answers of each class are confirmed."""
+        told = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
+        self.confirmed.value = told or "none yet"
+
+    def file_name(self) -> str:
+        """The new model's file; `InputError` where the name cannot be one."""
+        name = str(self.name.value).strip().removesuffix(".safetensors")
+        if not name or Path(name).name != name or "\\" in name:
+            raise InputError("give the new model a name without slashes")
+        return f"{name}.safetensors"
+
+    def recipe(self) -> DefectRecipe:
+        """The gentle recipe with as many iterations as asked for."""
+        return read(DefectRecipe, self.fields, **TUNING.model_dump(exclude={"iterations"}))
+
+
+_PROBABILITY = "probability_"
+
+
+def _shown(one: Answered) -> ShownAnswer:
+    row = one.plane.row
+    return ShownAnswer(
+        one.plane.thumbnail,
+        place_of(one.image, one.plane.number),
+        str(row["answer"]),
+        one.plane.probability,
+        f"most probable: {row['most_probable']}; strangeness {row['strangeness']:.2f}",
+        confirmed_in(one.image).get(one.plane.number, ""),
+    )

@@ -1,0 +1,321 @@
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from napari.layers import Image
+from napari.utils.notifications import notification_manager
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QApplication, QComboBox
+
+from napari_metallography._napari import worker
+from napari_metallography._napari.answer_table import CLASS
+from napari_metallography._napari.defect_layers import map_features
+from napari_metallography._napari.defects import ClassifyDefectsWidget
+from napari_metallography._napari.layers import calibrate_layer
+from napari_metallography.calibration import Calibration
+from napari_metallography.models import registry
+from napari_metallography.models.file import read_card, read_model, write_model
+
+KINDS = ["lying", "upright", "upright", "lying", "upright", "lying"]
+
+
+@pytest.fixture
+def stack(striped) -> np.ndarray:
+    return np.stack([striped(kind, 40 + n) for n, kind in enumerate(KINDS)])
+
+
+@pytest.fixture
+def form(qtbot, stripes_model, tmp_path, monkeypatch) -> Iterator[Callable[[Any], Any]]:
+    """Makes the form for a viewer, with the model of the stripes among the user's own."""
+    own = tmp_path / "models"
+    own.mkdir()
+    (own / "stripes.safetensors").write_bytes(stripes_model.read_bytes())
+    monkeypatch.setenv("NAPARI_METALLOGRAPHY_MODELS", str(own))
+    notification_manager.records.clear()
+    forms = []
+
+    def opened(viewer: Any) -> ClassifyDefectsWidget:
+        forms.append(ClassifyDefectsWidget(viewer))
+        forms[-1].model.choose("stripes")
+        forms[-1].parameters["risk"].value = 1
+        return forms[-1]
+
+    yield opened
+    for one in forms:
+        one.abandon()
+    qtbot.waitUntil(lambda: not worker._under_way, timeout=20_000)
+
+
+@pytest.fixture
+def widget(form, qtbot) -> ClassifyDefectsWidget:
+    widget = form(ViewerModel())
+    qtbot.addWidget(widget.native)
+    return widget
+
+
+def run(widget: ClassifyDefectsWidget, qtbot: Any, button: Any = None) -> str:
+    (button or widget.controls.run_button).native.click()
+    qtbot.waitUntil(lambda: not widget.controls.is_running, timeout=60_000)
+    return str(widget.controls.status.value)
+
+
+def column(widget: ClassifyDefectsWidget, number: int) -> list[str]:
+    return [widget.table.item(row, number).text() for row in range(widget.table.rowCount())]
+
+
+def likeliest(widget: ClassifyDefectsWidget) -> list[str]:
+    return [one.plane.row["most_probable"] for one in widget.answered]
+
+
+def correct(widget: ClassifyDefectsWidget, row: int, name: str) -> None:
+    """As the editor of the cell does it."""
+    widget.table.item(row, CLASS).setText(name)
+
+
+# --- answers ---------------------------------------------------------------------------------
+
+
+def test_a_stack_in_the_viewer_is_answered_corrected_and_exported(
+    form, viewer, stack, qtbot, tmp_path
+) -> None:
+    image = viewer.add_image(stack, name="strip")
+    widget = form(viewer)
+    viewer.window.add_dock_widget(widget, name="Classify defects")
+    widget.extent.value = "stack"
+    assert run(widget, qtbot).startswith("6 named, ")
+    assert likeliest(widget) == KINDS
+    assert column(widget, 1) == [f"strip, plane {n}" for n in range(6)]
+    noted = image.metadata["defects"]
+    assert [noted["answers"][n]["most_probable"] for n in range(6)] == KINDS
+    assert noted["provenance"]["model"] == "stripes"
+    assert [noted["answers"][n]["answer"] for n in range(6)] == column(widget, 2)
+    widget.table.setCurrentCell(4, 1)
+    assert viewer.dims.current_step[0] == 4
+    correct(widget, 4, "dent")
+    correct(widget, 0, "lying")
+    assert image.metadata["defects"]["confirmed"] == {4: "dent", 0: "lying"}
+    assert widget.tuning.confirmed.value == "dent 1, lying 1"
+    widget.write(tmp_path / "classes.csv")
+    rows = list(csv.DictReader((tmp_path / "classes.csv").read_text("utf-8").splitlines()))
+    assert [row["confirmed"] for row in rows] == ["lying", "", "", "", "dent", ""]
+    assert [row["most_probable"] for row in rows] == KINDS
+    shares = [float(rows[3][f"probability_{name}"]) for name in ("lying", "upright")]
+    assert sum(shares) == pytest.approx(1)
+    assert shares[0] >= 0.5
+    told = json.loads((tmp_path / "classes.json").read_text("utf-8"))
+    assert told["model_digest"] == noted["provenance"]["model_digest"]
+
+
+def test_the_plane_in_view_and_selected_layers(widget, stack, striped, qtbot) -> None:
+    viewer = widget.viewer
+    first = viewer.add_image(stack, name="strip")
+    viewer.dims.set_point(0, 3)
+    widget.image.value = first
+    run(widget, qtbot)
+    assert [one.plane.number for one in widget.answered] == [3]
+    colour = np.repeat(striped("upright", 3)[..., None], 3, axis=2)
+    second = viewer.add_image(colour, name="other", rgb=True)
+    widget.extent.value = "selected"
+    viewer.layers.selection = {first, second}
+    run(widget, qtbot)
+    # Had alike, each plane is there once.
+    assert likeliest(widget) == [*KINDS, "upright"]
+    widget.table.setCurrentCell(6, 1)
+    assert (first.visible, second.visible) == (False, True)
+    assert viewer.layers.selection.active is second
+    viewer.layers.remove(first)
+    assert likeliest(widget) == ["upright"]
+    widget.parameters["risk"].value = 0
+    run(widget, qtbot)
+    assert widget.table.rowCount() == 1
+
+
+def test_answers_outlive_another_run_and_so_does_what_was_confirmed(widget, stack, qtbot) -> None:
+    image = widget.viewer.add_image(stack, name="strip")
+    widget.extent.value = "stack"
+    run(widget, qtbot)
+    correct(widget, 1, "upright")
+    widget.parameters["risk"].value = 0.5
+    run(widget, qtbot)
+    assert column(widget, CLASS) == ["", "upright", "", "", "", ""]
+    assert image.metadata["defects"]["confirmed"] == {1: "upright"}
+    correct(widget, 1, "")
+    assert image.metadata["defects"]["confirmed"] == {}
+
+
+def test_unsure_is_no_class_and_takes_nothing_away(widget, stack, qtbot) -> None:
+    image = widget.viewer.add_image(stack, name="strip")
+    widget.extent.value = "stack"
+    run(widget, qtbot)
+    correct(widget, 2, "upright")
+    correct(widget, 2, "unsure")
+    assert "is no class" in widget.controls.status.value
+    assert column(widget, CLASS)[2] == "upright"
+    assert image.metadata["defects"]["confirmed"] == {2: "upright"}
+
+
+def test_sure_answers_of_selected_rows_are_confirmed_at_once(widget, stack, qtbot) -> None:
+    black = np.concatenate([stack, np.zeros((1, 48, 48), np.uint8)])
+    image = widget.viewer.add_image(black, name="strip")
+    widget.extent.value = "stack"
+    run(widget, qtbot)
+    answers = column(widget, 2)
+    assert answers[6] == "unsure"
+    widget.table.selectAll()
+    widget.confirm.native.click()
+    sure = {n: answer for n, answer in enumerate(answers) if answer != "unsure"}
+    assert image.metadata["defects"]["confirmed"] == sure
+    assert column(widget, CLASS)[6] == ""
+
+
+def test_the_editor_offers_classes_and_takes_new_ones(widget, stack, qtbot) -> None:
+    widget.viewer.add_image(stack, name="strip")
+    widget.extent.value = "stack"
+    run(widget, qtbot)
+    correct(widget, 0, "dent")
+    widget.native.show()
+    widget.table.editItem(widget.table.item(1, CLASS))
+    (editor,) = [x for x in widget.table.findChildren(QComboBox) if x.isVisible()]
+    offered = [editor.itemText(n) for n in range(editor.count())]
+    assert offered == ["lying", "upright", "dent", "none"]
+    editor.setCurrentText("crack")
+    QApplication.processEvents()
+    qtbot.keyClick(editor, Qt.Key.Key_Return)
+    qtbot.waitUntil(lambda: column(widget, CLASS)[1] == "crack", timeout=5_000)
+    assert widget.tuning.confirmed.value == "crack 1, dent 1"
+
+
+# --- maps ------------------------------------------------------------------------------------
+
+
+def test_a_scan_shows_what_lies_where(widget, striped, qtbot) -> None:
+    strip = np.hstack([striped("lying", 1, (48, 96)), striped("upright", 2, (48, 96))])
+    image = widget.viewer.add_image(np.stack([strip, strip[:, ::-1]]), name="strip")
+    calibrate_layer(image, Calibration.square(2.0, "test"))
+    widget.extent.value = "stack"
+    widget.parameters["scan"].value = True
+    run(widget, qtbot)
+    layer = widget.viewer.layers["strip defects"]
+    assert layer.data.shape == image.data.shape
+    assert tuple(layer.scale) == tuple(image.scale)
+    assert [one["name"] for one in layer.metadata["classes"]] == ["lying", "upright"]
+    assert (layer.data[0, :, :48] != 2).all()
+    assert (layer.data[1, :, :48] != 1).all()
+    assert layer.features["class"].tolist() == ["unsure", "lying", "upright"]
+    assert layer.features["area_fraction"].sum() == pytest.approx(1)
+    assert layer.features["windows"].sum() == 2 * 7
+    shares = np.bincount(layer.data.ravel(), minlength=3) / layer.data.size
+    assert layer.features["area_fraction"].tolist() == pytest.approx(shares.tolist())
+    run(widget, qtbot)
+    assert len([x for x in widget.viewer.layers if x.name.startswith("strip defects")]) == 1
+    assert map_features([], ["a"])["area_fraction"].tolist() == [0, 0]
+
+
+def test_heat_lies_on_the_plane_of_the_row_only(widget, stack, qtbot) -> None:
+    image = widget.viewer.add_image(stack, name="strip")
+    calibrate_layer(image, Calibration.square(0.5, "test"))
+    widget.extent.value = "stack"
+    run(widget, qtbot)
+    widget.table.setCurrentCell(4, 1)
+    run(widget, qtbot, widget.heat)
+    heat = widget.viewer.layers["strip heat"]
+    assert isinstance(heat, Image)
+    assert heat.data.shape == (1, 48, 48)
+    assert heat.data.max() > 0
+    assert heat.metadata["heat"] == "upright"
+    assert np.allclose(heat.data_to_world((0, 5, 7)), image.data_to_world((4, 5, 7)))
+    assert heat not in widget.image.choices
+    widget.table.setCurrentCell(5, 1)
+    assert "strip heat" not in widget.viewer.layers
+
+
+# --- learning --------------------------------------------------------------------------------
+
+
+def test_confirmed_answers_make_a_new_model(widget, stack, tmp_path, qtbot) -> None:
+    widget.viewer.add_image(stack, name="strip")
+    widget.extent.value = "stack"
+    run(widget, qtbot)
+    for row, kind in enumerate(KINDS):
+        correct(widget, row, {"lying": "rungs"}.get(kind, kind))
+    widget.tuning.fields["iterations"].value = 2
+    widget.tuning.name.value = "mine"
+    said = run(widget, qtbot, widget.tuning.button)
+    assert "written to" in said
+    assert "will not know lying" in said
+    path = tmp_path / "models" / "mine" / "mine.safetensors"
+    card = read_card(path)
+    assert [one.name for one in card.classes] == ["upright", "rungs"]
+    assert card.parent == widget.answered[0].image.metadata["defects"]["provenance"]["model_digest"]
+    assert widget.model.value == "mine"
+    before = path.read_bytes()
+    assert "exists already" in run(widget, qtbot, widget.tuning.button)
+    assert path.read_bytes() == before
+    run(widget, qtbot)
+    assert set(column(widget, CLASS)) == {"rungs", "upright"}
+    assert set(likeliest(widget)) <= {"rungs", "upright"}
+
+
+def test_training_can_be_cancelled(widget, stack, tmp_path, qtbot) -> None:
+    widget.viewer.add_image(stack, name="strip")
+    widget.extent.value = "stack"
+    run(widget, qtbot)
+    for row, kind in enumerate(KINDS):
+        correct(widget, row, kind)
+    widget.tuning.fields["iterations"].value = 100_000
+    widget.tuning.button.native.click()
+    qtbot.waitUntil(lambda: "iterations" in widget.controls.status.value, timeout=30_000)
+    widget.controls.cancel_button.native.click()
+    qtbot.waitUntil(lambda: not widget.controls.is_running, timeout=30_000)
+    assert widget.controls.status.value == "cancelled"
+    assert not (tmp_path / "models" / "my-defects").exists()
+
+
+# --- bad input -------------------------------------------------------------------------------
+
+
+def test_what_is_missing_is_said_in_a_line(widget, stack, qtbot, monkeypatch, tmp_path) -> None:
+    assert "open an image first" in run(widget, qtbot)
+    widget.extent.value = "selected"
+    assert "select image layers" in run(widget, qtbot)
+    assert "select a row" in run(widget, qtbot, widget.heat)
+    assert "select rows" in run(widget, qtbot, widget.confirm)
+    assert "classify images first" in run(widget, qtbot, widget.export)
+    assert "no image is confirmed" in run(widget, qtbot, widget.tuning.button)
+    holes = np.full((2, 48, 48), np.nan)
+    widget.image.value = widget.viewer.add_image(holes, name="holes", contrast_limits=(0, 1))
+    widget.extent.value = "stack"
+    assert run(widget, qtbot).startswith("holes, plane 0: holds NaN or infinite values")
+    for name in ("a/b", "", " "):
+        widget.tuning.name.value = name
+        assert "without slashes" in run(widget, qtbot, widget.tuning.button)
+
+
+def test_without_a_model_a_line_says_so(widget, tmp_path, qtbot, monkeypatch, stack) -> None:
+    widget.viewer.add_image(stack, name="strip")
+    (tmp_path / "models" / "stripes.safetensors").unlink()
+    monkeypatch.setattr(registry, "_SHIPPED", tmp_path / "nothing")
+    widget.model.combo.reset_choices()
+    assert "choose a model" in run(widget, qtbot)
+
+
+def test_another_pixel_size_is_told_in_the_status_line(
+    widget, striped, stripes_model, tmp_path, qtbot
+) -> None:
+    file = read_model(stripes_model, "defects")
+    card = file.card.model_copy(update={"pixel_size_um": (0.5, 0.5), "name": "known"})
+    write_model(tmp_path / "models" / "known.safetensors", card, file.state)
+    widget.model.combo.reset_choices()
+    widget.model.choose("known")
+    image = widget.viewer.add_image(striped("lying", 1, (96, 96)), name="strip")
+    assert "no pixel size is known" in run(widget, qtbot)
+    calibrate_layer(image, Calibration.square(2.0, "test"))
+    assert "a pixel is 2 µm" in run(widget, qtbot)
+    calibrate_layer(image, Calibration.square(0.5, "test"))
+    assert "pixel" not in run(widget, qtbot)
