@@ -36,6 +36,18 @@ def test_etched_boundaries_are_scored_without_a_pixel_size(run, pairs, tmp_path)
     assert "boundary F1" in done.out
 
 
+def test_an_image_in_which_nothing_is_found_scores_nothing(run, pairs, tmp_path) -> None:
+    Image.fromarray(np.full((200, 260), 128, np.uint8)).save(pairs[0] / "field1.png")
+    done = run("evaluate", "boundaries", "--images", pairs[0], "--boundaries", pairs[1],
+               "-o", tmp_path / "scores.json")  # fmt: skip
+    assert done.code == 0
+    assert "field1.png: no grain boundary" in done.err
+    found = json.loads((tmp_path / "scores.json").read_text("utf-8"))
+    assert found["images"][1]["recall"] == 0
+    assert found["images"][1]["mean_intercept_px"] is None
+    assert 0.3 < found["recall"] < 0.7
+
+
 def test_an_image_without_a_mask_is_refused(run, pairs, tmp_path) -> None:
     (pairs[1] / "field1.png").unlink()
     done = run("evaluate", "boundaries", "--images", pairs[0], "--boundaries", pairs[1],

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from napari_metallography.evaluation.boundaries import score, seams, summary
+from napari_metallography.evaluation.boundaries import score, summary
+from napari_metallography.grains.drawing import boundary_pixels
 from napari_metallography.grains.partition import Partition, from_labels
 from napari_metallography.synthesis.polycrystals import PolycrystalParameters, polycrystal
 
@@ -42,7 +43,7 @@ def test_a_grain_that_was_missed_costs_recall_and_lengthens_the_intercept() -> N
 
 def test_scores_agree_with_dilated_masks() -> None:
     found, truth = _grains(1), _grains(2)
-    own, true = seams(found), seams(truth)
+    own, true = boundary_pixels(found.grains), boundary_pixels(truth.grains)
     y, x = np.ogrid[-2:3, -2:3]
     disc = x**2 + y**2 <= 4
     precision = (own & ndimage.binary_dilation(true, disc)).sum() / own.sum()

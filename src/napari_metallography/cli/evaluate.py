@@ -16,6 +16,7 @@ from .options import (
     Index,
     Mode,
     PixelSize,
+    option_of,
     pixel_sizes,
     prediction_settings,
     results_file,
@@ -161,6 +162,15 @@ def evaluate_boundaries(
         str | None,
         typer.Option(help="Name or file of a model with a class boundary; default: none."),
     ] = None,
+    shown: Annotated[
+        float | None, typer.Option(help="Part of a boundary that must show, 0 to 1.")
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(help="Probability from which on a boundary of the model shows; default 0.5."),
+    ] = None,
+    flips: Annotated[bool, typer.Option(help="Average the model over mirror images.")] = True,
+    multi_scale: Annotated[bool, typer.Option(help="Average the model over three scales.")] = True,
     pixel_size: PixelSize = None,
     index: Index = None,
     device: Device = DeviceName.auto,
@@ -168,14 +178,24 @@ def evaluate_boundaries(
     """Score found grain boundaries: F1 at two pixels, and the mean intercept in pixels."""
     from ..devices import choose_device
     from ..evaluation.boundaries import evaluate_files
+    from ..grains.etched import EtchedParameters
     from ..grains.finding import ByEtching, Finding
-    from ..grains.model_boundaries import ByModel, load_boundary_model
+    from ..grains.model_boundaries import ByModel, ModelBoundaryParameters, load_boundary_model
     from ..inputs import image_files
     from ..io.tables import write_json
+    from ..segmentation.prediction import PredictionParameters
 
-    finding: Finding = ByEtching()
-    if model is not None:
-        finding = ByModel(load_boundary_model(model), choose_device(device.value))
+    stated = {"shown": shown, "threshold": threshold}
+    given = {name: value for name, value in stated.items() if value is not None}
+    finding: Finding
+    if model is None:
+        finding = ByEtching(validated(EtchedParameters, given, option_of))
+    else:
+        rules = validated(ModelBoundaryParameters, given, option_of)
+        looks = prediction_settings(Mode.fast, flips=flips, multi_scale=multi_scale)
+        prediction = validated(PredictionParameters, looks, option_of)
+        loaded = load_boundary_model(model)
+        finding = ByModel(loaded, choose_device(device.value), rules, prediction)
     files = image_files([images])
     events = evaluate_files(files, boundaries, finding, pixel_sizes(pixel_size, index))
     result = terminal.follow(events, "evaluating")

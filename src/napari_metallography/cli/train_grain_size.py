@@ -112,6 +112,8 @@ def train_grain_size(
         raise InputError(
             f"{own}: exists already; use its lines with --lines {own}, or name another model"
         )
+    # Lines that this training made, or made before it was stopped, are its own to remove.
+    is_own = lines is None and (not own.exists() or checkpoint_path(output).exists())
     parts: tuple[Lines, Lines | None]
     learnt_from: tuple[str, ...] = ()
     if data is not None:
@@ -128,7 +130,7 @@ def train_grain_size(
         paper_mode=paper_mode,
     )
     _train_lines(job, output, description, resume=resume)
-    if synthetic and lines is None:
+    if synthetic and is_own:
         shutil.rmtree(own, ignore_errors=True)
 
 

@@ -11,9 +11,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..events import Events, drain
+from ..calibration import Calibration
+from ..errors import InputError
+from ..events import Events, Notice, drain
+from ..grains.drawing import boundary_pixels
 from ..grains.files import boundaries_given
-from ..grains.finding import Finding
+from ..grains.finding import Finding, Pixels
 from ..grains.intersections import intersect, straight_lines
 from ..grains.partition import Partition
 from ..grains.stages import staged
@@ -69,12 +72,12 @@ def evaluate_files(
     Yields
     ------
     Progress, Notice
-        Of all images.
+        Of all images; where no boundary is found, which scores nothing.
 
     Raises
     ------
     InputError
-        When a file cannot be used, or in an image no boundary is found.
+        When a file cannot be used.
     DeviceError
         When the device fails.
 
@@ -98,11 +101,23 @@ def _scores_of(
     scores = []
     planes = planes_of(image.pixels, rgb=image.rgb, name=path.name, measured=field)
     for index, plane in enumerate(planes):
-        running = finding.grains(plane.rgb8(*box.slices), image.calibration)
+        pixels = plane.rgb8(*box.slices)
+        truth = drain(given.of(index, box).grains(pixels, None))
+        running = _found(finding, pixels, image.calibration, path.name)
         found = yield from staged(running, index, len(image.planes))
-        truth = drain(given.of(index, box).grains(plane.rgb8(*box.slices), None))
         scores.append(score(path.stem, found, truth))
     return scores
+
+
+def _found(
+    finding: Finding, pixels: Pixels, calibration: Calibration | None, name: str
+) -> Events[Partition]:
+    """The grains found; where none are, the whole field as one."""
+    try:
+        return (yield from finding.grains(pixels, calibration))
+    except InputError as error:
+        yield Notice(f"{name}: {error}")
+        return Partition(np.ones(pixels.shape[:2], np.int32), 1)
 
 
 def score(
@@ -113,7 +128,7 @@ def score(
     Source: boundary F-measure as by Martin, Fowlkes and Malik, IEEE PAMI 26 (2004) 530, with
     nearness in place of one-to-one matching; lines as ASTM E112 (Heyn) has them.
     """
-    own, true = seams(found), seams(truth)
+    own, true = boundary_pixels(found.grains), boundary_pixels(truth.grains)
     lines = straight_lines(truth.shape, _SPACING_PX)
     crossed, expected = intersect(found, lines), intersect(truth, lines)
     return BoundaryScore(
@@ -126,15 +141,6 @@ def score(
         crossed.count,
         expected.count,
     )
-
-
-def seams(grains: Partition) -> NDArray[np.bool_]:
-    """(Y, X) bool: pixels whose right or lower neighbour is of another grain."""
-    numbers = grains.grains
-    parted = np.zeros(grains.shape, bool)
-    parted[:, :-1] |= numbers[:, 1:] != numbers[:, :-1]
-    parted[:-1] |= numbers[1:] != numbers[:-1]
-    return parted
 
 
 def summary(scores: Sequence[BoundaryScore]) -> dict[str, Any]:
