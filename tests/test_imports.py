@@ -92,3 +92,19 @@ def test_discovery_imports_neither_torch_nor_qt() -> None:
         "assert 'napari-metallography' in manager"
     )
     assert not loaded & {"torch", "qtpy", "PyQt6", "PySide6"}
+
+
+def test_the_form_of_grain_sizes_opens_without_torch() -> None:
+    pytest.importorskip("napari")
+    loaded = _loaded(
+        "import os\n"
+        "os.environ['QT_QPA_PLATFORM'] = 'offscreen'\n"
+        "from napari.components import ViewerModel\n"
+        "from qtpy.QtWidgets import QApplication\n"
+        "application = QApplication([])\n"
+        "from napari_metallography._napari.grain_size import GrainSizeWidget\n"
+        "widget = GrainSizeWidget(ViewerModel())\n"
+        "assert widget.line_network.value and widget.device.value == 'auto'"
+    )
+    assert "napari_metallography._napari.grain_size" in loaded
+    assert "torch" not in loaded

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,12 @@ from napari.components import ViewerModel
 from napari.utils.notifications import notification_manager
 from torch import Tensor, nn
 
-from napari_metallography._napari import grading_choice
 from napari_metallography._napari.boundary_fields import BY_MODEL, IN_IMAGE
 from napari_metallography._napari.grain_size import GrainSizeWidget
 from napari_metallography._napari.layers import calibrate_layer
 from napari_metallography._napari.model_choice import offer_everywhere
 from napari_metallography.calibration import Calibration
+from napari_metallography.grains import model_boundaries
 from napari_metallography.grains.grading import METHODS
 from napari_metallography.models.card import Normalisation
 from napari_metallography.segmentation.model import SegmentationModel, save_model
@@ -174,15 +175,15 @@ def test_boundaries_are_found_by_a_model_off_the_windows_thread(
         loaded.append((name, threading.current_thread()))
         return SegmentationModel(card, network, "abc")
 
-    monkeypatch.setattr(grading_choice, "load_boundary_model", load)
-    saved("own", "grain", "boundary")
+    monkeypatch.setattr(model_boundaries, "load_boundary_model", load)
+    path = saved("own", "grain", "boundary")
     widget = opened()
     widget.boundaries.value = BY_MODEL
     widget.grains.by_model.multi_scale.value = widget.grains.by_model.flips.value = False
     widget.grains.by_model.parameters["smallest_area_px"].value = 5
     run(widget, qtbot)
     ((name, thread),) = loaded
-    assert name == "own"
+    assert name == str(path)
     assert thread is not threading.main_thread()
     found = widget.results.table.to_dataframe()
     assert float(found["G"][0]) == pytest.approx(made.intercept_g, abs=0.15)
@@ -193,6 +194,11 @@ def test_boundaries_are_found_by_a_model_off_the_windows_thread(
     assert provenance["boundaries_model"] == "dark"
     assert provenance["model_boundaries"]["smallest_area_px"] == 5
     assert provenance["prediction"]["scales"] == [1.0]
+    run(widget, qtbot)
+    assert len(loaded) == 1
+    os.utime(path, ns=(1, 1))
+    run(widget, qtbot)
+    assert len(loaded) == 2
 
 
 def test_a_model_that_is_gone_is_refused_in_a_line(saved, opened, qtbot) -> None:

@@ -14,9 +14,10 @@ from napari_metallography.calibration import Calibration
 from napari_metallography.classes import named_classes
 from napari_metallography.errors import InputError
 from napari_metallography.events import Event, Notice, Progress, drain
+from napari_metallography.grains.boundary_probability import ModelBoundaryParameters
 from napari_metallography.grains.finding import Finding
 from napari_metallography.grains.grading import grade
-from napari_metallography.grains.model_boundaries import ByModel, ModelBoundaryParameters
+from napari_metallography.grains.model_boundaries import ByModel
 from napari_metallography.grains.partition import from_boundaries
 from napari_metallography.models.card import DataSource, ModelCard, Network, Normalisation
 from napari_metallography.segmentation.model import SegmentationModel

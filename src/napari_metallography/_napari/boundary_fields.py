@@ -11,12 +11,11 @@ from magicgui.widgets.bases import ValueWidget
 from napari.layers import Image, Labels, Layer
 
 from ..errors import InputError
+from ..grains.boundary_probability import BOUNDARY_CLASS, ModelBoundaryParameters
 from ..grains.etched import EtchedParameters
 from ..grains.finding import ByEtching, Finding, Given
-from ..grains.model_boundaries import BOUNDARY_CLASS, ModelBoundaryParameters
 from ..grains.twins import TwinParameters
 from ..io.labels import looks_like_mask
-from ..segmentation.prediction import PAPER_SCALES, PredictionParameters
 from .form import parameter_fields, read, show_all, wrap
 from .grading_choice import ModelChosen
 from .grain_layers import BOUNDARIES, SHOWN
@@ -105,7 +104,7 @@ class ModelBoundaryFields:
         self.multi_scale = CheckBox(
             value=True,
             label="",
-            text=f"Average over scales {', '.join(map(str, PAPER_SCALES))}",
+            text="Average over three scales",
             tooltip="surer; without it, three times as fast",
         )
         self.remembered: dict[str, ValueWidget[Any]] = {
@@ -132,11 +131,11 @@ class ModelBoundaryFields:
 
     def chosen(self) -> ModelChosen:
         """What the fields say; `InputError` when there is no model."""
-        scales = PAPER_SCALES if self.multi_scale.value else (1.0,)
         return ModelChosen(
             self.model.value,
             read(ModelBoundaryParameters, self.parameters),
-            PredictionParameters(flips=self.flips.value, scales=scales),
+            flips=self.flips.value,
+            multi_scale=self.multi_scale.value,
         )
 
     def _model_chosen(self, *_: object) -> None:

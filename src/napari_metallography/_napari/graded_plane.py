@@ -89,6 +89,8 @@ def graded_events(source: PlaneSource, choice: GradingChoice) -> Events[GradedPl
         yield Notice(f"{source.name}: {MASK}")
     if given is not None:
         choice = replace(choice, finding=replace(given, values=given.values[source.box.slices]))
+    if choice.needs_model:
+        yield Progress(0, 0, "model")
     plan = choice.plan()
     by_method = yield from graded(plan, pixels, source.calibration, source.name)
     provenance = {

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ..devices import choose_device
-from ..grains.by_network import ByLineNetwork
+from ..grains.boundary_probability import ModelBoundaryParameters
 from ..grains.finding import Finding
 from ..grains.grading import GradingParameters, Method
-from ..grains.line_model import load_line_model
-from ..grains.model_boundaries import ByModel, ModelBoundaryParameters, load_boundary_model
 from ..grains.plan import GradingPlan
 from ..grains.twins import TwinParameters
-from ..segmentation.prediction import PredictionParameters
+from ..models import registry
+from .worker import leave_the_window_a_core
+
+if TYPE_CHECKING:
+    # They need torch, whose import takes seconds: it is for the thread that computes.
+    from ..grains.by_network import ByLineNetwork
+    from ..grains.line_model import LineModel
+    from ..grains.model_boundaries import ByModel
+    from ..segmentation.model import SegmentationModel
 
 
 @dataclass(frozen=True)
@@ -21,7 +29,20 @@ class ModelChosen:
 
     model: str
     parameters: ModelBoundaryParameters
-    prediction: PredictionParameters
+    flips: bool = True
+    multi_scale: bool = True
+
+    def loaded(self, device: str) -> ByModel:
+        """The model loaded, on a device; errors as for `GradingChoice.plan`."""
+        from ..devices import choose_device
+        from ..grains.model_boundaries import ByModel
+        from ..segmentation.prediction import PAPER_SCALES, PredictionParameters
+
+        leave_the_window_a_core()
+        scales = PAPER_SCALES if self.multi_scale else (1.0,)
+        prediction = PredictionParameters(flips=self.flips, scales=scales)
+        model = _boundary_model(*_file_of(self.model))
+        return ByModel(model, choose_device(device), self.parameters, prediction)
 
 
 @dataclass(frozen=True)
@@ -48,6 +69,12 @@ class GradingChoice:
         """Whether a method of the standards is among the methods."""
         return any(method != "network" for method in self.methods)
 
+    @property
+    def needs_model(self) -> bool:
+        """Whether a model is to be loaded."""
+        by_model = self.needs_grains and isinstance(self.finding, ModelChosen)
+        return by_model or "network" in self.methods
+
     def plan(self) -> GradingPlan:
         """The plan, its models loaded.
 
@@ -61,10 +88,33 @@ class GradingChoice:
 
     def _loaded_finding(self) -> Finding:
         chosen = self.finding
-        if not isinstance(chosen, ModelChosen):
-            return chosen
-        model, device = load_boundary_model(chosen.model), choose_device(self.device)
-        return ByModel(model, device, chosen.parameters, chosen.prediction)
+        return chosen.loaded(self.device) if isinstance(chosen, ModelChosen) else chosen
 
     def _loaded_network(self) -> ByLineNetwork:
-        return ByLineNetwork(load_line_model(self.line_network), choose_device(self.device))
+        from ..devices import choose_device
+        from ..grains.by_network import ByLineNetwork
+
+        leave_the_window_a_core()
+        model = _line_model(*_file_of(self.line_network))
+        return ByLineNetwork(model, choose_device(self.device))
+
+
+def _file_of(name_or_file: str) -> tuple[Path, int]:
+    """The file of a model, and when it was changed; 0 where it is not there."""
+    path = registry.model_path(name_or_file)
+    return path, path.stat().st_mtime_ns if path.exists() else 0
+
+
+# The last model of each kind is kept, until its file changes.
+@lru_cache(maxsize=1)
+def _boundary_model(path: Path, changed_at: int) -> SegmentationModel:
+    from ..grains.model_boundaries import load_boundary_model
+
+    return load_boundary_model(str(path))
+
+
+@lru_cache(maxsize=1)
+def _line_model(path: Path, changed_at: int) -> LineModel:
+    from ..grains.line_model import load_line_model
+
+    return load_line_model(str(path))

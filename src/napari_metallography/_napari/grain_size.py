@@ -71,7 +71,7 @@ class GrainSizeWidget(Form):
         self.line_network.combo.tooltip = _LINE_NETWORK_TIP
         self.grains = BoundaryFields(viewer)
         self.boundaries = self.grains.choice
-        self.device = ComboBox(choices=devices(), label="Compute on", value="auto")
+        self.device = ComboBox(choices=lambda _: devices(), label="Compute on", value="auto")
         self.grading = parameter_fields(
             GradingParameters,
             _GRADING,

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 
 from .. import regions
 from ..calibration import Calibration
@@ -16,34 +15,13 @@ from ..events import Events, Notice
 from ..plane import Plane
 from ..segmentation.model import SegmentationModel, load_model, resampling_factor
 from ..segmentation.prediction import PredictionParameters, Predictor, predict
+from .boundary_probability import BOUNDARY_CLASS, ModelBoundaryParameters
 from .closing import Strength, closing
 from .finding import Pixels
 from .partition import Partition
 from .stages import staged
 
-BOUNDARY_CLASS = "boundary"
-
 _OTHER_SIZE = 1.01
-
-
-class ModelBoundaryParameters(BaseModel):
-    """How grains are made of the probability that a network gives to boundaries.
-
-    Attributes
-    ----------
-    threshold
-        From which probability on a boundary shows.
-    shown
-        Part of a boundary between two triple points that must show; the rest is closed.
-    smallest_area_px
-        Smaller spots are no grains.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    threshold: float = Field(default=0.5, gt=0, lt=1)
-    shown: float = Field(default=0.5, gt=0, le=1)
-    smallest_area_px: int = Field(default=60, ge=1)
 
 
 @dataclass(frozen=True)

@@ -6,16 +6,18 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import safetensors
-import safetensors.torch
-import torch
 from pydantic import ValidationError
-from torch import Tensor
 
 from ..errors import InputError
 from ..io.files import read_bytes, write_bytes
 from .card import ModelCard, Storage, Task
+
+if TYPE_CHECKING:
+    # Cards are read without it: its import takes seconds.
+    from torch import Tensor
 
 _CARD_KEY = "napari_metallography"
 _STEPS = ":steps"
@@ -36,6 +38,8 @@ class ModelFile:
 
 def write_model(path: Path, card: ModelCard, state: dict[str, Tensor]) -> None:
     """Write a model whole or not at all, in the storage precision its card names."""
+    import safetensors.torch
+
     stored = _stored(card.storage, {name: tensor.detach().cpu() for name, tensor in state.items()})
     contiguous = {name: tensor.contiguous() for name, tensor in stored.items()}
     write_bytes(path, safetensors.torch.save(contiguous, {_CARD_KEY: card.model_dump_json()}))
@@ -49,6 +53,8 @@ def read_model(path: Path, task: Task) -> ModelFile:
     InputError
         When the file is missing, not a model of this package, or a model of another task.
     """
+    import safetensors.torch
+
     content = _content(path)
     card = _card(path, content)
     if card.task != task:
@@ -66,6 +72,8 @@ def _stored(storage: Storage, state: dict[str, Tensor]) -> dict[str, Tensor]:
 
     In 8 bits: large matrices and kernels in 255 steps a row, all else in float32.
     """
+    import torch
+
     if storage == "int8":
         return {name: t for key, tensor in state.items() for name, t in _in_bytes(key, tensor)}
     dtype = getattr(torch, storage)
@@ -77,7 +85,7 @@ def _in_bytes(name: str, tensor: Tensor) -> list[tuple[str, Tensor]]:
         return [(name, tensor.float() if tensor.is_floating_point() else tensor)]
     rows = tensor.float().flatten(1)
     steps = rows.abs().amax(1, keepdim=True).clamp(min=_SMALLEST_STEP) / _LARGEST_BYTE
-    levels = (rows / steps).round().to(torch.int8).view(tensor.shape)
+    levels = (rows / steps).round().char().view(tensor.shape)
     return [(name, levels), (f"{name}{_STEPS}", steps.flatten())]
 
 
