@@ -1,3 +1,5 @@
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 
@@ -170,3 +172,19 @@ def test_work_beside_is_not_waited_for_when_closed() -> None:
     assert not ended.is_set()
     may_end.set()
     assert ended.wait(10)
+
+
+def test_work_beside_fails_with_its_own_error_whatever_that_is() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        drain(meanwhile(lambda: _raising(KeyboardInterrupt())(Progress(0, 1)), Progress(0, 1)))
+
+
+def test_the_interpreter_does_not_wait_for_work_beside() -> None:
+    program = """
+import time
+from napari_metallography.events import Progress, meanwhile
+running = meanwhile(lambda: time.sleep(60), Progress(0, 1))
+next(running)
+running.close()
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=30)

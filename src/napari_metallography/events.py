@@ -7,9 +7,10 @@ it, closing it cancels it cleanly, and `yield from` composes it.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from contextlib import closing
 from dataclasses import dataclass, field
+from threading import Thread
 from typing import TypeVar
 
 import numpy as np
@@ -85,17 +86,23 @@ def relayed(events: Events[T], change: Callable[[Event], Event | None]) -> Event
 def meanwhile(work: Callable[[], T], progress: Progress) -> Events[T]:
     """Do work that cannot report in a thread of its own, and say now and then that it goes on.
 
-    Closing waits no longer for the thread, and what it makes is dropped: so a long call into
-    another library, as long as it frees the interpreter, does not hold up a cancellation.
+    Closing abandons the work: the thread runs on to its end, or to that of the interpreter, which
+    does not wait for it, and its result or error is dropped. So a long call into another library,
+    as long as it frees the interpreter, holds up neither a cancellation nor the end of a program;
+    but work that writes files would be cut short, and does not belong here.
     """
-    pool = ThreadPoolExecutor(1)
+    result: Future[T] = Future()
+    Thread(target=_settle, args=(result, work), name="meanwhile", daemon=True).start()
+    while not wait([result], _SECONDS_BETWEEN_LOOKS).done:
+        yield progress
+    return result.result()
+
+
+def _settle(result: Future[T], work: Callable[[], T]) -> None:
     try:
-        running = pool.submit(work)
-        while not wait([running], _SECONDS_BETWEEN_LOOKS).done:
-            yield progress
-        return running.result()
-    finally:
-        pool.shutdown(wait=False)
+        result.set_result(work())
+    except BaseException as error:
+        result.set_exception(error)
 
 
 def drain(events: Events[T], on_event: Callable[[Event], None] = ignore) -> T:
