@@ -61,8 +61,9 @@ def test_twins_are_left_out_when_asked(run, tmp_path) -> None:
     counted, left_out = found.values()
     assert left_out["G"] < counted["G"] - 0.2
     field = left_out["fields"][0]
-    assert field["provenance"]["twins_left_out"]["bend_deg"] == 4
-    assert "twins_left_out" not in counted["fields"][0]["provenance"]
+    assert field["provenance"]["twin_parameters"]["bend_deg"] == 4
+    assert "twin_parameters" not in counted["fields"][0]["provenance"]
+    assert "twins_left_out" not in counted["fields"][0]
     assert field["twins_left_out"] > 10
     regions = field["twins_left_out"] + field["grains_in_field"]
     assert f"{field['twins_left_out']} of {regions} regions are twins" in " ".join(done.err.split())

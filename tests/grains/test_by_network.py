@@ -113,6 +113,8 @@ def test_a_plan_needs_a_method_and_its_network() -> None:
         GradingPlan(())
     with pytest.raises(InputError, match="needs a line network"):
         GradingPlan(("network",))
+    with pytest.raises(InputError, match="choose each method once"):
+        GradingPlan(("lines", "circles", "lines"))
 
 
 def test_refusals_name_the_image_once(network) -> None:

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -96,6 +97,28 @@ def test_taking_an_intersection_away_changes_the_number(made) -> None:
     ratio = (drawn.count - drawn.weights[0]) / drawn.count
     assert less.g - found.g == pytest.approx(6.643856 * math.log10(ratio), abs=1e-6)
     assert regraded(less, drawn).g == found.g
+
+
+def test_what_does_not_follow_from_intersections_stays_when_they_are_corrected(made) -> None:
+    found = grade(from_boundaries(made.boundaries), HALF_UM)
+    told = replace(found, measured={**found.measured, "twins_left_out": 7})
+    none = replace(found.drawn, points=np.zeros((0, 2)), weights=np.zeros(0), line=np.zeros(0, int))
+    less = regraded(told, none)
+    assert less.measured["twins_left_out"] == 7
+    assert less.measured["line_spacing_px"] == found.measured["line_spacing_px"]
+    assert less.measured["intersections"] == 0
+    assert not math.isfinite(less.measured["geometric_mean_intercept_um"])
+
+
+@pytest.mark.parametrize("wanted", [None, 7])
+def test_lines_lie_as_far_apart_as_told(made, wanted) -> None:
+    found = grade(
+        from_boundaries(made.boundaries), HALF_UM, GradingParameters(line_spacing_px=wanted)
+    )
+    told = found.measured["line_spacing_px"]
+    across = [line.path[0, 0] for line in found.drawn.lines if line.direction_deg == 0]
+    assert np.diff(sorted(across)) == pytest.approx(told, rel=0.06)
+    assert wanted is None or told == pytest.approx(wanted, rel=0.06)
 
 
 def test_few_intersections_are_flagged_and_one_grain_is_refused() -> None:

@@ -41,6 +41,12 @@ def by_network(field: GradedField) -> GradedField:
     return replace(field, by_method={"network": alone}, provenance=provenance)
 
 
+def with_measured(field: GradedField, **measured: float) -> GradedField:
+    one = field.by_method["lines"]
+    told = replace(one, measured={**one.measured, **measured})
+    return replace(field, by_method={"lines": told})
+
+
 def written(tmp_path: Any, fields: list[GradedField], pictures: Any = None) -> str:
     path = tmp_path / "grain_size.html"
     write_report(path, grain_size_of(fields, 5.0), fields, pictures or {}, 5.0)
@@ -98,10 +104,39 @@ def test_ways_of_measuring_are_told_once_with_their_images(tmp_path) -> None:
 
 def test_the_rules_of_a_method_are_those_chosen(tmp_path) -> None:
     field = made("f.tif", 0.5, ("lines", "planimetric"))
-    grading = {"area": "circle", "directions_deg": [0, 90], "line_spacing_px": 12.5}
-    text = written(tmp_path, [replace(field, provenance={**field.provenance, "grading": grading})])
-    assert "in the directions 0°, 90°, 12.5 pixels apart; ASTM E112-13, clause 13" in text
+    grading = {"area": "circle", "directions_deg": [0, 90]}
+    field = replace(field, provenance={**field.provenance, "grading": grading})
+    spacing = field.by_method["lines"].measured["line_spacing_px"]
+    text = written(tmp_path, [field])
+    assert f"in the directions 0°, 90°, {spacing:.4g} pixels apart; ASTM E112-13, clause" in text
     assert "the test area is the largest circle in the field; ASTM E112-13, clause 11" in text
+
+
+def test_how_far_apart_lines_lay_is_said_of_all_fields(tmp_path) -> None:
+    wide, close = (with_measured(made("f.tif", 0.5), line_spacing_px=s) for s in (25.0, 8.25))
+    assert ", 25 pixels apart" in written(tmp_path, [wide, wide])
+    assert ", 8.25 to 25 pixels apart" in written(tmp_path, [wide, close])
+
+
+def test_the_signed_page_says_that_twins_were_left_out(tmp_path) -> None:
+    one, other = (with_measured(made("f.tif", 0.5), twins_left_out=n) for n in (40, 2))
+    regions = 42 + 2 * one.by_method["lines"].grains.n
+    signed = written(tmp_path, [one, other]).split('class="signature"')[0]
+    assert f"left out: 42 of {regions:,} regions, crumbs beside twins included" in signed
+    signed = written(tmp_path, [one, made("b.tif", 0.5)]).split('class="signature"')[0]
+    assert "left out in 1 of 2 fields: 40 of" in signed
+    assert "regions, crumbs" not in written(tmp_path, [made("b.tif", 0.5)])
+
+
+def test_an_interval_without_a_limit_is_said_on_the_page(tmp_path) -> None:
+    field = made("f.tif", 0.5, ("automatic",))
+    one = field.by_method["automatic"]
+    fields = [
+        replace(field, by_method={"automatic": replace(one, value=value)}) for value in (100, 300)
+    ]
+    low, high = grain_size_of(fields)["ci95"]
+    assert high is None
+    assert f"(95 % confidence: above {low:.2f}, no upper limit)" in written(tmp_path, fields)
 
 
 def test_a_method_that_knows_no_grains_has_no_sizes(tmp_path) -> None:

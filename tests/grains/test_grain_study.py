@@ -1,15 +1,24 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from napari_metallography.calibration import Calibration
-from napari_metallography.grains.grading import FieldGrade, GradingParameters, g_of, grade
+from napari_metallography.grains.grading import (
+    QUANTITIES,
+    FieldGrade,
+    GradingParameters,
+    Method,
+    g_of,
+    grade,
+)
 from napari_metallography.grains.partition import from_labels
 from napari_metallography.grains.study import (
     GradedField,
     disagreement,
     grain_size_of,
+    interval_words,
     over_fields,
 )
 
@@ -48,6 +57,29 @@ def test_areas_give_an_interval_in_order() -> None:
     assert low < over_fields(fields)["G"] < high
 
 
+@pytest.mark.parametrize("method", QUANTITIES)
+@pytest.mark.parametrize("values", [(100, 300), (1, 1000, 1), (200, 201, 202)])
+def test_the_interval_runs_from_coarse_to_fine_by_every_quantity(
+    method: Method, values: tuple[float, ...]
+) -> None:
+    field = _squares(8)
+    found = over_fields([replace(field, method=method, value=one) for one in values])
+    low, high = found["ci95"]
+    reaches_zero = found[QUANTITIES[method]]["ci95"][0] == 0
+    assert reaches_zero == (max(values) > 202)
+    # Areas of 0 would be the finest grains, as no crossing at all would be the coarsest.
+    assert (high is None) == (reaches_zero and method == "automatic")
+    assert (low is None) == (reaches_zero and method != "automatic")
+    assert low is None or low < found["G"]
+    assert high is None or high > found["G"]
+
+
+def test_an_interval_without_a_limit_is_said_so() -> None:
+    assert interval_words((7.912, 8.1)) == "7.91 to 8.10"
+    assert interval_words((7.912, None)) == "above 7.91, no upper limit"
+    assert interval_words((None, 8.1)) == "below 8.10, no lower limit"
+
+
 def test_one_field_has_no_interval_and_is_below_what_is_asked() -> None:
     found = grain_size_of([GradedField("a.tif", {"lines": _squares(8)}, "plate 7")])
     assert found["ci95"] is None
@@ -61,3 +93,10 @@ def test_methods_that_disagree_are_told() -> None:
     (said,) = disagreement({"lines": 9.0, "planimetric": 9.6, "circles": 9.2})
     assert "lines gives G 9.00" in said
     assert "planimetric G 9.60" in said
+
+
+def test_a_method_without_a_number_disagrees_with_none() -> None:
+    assert not disagreement({"circles": math.nan, "lines": 9.0})
+    assert not disagreement({"circles": math.nan})
+    (said,) = disagreement({"circles": math.nan, "lines": 9.0, "planimetric": 9.6})
+    assert "circles" not in said

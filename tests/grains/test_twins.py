@@ -10,9 +10,12 @@ from hypothesis import strategies as st
 from skimage.measure import label
 
 from napari_metallography.calibration import Calibration
+from napari_metallography.events import Event, Progress, drain
 from napari_metallography.grains.etched import grains_of_etched
-from napari_metallography.grains.grading import GradingParameters, grade
+from napari_metallography.grains.finding import Given
+from napari_metallography.grains.grading import FieldGrade, GradingParameters, grade
 from napari_metallography.grains.partition import Partition, from_boundaries, from_labels, numbered
+from napari_metallography.grains.plan import GradingPlan, graded
 from napari_metallography.grains.twins import TwinParameters, without_twins
 from napari_metallography.synthesis.polycrystals import (
     Polycrystal,
@@ -76,6 +79,19 @@ def _with_twins(made: Polycrystal) -> Partition:
     return from_boundaries(made.boundaries | outlines, smallest_area_px=10)
 
 
+def _thinned(grains: Partition, across: int, step: int = 3) -> np.ndarray:
+    """Every third row (0) or column (1)."""
+    kept = [slice(None, None, step if axis == across else 1) for axis in (0, 1)]
+    return np.ascontiguousarray(grains.grains[tuple(kept)])
+
+
+def _left_out(labels: np.ndarray, calibration: Calibration) -> FieldGrade:
+    """A field of numbered regions graded by lines, without its twins."""
+    plan = GradingPlan(("lines",), finding=Given("cut", labels), twins=TwinParameters())
+    pixels = np.zeros((*labels.shape, 3), np.uint8)
+    return drain(graded(plan, pixels, calibration, "a.tif"))["lines"]
+
+
 def _g(grains: Partition, calibration: Calibration, method: str) -> float:
     return grade(grains, calibration, GradingParameters(method=method)).g
 
@@ -130,6 +146,38 @@ def test_twins_do_not_make_a_grain_size_finer(seed: int) -> None:
         wanted = _g(true, made.calibration, method)
         assert _g(cut, made.calibration, method) > wanted + 0.4
         assert _g(joined, made.calibration, method) == pytest.approx(wanted, abs=0.15)
+
+
+@pytest.mark.parametrize("across", [0, 1])
+@pytest.mark.parametrize("seed", [20, 22])
+def test_twins_of_oblong_pixels_are_found_as_in_square_ones(seed: int, across: int) -> None:
+    made = _twinned(seed)
+    true, cut = from_labels(made.grains), _with_twins(made)
+    sides = made.calibration.x_um * np.where(np.arange(2) == across, 3, 1)
+    oblong = Calibration(y_um=sides[0], x_um=sides[1], source="test")
+    found = _left_out(_thinned(cut, across), oblong)
+    assert found.grains.n == pytest.approx(without_twins(cut).n, rel=0.04)
+    # Of the grains as they look in such pixels, with stairs for boundaries.
+    wanted = _g(from_labels(_thinned(true, across)), oblong, "lines")
+    assert found.g == pytest.approx(wanted, abs=0.15)
+
+
+def test_methods_share_the_grains_of_square_pixels() -> None:
+    made = _twinned(21)
+    oblong = Calibration(y_um=1.0, x_um=0.5, source="test")
+    given = Given("cut", _thinned(_with_twins(made), 0))
+    plan = GradingPlan(("lines", "planimetric"), finding=given, twins=TwinParameters())
+    events: list[Event] = []
+    pixels = np.zeros((*given.values.shape, 3), np.uint8)
+    found = drain(graded(plan, pixels, oblong, "a.tif"), events.append)
+    assert found["lines"].grains is found["planimetric"].grains
+    assert found["lines"].pixel_um == 0.5
+    steps = [event for event in events if isinstance(event, Progress)]
+    assert "steps: twins" in {step.message for step in steps}
+    assert [step.done for step in steps] == sorted(step.done for step in steps)
+    assert steps[-1].done == steps[-1].total
+    left_out = found["lines"].measured["twins_left_out"]
+    assert left_out == len(np.unique(given.values)) - found["lines"].grains.n > 20
 
 
 @pytest.mark.parametrize("seed", [23, 24])

@@ -227,11 +227,8 @@ def _by_model(
     name_or_file: str, values: Mapping[str, object], looks: Mapping[str, Any], device: DeviceName
 ) -> ByModel:
     from ..devices import choose_device
-    from ..grains.model_boundaries import (
-        ByModel,
-        ModelBoundaryParameters,
-        load_boundary_model,
-    )
+    from ..grains.boundary_probability import ModelBoundaryParameters
+    from ..grains.model_boundaries import ByModel, load_boundary_model
     from ..segmentation.prediction import PredictionParameters
 
     rules = validated(ModelBoundaryParameters, values, option_of)
@@ -250,7 +247,9 @@ def _line_network(name_or_file: str, device: DeviceName) -> ByLineNetwork:
 
 def _said(found: Mapping[str, Any]) -> str:
     """The result in a line."""
+    from ..grains.study import interval_words
+
     interval = found["ci95"]
-    sure = f"95 % CI {interval[0]:.2f} to {interval[1]:.2f}" if interval else found["reason"]
+    sure = f"95 % CI {interval_words(interval)}" if interval else found["reason"]
     n = found["n_fields"]
     return f"G {found['G']:.2f} by {found['method']} ({n} field{'s' * (n != 1)}, {sure})"

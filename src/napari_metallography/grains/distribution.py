@@ -36,7 +36,8 @@ class SizeDistribution:
     areas_um2
         (n,) of each grain.
     weights
-        (n,) inverse chance of a grain of its height and width to lie wholly in the field.
+        (n,) in 1/µm²: the inverse of the area in which a grain of its height and width can lie
+        and still be wholly in the field.
     """
 
     areas_um2: Floats
@@ -70,15 +71,17 @@ class SizeDistribution:
         return "wide range" if _range(self.numbers, share) > _WIDE else "uniform"
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON form: numbers, quantiles of the equivalent diameters, kind."""
+        """JSON form: numbers, quantiles of the equivalent diameters, kind; all by the weights."""
         if not len(self.areas_um2):
             return {"whole_grains": 0}
-        diameters = np.sort(2 * np.sqrt(self.areas_um2 / math.pi))
+        low, median, high = _quantiles(
+            2 * np.sqrt(self.areas_um2 / math.pi), self.weights, (0.1, 0.5, 0.9)
+        )
         return {
             "whole_grains": len(self.areas_um2),
             "mean_area_um2": float(np.average(self.areas_um2, weights=self.weights)),
-            "median_diameter_um": float(np.median(diameters)),
-            "diameter_um_p10_p90": [float(np.quantile(diameters, q)) for q in (0.1, 0.9)],
+            "median_diameter_um": median,
+            "diameter_um_p10_p90": [low, high],
             "largest_grain_G": self.largest_g,
             "distribution": self.kind,
             "duplex": self.kind != "uniform",
@@ -89,7 +92,8 @@ def sizes_of_grains(grains: Partition, pixel_um: float) -> SizeDistribution:
     """Sizes of the grains that the edge of the field does not cut."""
     whole = ~grains.on_border()
     return SizeDistribution(
-        np.asarray(grains.areas[whole] * pixel_um**2, float), whole_grain_weights(grains)[whole]
+        np.asarray(grains.areas[whole] * pixel_um**2, float),
+        whole_grain_weights(grains)[whole] / pixel_um**2,
     )
 
 
@@ -99,6 +103,14 @@ def together(distributions: Sequence[SizeDistribution]) -> SizeDistribution:
         np.concatenate([one.areas_um2 for one in distributions]),
         np.concatenate([one.weights for one in distributions]),
     )
+
+
+def _quantiles(values: Floats, weights: Floats, parts: Sequence[float]) -> list[float]:
+    """Values below which parts of the weight lie, each value in the middle of its own."""
+    order = np.argsort(values)
+    known = weights[order]
+    middles = (np.cumsum(known) - known / 2) / known.sum()
+    return [float(value) for value in np.interp(parts, middles, values[order])]
 
 
 def _range(numbers: Floats, share: Floats) -> float:

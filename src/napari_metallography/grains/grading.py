@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, get_args
 
@@ -199,12 +199,18 @@ def square_shape(shape: tuple[int, int], calibration: Calibration) -> tuple[tupl
 
 def regraded(found: FieldGrade, drawn: Intersections) -> FieldGrade:
     """The same field with intersections moved, added or taken away by hand."""
-    return _of_intersections(found.method, drawn, found.grains, found.pixel_um)
+    counted = _of_intersections(found.method, drawn, found.grains, found.pixel_um)
+    # Of what does not follow from the intersections nothing is lost.
+    return replace(counted, measured={**found.measured, **counted.measured})
 
 
 def _by_lines(grains: Partition, pixel_um: float, rules: GradingParameters) -> FieldGrade:
     lines = straight_lines(grains.shape, _spacing(grains, rules), rules.directions_deg)
-    return _of_lines("lines", lines, grains, pixel_um)
+    found = _of_lines("lines", lines, grains, pixel_um)
+    length = sum(line.length_px for line in lines)
+    # A whole number of lines fills the field: they lie a little off the distance wanted.
+    spacing = len(rules.directions_deg) * grains.grains.size / length
+    return replace(found, measured={**found.measured, "line_spacing_px": spacing})
 
 
 def _spacing(grains: Partition, rules: GradingParameters) -> float:
@@ -264,10 +270,11 @@ def _directions(found: Intersections, pixel_um: float) -> dict[str, Any]:
         f"{direction:g}": found.in_direction(direction).mean_intercept_px * pixel_um
         for direction in directions
     }
-    measured: dict[str, Any] = {"mean_intercept_um_by_direction_deg": intercepts}
     lengths = np.array(list(intercepts.values()))
-    if np.isfinite(lengths).all():
-        measured["geometric_mean_intercept_um"] = float(np.exp(np.log(lengths).mean()))
+    measured: dict[str, Any] = {
+        "mean_intercept_um_by_direction_deg": intercepts,
+        "geometric_mean_intercept_um": float(np.exp(np.log(lengths).mean())),
+    }
     if {"0", "90"} <= intercepts.keys():
         measured["anisotropy_index"] = intercepts["0"] / intercepts["90"]
     return measured

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..calibration import Calibration
 from ..errors import InputError
-from ..events import Events, Notice, Progress
+from ..events import Events, Notice, Progress, meanwhile
 from .finding import ByEtching, Finding, Pixels
-from .grading import FieldGrade, GradingParameters, Method, grade
+from .grading import FieldGrade, GradingParameters, Method, grade, with_square_pixels
 from .partition import Partition
 from .stages import staged
 from .twins import TwinParameters, without_twins
@@ -48,6 +48,8 @@ class GradingPlan:
     def __post_init__(self) -> None:
         if not self.methods:
             raise InputError("choose at least one method")
+        if len(set(self.methods)) < len(self.methods):
+            raise InputError(f"{', '.join(self.methods)}: choose each method once")
         if "network" in self.methods and self.network is None:
             raise InputError("the method network needs a line network; choose a model")
 
@@ -69,8 +71,8 @@ class GradingPlan:
         }
 
     def _grains_provenance(self) -> dict[str, Any]:
-        left_out = {"twins_left_out": self.twins.model_dump()} if self.twins else {}
-        return {**self.finding.provenance(), **left_out}
+        rules = {"twin_parameters": self.twins.model_dump()} if self.twins else {}
+        return {**self.finding.provenance(), **rules}
 
 
 def graded(
@@ -88,7 +90,7 @@ def graded(
     Yields
     ------
     Progress, Notice
-        Of the stages: finding grains, and each method.
+        Of the stages: finding grains, looking for twins, and each method.
 
     Raises
     ------
@@ -107,42 +109,46 @@ def graded(
 def _graded(
     plan: GradingPlan, pixels: Pixels, calibration: Calibration, name: str
 ) -> Events[dict[Method, FieldGrade]]:
-    stages, done = len(plan.methods) + plan.needs_grains, 0
-    grains: Partition | None = None
-    left_out: dict[str, int] = {}
+    stages = len(plan.methods) + (plan.needs_grains and 1 + (plan.twins is not None))
+    grains: _Grains | None = None
     if plan.needs_grains:
-        running = _grains(plan, pixels, calibration, name)
-        (grains, left_out), done = (yield from staged(running, 0, stages)), 1
+        grains = yield from _grains(plan, pixels, calibration, name, stages)
     found: dict[Method, FieldGrade] = {}
-    for stage, method in enumerate(plan.methods, start=done):
+    for stage, method in enumerate(plan.methods, start=stages - len(plan.methods)):
         one = _by_method(plan, method, grains, pixels, calibration, name)
         found[method] = yield from staged(one, stage, stages)
-    return {method: _told(one, left_out) for method, one in found.items()}
+    return found
+
+
+@dataclass(frozen=True)
+class _Grains:
+    """Grains of square pixels, so that no method makes them square once more."""
+
+    partition: Partition
+    calibration: Calibration
+    twins_left_out: int | None = None
 
 
 def _grains(
-    plan: GradingPlan, pixels: Pixels, calibration: Calibration, name: str
-) -> Events[tuple[Partition, dict[str, int]]]:
-    """The grains, and what is told of twins left out."""
-    found = yield from plan.finding.grains(pixels, calibration)
+    plan: GradingPlan, pixels: Pixels, calibration: Calibration, name: str, stages: int
+) -> Events[_Grains]:
+    found = yield from staged(plan.finding.grains(pixels, calibration), 0, stages)
+    square, pixel_um = with_square_pixels(found, calibration)
+    size = Calibration.square(pixel_um, calibration.source)
     if plan.twins is None:
-        return found, {}
-    joined = without_twins(found, plan.twins)
-    left_out = found.n - joined.n
-    yield Notice(f"{name}: {left_out} of {found.n} regions are twins and left out")
-    return joined, {"twins_left_out": left_out}
-
-
-def _told(found: FieldGrade, left_out: Mapping[str, int]) -> FieldGrade:
-    if found.grains is None:
-        return found
-    return replace(found, measured={**found.measured, **left_out})
+        return _Grains(square, size)
+    enlarged = square.grains.size / found.grains.size
+    looking = partial(without_twins, square, plan.twins.for_enlarged(enlarged))
+    joined = yield from staged(meanwhile(looking, Progress(0, 1, "twins")), 1, stages)
+    left_out = square.n - joined.n
+    yield Notice(f"{name}: {left_out} of {square.n} regions are twins and left out")
+    return _Grains(joined, size, left_out)
 
 
 def _by_method(
     plan: GradingPlan,
     method: Method,
-    grains: Partition | None,
+    grains: _Grains | None,
     pixels: Pixels,
     calibration: Calibration,
     name: str,
@@ -152,6 +158,9 @@ def _by_method(
         return (yield from plan.network.graded(pixels, calibration, name))
     assert grains is not None
     yield Progress(0, 1, method)
-    found = grade(grains, calibration, plan.grading.model_copy(update={"method": method}))
+    rules = plan.grading.model_copy(update={"method": method})
+    found = grade(grains.partition, grains.calibration, rules)
     yield Progress(1, 1, method)
-    return found
+    if grains.twins_left_out is None:
+        return found
+    return replace(found, measured={**found.measured, "twins_left_out": grains.twins_left_out})

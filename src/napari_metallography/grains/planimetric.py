@@ -95,7 +95,7 @@ def mean_area_of_whole_grains(partition: Partition) -> float:
 
 
 def whole_grain_weights(partition: Partition) -> NDArray[np.float64]:
-    """For how many grains each stands, (n,), when those at the edge are left out.
+    """For how many grains each stands, (n,) in 1/px², when those at the edge are left out.
 
     A grain of a height and width has the fewer places in the field the larger it is: without
     weights, large grains would be missed more often than small ones.

@@ -36,7 +36,7 @@ from ..reports import (
 from .distribution import SizeDistribution, together
 from .grading import QUANTITIES, Method
 from .plots import size_figure
-from .study import GradedField
+from .study import GradedField, interval_words
 
 _FEW_PICTURES, _LONGEST_PX, _LONGEST_OF_MANY_PX = 8, 1200, 700
 _JPEG_QUALITY = 80
@@ -67,6 +67,7 @@ _OF_FIELDS = (
     "anisotropy_index",
     "mean_grain_area_um2",
     "grains_in_field",
+    "twins_left_out",
     "pixel_size_um",
 )
 
@@ -169,8 +170,8 @@ def _grade(value: float | None) -> str:
     return "–" if value is None or not math.isfinite(value) else f"{value:.2f}"
 
 
-def _interval(ends: Sequence[float] | None) -> str:
-    return "–" if ends is None else f"{_grade(ends[0])} to {_grade(ends[1])}"
+def _interval(ends: Sequence[float | None] | None) -> str:
+    return "–" if ends is None else interval_words(ends)
 
 
 def _notes(found: Mapping[str, Any]) -> list[str]:
@@ -187,25 +188,49 @@ def _notes(found: Mapping[str, Any]) -> list[str]:
 
 
 def _rules(found: Mapping[str, Any]) -> str:
-    grading = found["fields"][0]["provenance"].get("grading", {})
-    return entries(
-        {
-            method: f"{_COUNTED[method]}{_chosen(method, grading)}; {''.join(_CLAUSES[method])}"
-            for method in _by_method(found)
-        }
+    fields = found["fields"]
+    rules: dict[str, Any] = {
+        method: f"{_COUNTED[method]}{_chosen(method, fields)}; {''.join(_CLAUSES[method])}"
+        for method in _by_method(found)
+    }
+    twins = _twins(fields)
+    return entries({**rules, "twins": twins} if twins else rules)
+
+
+def _twins(fields: Sequence[Mapping[str, Any]]) -> str:
+    """What was left out; empty where no twins were looked for."""
+    counts = [(_known(one, "twins_left_out"), _known(one, "grains_in_field")) for one in fields]
+    known = [(left_out, grains) for left_out, grains in counts if left_out is not None]
+    if not known:
+        return ""
+    left_out, regions = sum(one for one, _ in known), sum(map(sum, known))
+    of = "" if len(known) == len(fields) else f" in {len(known)} of {len(fields)} fields"
+    return (
+        f"left out{of}: {left_out:,} of {regions:,} regions, crumbs beside twins included, are "
+        "joined to others across straight boundaries, and each grain counts once"
     )
 
 
-def _chosen(method: Method, grading: Mapping[str, Any]) -> str:
+def _known(one: Mapping[str, Any], name: str) -> Any:
+    """A number of a field, by the first method that has it."""
+    return next((by[name] for by in _by_method(one).values() if by.get(name) is not None), None)
+
+
+def _chosen(method: Method, fields: Sequence[Mapping[str, Any]]) -> str:
     """What was chosen of a method's rules, to follow its description."""
+    grading = fields[0]["provenance"].get("grading", {})
     if method == "planimetric" and "area" in grading:
         return f"; the test area is {_AREAS[grading['area']]}"
     if method != "lines" or "directions_deg" not in grading:
         return ""
     directions = ", ".join(f"{number(one)}°" for one in grading["directions_deg"])
-    spacing = grading.get("line_spacing_px")
-    apart = "a mean intercept" if spacing is None else f"{number(spacing)} pixels"
-    return f" in the directions {directions}, {apart} apart"
+    return f" in the directions {directions}, {_spacing(fields)} pixels apart"
+
+
+def _spacing(fields: Sequence[Mapping[str, Any]]) -> str:
+    known = [_by_method(one)["lines"]["line_spacing_px"] for one in fields]
+    shown = list(dict.fromkeys(number(one) for one in (min(known), max(known))))
+    return " to ".join(shown)
 
 
 def _sources(found: Mapping[str, Any]) -> str:
@@ -272,10 +297,6 @@ def _field_table(fields: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 def _field_row(one: Mapping[str, Any]) -> dict[str, Any]:
     methods = _by_method(one)
-    first = {
-        name: next((by[name] for by in methods.values() if by.get(name) is not None), None)
-        for name in _OF_FIELDS
-    }
     largest = [
         by["size_distribution"].get("largest_grain_G")
         for by in methods.values()
@@ -285,7 +306,7 @@ def _field_row(one: Mapping[str, Any]) -> dict[str, Any]:
         "image": one["image"],
         "specimen": one.get("specimen"),
         **{f"G by {method}": _grade(by["G"]) for method, by in methods.items()},
-        **first,
+        **{name: _known(one, name) for name in _OF_FIELDS},
         "largest grain, G": next(iter(largest), None),
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -75,7 +76,8 @@ def over_fields(
 
     Returns
     -------
-    JSON form: `method`, `G`, `G_iso_643`, `ci95` ([low, high] of G) or null and `reason`,
+    JSON form: `method`, `G`, `G_iso_643`, `ci95` ([low, high] of G, null on a side where the
+    quantity's interval reaches 0, which no G belongs to) or null and `reason`,
     `relative_accuracy_percent` (of the quantity), `n_fields`, the quantity's statistics by its
     name, `count` (intersections, grains or independent lines), `size_distribution` (null where
     there are no grains), `notes`.
@@ -87,13 +89,12 @@ def over_fields(
         [one.value for one in fields], wanted_accuracy_percent=wanted_accuracy_percent
     )
     grain_size = g_of(method, stated["mean"])
-    interval = stated["ci95"]
     sizes = [one.sizes for one in fields if one.sizes is not None]
     return {
         "method": method,
         "G": grain_size,
         "G_iso_643": iso_643(grain_size),
-        "ci95": None if interval is None else sorted(g_of(method, end) for end in interval),
+        "ci95": _interval_of_g(method, stated["ci95"]),
         "relative_accuracy_percent": stated["relative_accuracy_percent"],
         "n_fields": len(fields),
         "fields_still_needed": stated["fields_still_needed"],
@@ -105,10 +106,38 @@ def over_fields(
     }
 
 
+def _interval_of_g(
+    method: Method, ends: Sequence[float] | None
+) -> tuple[float | None, float | None] | None:
+    """The interval of a quantity as one of G, from coarse to fine; None where it has no limit."""
+    if ends is None:
+        return None
+    one, other = (_limit(g_of(method, end)) for end in ends)
+    # Grains are the coarser the larger they are, and the fewer of them are met or counted.
+    return (other, one) if QUANTITIES[method] == QUANTITIES["automatic"] else (one, other)
+
+
+def _limit(grain_size: float) -> float | None:
+    return grain_size if math.isfinite(grain_size) else None
+
+
+def interval_words(ends: Sequence[float | None]) -> str:
+    """An interval of G, as `over_fields` gives it, in words."""
+    low, high = ends
+    if low is not None and high is not None:
+        return f"{low:.2f} to {high:.2f}"
+    if low is not None:
+        return f"above {low:.2f}, no upper limit"
+    return "no limits" if high is None else f"below {high:.2f}, no lower limit"
+
+
 def disagreement(grades: Mapping[str, float]) -> list[str]:
     """A sentence where methods differ by more than half a grain-size number."""
-    low, high = min(grades, key=grades.__getitem__), max(grades, key=grades.__getitem__)
-    if not grades[high] - grades[low] > SMALLEST_DIFFERENCE:
+    known = {method: grade for method, grade in grades.items() if math.isfinite(grade)}
+    if not known:
+        return []
+    low, high = min(known, key=known.__getitem__), max(known, key=known.__getitem__)
+    if known[high] - known[low] <= SMALLEST_DIFFERENCE:
         return []
     return [
         f"the methods disagree: {low} gives G {grades[low]:.2f}, {high} G {grades[high]:.2f}; look "

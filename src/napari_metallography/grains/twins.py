@@ -68,6 +68,16 @@ class TwinParameters(BaseModel):
     least_of_band: float = 2.0
     least_of_single: float = 4.0
 
+    def for_enlarged(self, times: float) -> TwinParameters:
+        """The same where one side of the pixels was enlarged so many times.
+
+        Boundaries then have steps as long as the pixels were: places are as much less sure on the
+        mean of both directions.
+        """
+        coarser = (1 + times) / 2
+        lengths = {"scatter_px": self.scatter_px * coarser, "bow_px": self.bow_px * coarser}
+        return self.model_copy(update=lengths)
+
 
 def without_twins(grains: Partition, parameters: TwinParameters | None = None) -> Partition:
     """Grains whose twins are joined to them; the same partition when it shows none.
