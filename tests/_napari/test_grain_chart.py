@@ -87,6 +87,20 @@ def test_a_chart_replaces_the_one_before_and_is_offered_for_nothing(widget, qtbo
     assert {one.name for one in choices if isinstance(one, Layer)} == {"steel", "mask"}
 
 
+def test_only_the_first_chart_brings_all_into_view(widget, qtbot) -> None:
+    press(widget, qtbot, widget.controls.run_button)
+    viewer = widget.viewer
+    # napari 0.9 moved the camera into a scene.
+    camera = getattr(viewer, "scene", viewer).camera
+    camera.center, camera.zoom = (0, 5, 6), 7.0
+    press(widget, qtbot, widget.results.chart)
+    assert camera.zoom != 7
+    camera.center, camera.zoom = (0, 5, 6), 7.0
+    press(widget, qtbot, widget.results.chart)
+    assert camera.zoom == 7
+    assert tuple(camera.center) == (0, 5, 6)
+
+
 def test_a_chart_too_fine_to_draw_is_refused_in_a_line(widget, qtbot) -> None:
     press(widget, qtbot, widget.controls.run_button)
     widget.results.counted_by.value = "lines"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from napari_metallography._napari.intersections_layer import TEST_LINE, WEIGHT
 from napari_metallography._napari.layers import calibrate_layer
 from napari_metallography._napari.worker import CANCELLED
 from napari_metallography.calibration import Calibration
+from napari_metallography.errors import InputError
 from napari_metallography.events import Progress
 from napari_metallography.grains.standards import intercept_g
 from napari_metallography.synthesis.polycrystals import PolycrystalParameters, polycrystal
@@ -270,9 +272,36 @@ def test_boundaries_are_found_and_corrected_by_paint(qtbot, made) -> None:
     layer.events.paint(value=[])
     assert widget.boundaries.value is layer
     assert not widget.results.enabled
+    widget.study.add.native.click()
+    assert "was painted on" in widget.controls.status.value
     run(widget, qtbot)
     assert widget.results.enabled
     assert float(shown(widget, "count")["planimetric"]) < before
+
+
+def stroke(layer: Labels, place: tuple[int, int]) -> None:
+    """As the mouse paints."""
+    with layer.block_history():
+        layer.paint(place, 1)
+
+
+def test_paint_that_is_taken_back_leaves_the_numbers(qtbot, made) -> None:
+    widget = opened(ViewerModel(), made.image)
+    qtbot.addWidget(widget.native)
+    run(widget, qtbot)
+    layer = widget.viewer.layers["steel grain boundaries"]
+    stroke(layer, (100, 100))
+    assert not widget.results.enabled
+    layer.undo()
+    qtbot.waitUntil(lambda: widget.results.enabled, timeout=5_000)
+    widget.study.add_field()
+    assert widget.study.names == ["steel"]
+    stroke(layer, (50, 50))
+    # Also when another image was looked at meanwhile.
+    widget.viewer.add_image(made.image, name="other")
+    for name in ("other", "steel"):
+        widget.image.value = widget.viewer.layers[name]
+    assert not widget.results.enabled
 
 
 def test_numbered_grains_and_their_mask_agree(widget, qtbot, made) -> None:
@@ -468,49 +497,91 @@ def test_an_image_removed_while_it_is_measured(widget, qtbot) -> None:
     assert widget.results.native.isHidden()
 
 
-def test_a_refused_run_leaves_no_number_to_be_taken(widget, qtbot) -> None:
+def endless(*_: object) -> Any:
+    while True:
+        time.sleep(0.005)
+        yield Progress(0, 5, "boundaries")
+
+
+def refused(*_: object) -> Any:
+    yield Progress(0, 5, "boundaries")
+    raise InputError("steel: none here")
+
+
+def begin(widget: GrainSizeWidget, qtbot: Any) -> None:
+    widget.controls.run_button.native.click()
+    qtbot.waitUntil(lambda: "boundaries" in widget.controls.status.value, timeout=10_000)
+
+
+def cancel(widget: GrainSizeWidget, qtbot: Any) -> None:
+    widget.controls.cancel_button.native.click()
+    qtbot.waitUntil(lambda: not widget.controls.is_running, timeout=60_000)
+
+
+@pytest.mark.parametrize("events", [endless, refused])
+def test_a_run_without_a_result_leaves_corrections_to_be_used(
+    widget, qtbot, monkeypatch, tmp_path, events
+) -> None:
     run(widget, qtbot)
-    widget.boundaries.value = widget.viewer.add_labels(np.zeros((240, 320), np.uint8), name="empty")
-    run(widget, qtbot)
+    measured = shown(widget, "count")["lines"]
+    points_of(widget).remove([0, 1, 2])
+    corrected = shown(widget, "count")["lines"]
+    assert "earlier" not in widget.results.summary.value
+    with monkeypatch.context() as patched:
+        patched.setattr(grain_size_module, "graded_events", events)
+        if events is endless:
+            begin(widget, qtbot)
+            cancel(widget, qtbot)
+        else:
+            run(widget, qtbot)
+    assert widget.controls.status.value in (CANCELLED, "steel: none here")
+    assert "from an earlier measurement" in widget.results.summary.value
+    assert shown(widget, "count")["lines"] == corrected
+    widget.results.undo.native.click()
+    assert shown(widget, "count")["lines"] == measured
+    widget.results.redo.native.click()
     widget.study.add.native.click()
-    assert widget.study.names == []
-    assert "measure first" in widget.controls.status.value
+    assert widget.study.names == ["steel"]
+    widget.study.write(tmp_path)
+    qtbot.waitUntil(lambda: not widget.controls.is_running, timeout=30_000)
+    found = json.loads((tmp_path / "grain_size.json").read_text("utf-8"))
+    assert found["fields"][0]["provenance"]["corrections_by_hand"] == {"lines": 1}
+    run(widget, qtbot)
+    assert "earlier" not in widget.results.summary.value
 
 
 def test_cancel_adds_nothing_and_the_form_may_run_again(widget, qtbot, monkeypatch) -> None:
-    def endless(*_: object) -> Any:
-        while True:
-            time.sleep(0.005)
-            yield Progress(0, 5, "boundaries")
-
     before = len(widget.viewer.layers)
     with monkeypatch.context() as patched:
         patched.setattr(grain_size_module, "graded_events", endless)
-        widget.controls.run_button.native.click()
-        qtbot.waitUntil(lambda: "boundaries" in widget.controls.status.value, timeout=10_000)
-        widget.controls.cancel_button.native.click()
-        qtbot.waitUntil(lambda: not widget.controls.is_running, timeout=10_000)
+        begin(widget, qtbot)
+        cancel(widget, qtbot)
     assert widget.controls.status.value == CANCELLED
     assert len(widget.viewer.layers) == before
+    widget.study.add.native.click()
+    assert "measure first" in widget.controls.status.value
     run(widget, qtbot)
     assert not widget.results.native.isHidden()
 
 
-def test_cancel_amid_the_search_for_boundaries_of_a_large_image(qtbot, made) -> None:
-    large = np.tile(made.image, (9, 7))[:2000, :2000]
-    widget = opened(ViewerModel(), large)
+def test_cancel_amid_the_search_for_boundaries(qtbot, made) -> None:
+    widget = opened(ViewerModel(), np.tile(made.image, (4, 3)))
     qtbot.addWidget(widget.native)
-    status = widget.controls.status
-    widget.controls.run_button.native.click()
-    # Grains growing is its longest step.
-    qtbot.waitUntil(lambda: "grains" in status.value, timeout=60_000)
-    asked = time.monotonic()
-    widget.controls.cancel_button.native.click()
-    qtbot.waitUntil(lambda: not widget.controls.is_running, timeout=60_000)
-    assert status.value == CANCELLED
-    assert time.monotonic() - asked < 2
+
+    def time_from_growth(end: Callable[[], object]) -> float:
+        # Grains growing is the longest step.
+        widget.controls.run_button.native.click()
+        qtbot.waitUntil(lambda: "grains" in widget.controls.status.value, timeout=60_000)
+        start = time.monotonic()
+        end()
+        qtbot.waitUntil(lambda: not widget.controls.is_running, timeout=60_000)
+        return time.monotonic() - start
+
+    cancelled = time_from_growth(widget.controls.cancel_button.native.click)
+    assert widget.controls.status.value == CANCELLED
     assert [layer.name for layer in widget.viewer.layers] == ["steel"]
     assert widget.results.native.isHidden()
+    assert cancelled < time_from_growth(lambda: None) / 2
 
 
 def test_no_interval_shows_a_dash() -> None:

@@ -84,7 +84,7 @@ def graded_events(source: PlaneSource, choice: GradingChoice) -> Events[GradedPl
     pixels = plane.rgb8(*source.box.slices)
     notes: tuple[str, ...] = ()
     given = choice.finding if isinstance(choice.finding, Given) else None
-    if given is None and choice.needs_grains and _is_mask(source):
+    if choice.finds_as_usual and _is_mask(source):
         given, notes = Given(source.name, np.asarray(source.pixels)), (MASK,)
         yield Notice(f"{source.name}: {MASK}")
     if given is not None:

@@ -35,7 +35,8 @@ def show_chart(
 ) -> None:
     """Add plates to the right of an image, at its scale, and the nearest one over it, hidden.
 
-    An earlier chart of the image makes way; the layer that was selected stays so.
+    An earlier chart of the image makes way, and the view stays as it is; without one, all is
+    brought into view. The layer that was selected stays so.
 
     Parameters
     ----------
@@ -44,7 +45,8 @@ def show_chart(
     grain_size
         That was measured.
     """
-    for layer in [one for one in viewer.layers if one.metadata.get(CHART) == image.name]:
+    earlier = [one for one in viewer.layers if one.metadata.get(CHART) == image.name]
+    for layer in earlier:
         viewer.layers.remove(layer)
     active = viewer.layers.selection.active
     nearest = min(plates, key=lambda plate: abs(plate.grain_size - grain_size))
@@ -55,7 +57,8 @@ def show_chart(
         mark_computed(layer)
         viewer.add_layer(layer)
     viewer.layers.selection.active = active
-    viewer.reset_view()
+    if not earlier:
+        viewer.reset_view()
 
 
 def _beside(image: Image, plates: Sequence[Plate]) -> list[Image]:

@@ -186,6 +186,8 @@ def field_lines(graded: GradedLayers) -> list[str]:
         *disagreement({method: one.g for method, one in found.items()}),
         *(f"{method}: {note}" for method, one in found.items() for note in one.notes),
     ]
+    if graded.is_earlier:
+        warnings.insert(0, _EARLIER)
     field = graded.field
     return [*(f"⚠ {line}" for line in warnings), *field.notes, *_measures(found)]
 
@@ -255,6 +257,7 @@ def _unique(names: Sequence[str]) -> list[str]:
     return found
 
 
+_EARLIER = "from an earlier measurement: the last one has given no numbers"
 _HOW = "Several fields, chosen without bias, give a confidence interval; n counts fields."
 _ADD = "takes the result shown as a field; each image counts once"
 _WANTED = "relative accuracy of the mean, to tell how many fields are needed for it"

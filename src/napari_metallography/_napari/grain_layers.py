@@ -59,7 +59,14 @@ class GradedLayers:
     on_weight
         Called with the weight of selected intersections and of the next one.
     on_paint
-        Called with the layer of boundaries when it is painted on.
+        Called when `painted` has changed.
+
+    Attributes
+    ----------
+    is_earlier
+        Whether the plane was to be measured again since, also when that gave no result.
+    painted
+        Whether the boundaries are other than those measured.
     """
 
     def __init__(
@@ -69,13 +76,14 @@ class GradedLayers:
         plane: GradedPlane,
         on_change: Callable[[], None],
         on_weight: Callable[[float], None],
-        on_paint: Callable[[Labels], None],
+        on_paint: Callable[[GradedLayers], None],
     ) -> None:
         self.image, self.leading, self.plane = image, leading, plane
         self.by_method = dict(plane.by_method)
         self.intersections: dict[Method, IntersectionsLayer] = {}
         self.layers: dict[Method, list[Layer]] = {}
         self.boundaries: Labels | None = None
+        self.is_earlier = self.painted = False
         self._method: Method | None = None
         self._were_visible = True
         self._on_change, self._on_weight, self._on_paint = on_change, on_weight, on_paint
@@ -132,7 +140,8 @@ class GradedLayers:
         for one in self.intersections.values():
             one.close()
         if self.boundaries is not None:
-            self.boundaries.events.paint.disconnect(self._painted)
+            self.boundaries.events.paint.disconnect(self._look)
+            self.boundaries.events.set_data.disconnect(self._look_again)
 
     def _add_boundaries(self, viewer: ViewerModel, name: str) -> None:
         first = next(one for one in self.by_method.values() if one.grains is not None)
@@ -145,7 +154,9 @@ class GradedLayers:
         remove_untouched(viewer, layer.name)
         self.boundaries = _added(viewer, layer, name)
         layer.selected_label = 1
-        layer.events.paint.connect(self._painted)
+        self._measured = layer.data.copy()
+        layer.events.paint.connect(self._look)
+        layer.events.set_data.connect(self._look_again)
 
     def _show_boundaries(self, shown: Method) -> None:
         """Set them aside while votes of the line network are shown, which looks for none."""
@@ -157,9 +168,17 @@ class GradedLayers:
         elif before == "network":
             self.boundaries.visible = self._were_visible
 
-    def _painted(self, _: object) -> None:
-        if self.boundaries is not None:
-            self._on_paint(self.boundaries)
+    def _look(self, _: object) -> None:
+        assert self.boundaries is not None
+        painted = not np.array_equal(self.boundaries.data, self._measured)
+        if painted != self.painted:
+            self.painted = painted
+            self._on_paint(self)
+
+    def _look_again(self, event: object) -> None:
+        """Undo tells of new data, as much else does."""
+        if self.painted:
+            self._look(event)
 
     def _places(self, found: FieldGrade) -> Places:
         return Places(self.image, self.leading, self.plane.source.box, found)

@@ -9,7 +9,7 @@ from typing import Any
 import napari.viewer
 import numpy as np
 from magicgui.widgets import CheckBox, ComboBox, Container, Label, PushButton, Table, Widget
-from napari.layers import Image, Labels, Shapes
+from napari.layers import Image, Shapes
 
 from ..calibration import require
 from ..classes import PhaseClass
@@ -139,13 +139,12 @@ class GrainSizeWidget(Form):
         leading = self._plane_shown(image)
         source = self._source(image, leading)
         choice = self._grading(image, leading)
-        # Whatever comes of this run, the last one's numbers must not pass for it.
-        self.results.enabled = False
         self.controls.start(
             graded_events(source, choice),
             f"Grade {source.name}",
             partial(self._take, image, leading),
         )
+        self._mark_earlier(self._all.get((image, leading)))
 
     def closed(self) -> None:
         """The dock was closed: follow no intersection any more."""
@@ -178,9 +177,16 @@ class GrainSizeWidget(Form):
         self._present(graded)
         self.controls.say(f"{plane.source.name}: {_said(graded)}")
 
+    def _mark_earlier(self, graded: GradedLayers | None) -> None:
+        """Whatever comes of a run, the numbers before must not pass for it; they may be used."""
+        if graded is not None:
+            graded.is_earlier = True
+            if graded is self._shown:
+                self.results.present(graded)
+
     def _present(self, graded: GradedLayers) -> None:
         self._shown = graded
-        self.results.visible = self.results.enabled = True
+        self.results.visible, self.results.enabled = True, not graded.painted
         self.results.present(graded)
         self._show_layers(self.results.counted_by.value)
 
@@ -209,16 +215,21 @@ class GrainSizeWidget(Form):
             self.controls.say(f"{graded.plane.source.name}: {_said(graded)}")
         self.study.show_fields()
 
-    def _painted(self, boundaries: Labels) -> None:
-        """Boundaries were corrected: these are measured next."""
-        if self.boundaries.value is not boundaries and boundaries in self.viewer.layers:
+    def _painted(self, graded: GradedLayers) -> None:
+        """Boundaries were corrected, and are measured next; or that was taken back."""
+        boundaries = graded.boundaries
+        if graded.painted and boundaries in self.viewer.layers:
             self.boundaries.value = boundaries
-        self.results.enabled = False
-        self.controls.say(f"{boundaries.name} was painted on; press Measure to count anew")
+        if graded is self._shown:
+            self.results.enabled = not graded.painted
+        said = _PAINTED if graded.painted else _AS_MEASURED
+        self.controls.say(said.format(boundaries=boundaries))
 
     def _require_result(self) -> GradedLayers:
-        if self._shown is None or not self.results.enabled:
+        if self._shown is None:
             raise InputError("measure first")
+        if self._shown.painted:
+            raise InputError(_PAINTED.format(boundaries=self._shown.boundaries))
         return self._shown
 
     def _forget(self, event: Any) -> None:
@@ -435,6 +446,8 @@ _CHART = (
     "draws ideal grains of the nearest half number, and of one coarser and one finer, beside the "
     "image at its scale; a hidden layer lays the nearest over it (ASTM E112, comparison procedure)"
 )
+_PAINTED = "{boundaries} was painted on; press Measure to count anew"
+_AS_MEASURED = "{boundaries} is as it was measured"
 _HOW = (
     "Move, add or delete points in the layer of intersections: the number follows at once. A "
     "point belongs to the nearest test line."
