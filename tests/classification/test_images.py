@@ -7,6 +7,7 @@ from skimage import io
 
 from napari_metallography.classification.images import (
     OUTSIDER,
+    OUTSIDERS,
     ClassifiedImages,
     prepared,
     read_classified,
@@ -146,3 +147,15 @@ def test_a_digest_tells_other_classes(folder) -> None:
     images = _read(data)
     assert images.digest() == _read(data).digest()
     assert images.digest() != images.where([True, True, True, False]).digest()
+
+
+def test_one_grey_value_is_an_outsider_but_no_defect(folder) -> None:
+    data = folder(2)
+    (data / OUTSIDERS).mkdir()
+    for kind in (OUTSIDERS, "spots"):
+        flat = np.full((20, 20), 30, np.uint8)
+        io.imsave(data / kind / "flat.png", flat, check_contrast=False)
+    images = _read(data)
+    assert f"{OUTSIDERS}/flat.png" in images.files
+    (skipped,) = images.skipped
+    assert "every pixel has the same value" in skipped

@@ -25,9 +25,10 @@ from ..classification.named import THUMBNAIL
 HEADINGS = ("", "image", "answer", "probability", "confirmed as")
 CLASS = HEADINGS.index("confirmed as")
 
+_PROBABILITY = HEADINGS.index("probability")
 _UNCONFIRMED = "choose ▾"
 _MARGIN = 4
-_LEAST_HEIGHT = 260
+_LEAST_SIZE = (460, 320)
 
 
 @dataclass(frozen=True)
@@ -66,15 +67,15 @@ class AnswerTable(QTableWidget):
         self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         self.setEditTriggers(QAbstractItemView.EditTrigger.EditKeyPressed)
         self.setWordWrap(True)
-        self.setMinimumHeight(_LEAST_HEIGHT)
+        self.setMinimumSize(*_LEAST_SIZE)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         numbers = cast(QHeaderView, self.verticalHeader())
         numbers.setVisible(False)
         numbers.setDefaultSectionSize(THUMBNAIL + _MARGIN)
         header = cast(QHeaderView, self.horizontalHeader())
-        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        header.setSectionResizeMode(HEADINGS.index("image"), QHeaderView.ResizeMode.Stretch)
+        header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Fixed)
+        header.setSectionResizeMode(_PROBABILITY, QHeaderView.ResizeMode.ResizeToContents)
         self.setColumnWidth(0, THUMBNAIL + _MARGIN)
         self.currentCellChanged.connect(self._row_changed)
         self.cellClicked.connect(self._clicked)

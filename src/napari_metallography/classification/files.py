@@ -151,7 +151,7 @@ def _write_map(
     rows, columns = micrograph.shape
     rgb = next(_planes(micrograph)).rgb8(slice(0, rows), slice(0, columns))
     # What is unsure takes the matrix's place, which stays untinted.
-    legend = named_classes([UNSURE_NAME, *(one.name for one in classes)])
+    legend = named_classes([UNSURE_NAME]) + classes
     tinted = overlay(rgb, indices_to_layer(maps[0]), legend)
     with together(table, picture):
         write_labels(table, labels)

@@ -267,7 +267,9 @@ def _read(
 ) -> _Read:
     side, quality = side_and_quality
     micrograph = read_image(path, sizes)
-    plane = as_plane(micrograph.planes[0], str(path))
+    # One grey value is no defect, but may well be an outsider.
+    flat = name == OUTSIDERS
+    plane = as_plane(micrograph.planes[0], str(path), may_be_constant=flat)
     rows, columns = plane.shape
     rgb = plane.rgb8(slice(0, rows), slice(0, columns))
     pixels = prepared(change(rgb) if change else rgb, (side, side), quality)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ..classes import PhaseClass, named_classes
 from ..errors import InputError
 from ..models import registry
 from ..models.card import DefectInput, ModelCard, Network, Normalisation
@@ -51,6 +53,11 @@ class DefectModel:
     def names(self) -> tuple[str, ...]:
         """Of the classes."""
         return tuple(one.name for one in self.card.classes)
+
+
+def defect_classes(names: Sequence[str]) -> tuple[PhaseClass, ...]:
+    """Classes in colours that are seen on steel; the palette's first is that of the matrix."""
+    return named_classes(["unsure", *names])[1:]
 
 
 def design_of(network: Network, shown: DefectInput) -> Design:

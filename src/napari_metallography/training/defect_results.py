@@ -8,8 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..classes import named_classes
-from ..classification.model import save_defect_model
+from ..classification.model import defect_classes, save_defect_model
 from ..models.card import DataSource, ModelCard, Storage
 from .defects import DefectJob, TrainedDefects
 from .results import made_with, write_all
@@ -61,7 +60,7 @@ def defect_card(
         name=name,
         task="defects",
         network=job.network,
-        classes=named_classes(job.images.names),
+        classes=defect_classes(job.images.names),
         normalisation=job.normalisation,
         defects=shown,
         pixel_size_um=job.images.pixel_size_range_um,
