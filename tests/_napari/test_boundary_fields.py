@@ -20,6 +20,7 @@ from napari_metallography._napari.layers import calibrate_layer
 from napari_metallography._napari.model_choice import offer_everywhere
 from napari_metallography.calibration import Calibration
 from napari_metallography.grains import model_boundaries
+from napari_metallography.grains.boundary_probability import ModelBoundaryParameters
 from napari_metallography.grains.grading import METHODS
 from napari_metallography.models.card import Normalisation
 from napari_metallography.segmentation.model import SegmentationModel, save_model
@@ -187,7 +188,7 @@ def test_boundaries_are_found_by_a_model_off_the_windows_thread(
     assert thread is not threading.main_thread()
     found = widget.results.table.to_dataframe()
     assert float(found["G"][0]) == pytest.approx(made.intercept_g, abs=0.15)
-    assert widget.viewer.layers["steel grain boundaries"].data.any()
+    assert widget.viewer.layers["grain boundaries · steel"].data.any()
     widget.study.add_field()
     (field,) = widget.study._fields.values()
     provenance = field.field.provenance
@@ -232,5 +233,5 @@ def test_what_was_chosen_is_remembered(saved, opened, qtbot) -> None:
     again = opened().grains
     assert again.twins.value
     assert again.by_model.parameters["threshold"].value == 0.3
-    assert again.by_model.parameters["shown"].value == 0.5
+    assert again.by_model.parameters["shown"].value == ModelBoundaryParameters().shown
     assert again.etched["shown"].value == 0.6

@@ -9,6 +9,7 @@ import pytest
 from napari.components import ViewerModel
 from napari.layers import Layer
 
+from napari_metallography._napari.boundary_fields import IN_IMAGE
 from napari_metallography._napari.grain_chart import CHART, chart_field, show_chart
 from napari_metallography._napari.grain_size import GrainSizeWidget
 from napari_metallography._napari.layers import calibrate_layer, layer_calibration
@@ -57,7 +58,7 @@ def test_plates_stand_to_the_right_at_the_scale_of_the_image(widget, qtbot) -> N
     press(widget, qtbot, widget.results.chart)
     image = widget.viewer.layers["steel"]
     over, *beside, titles = charts(widget)
-    assert [layer.name for layer in beside] == [f"steel chart G {g}" for g in (9, 10, 11)]
+    assert [layer.name for layer in beside] == [f"chart G {g} · steel" for g in (9, 10, 11)]
     right = image.extent.world[1, 1]
     for layer in beside:
         assert layer_calibration(layer).x_um == pytest.approx(PIXEL_UM)
@@ -71,7 +72,7 @@ def test_plates_stand_to_the_right_at_the_scale_of_the_image(widget, qtbot) -> N
     for place, layer in zip(titles.data, beside, strict=True):
         assert place[0] >= layer.extent.world[1, 0]
         assert layer.extent.world[0, 1] <= place[1] < layer.extent.world[1, 1]
-    assert over.name == "steel chart G 10 over the image"
+    assert over.name == "chart G 10 over the image · steel"
     assert not over.visible
     np.testing.assert_allclose(over.extent.world, image.extent.world)
     assert widget.viewer.layers.selection.active is active
@@ -85,6 +86,18 @@ def test_a_chart_replaces_the_one_before_and_is_offered_for_nothing(widget, qtbo
         assert len(charts(widget)) == 5
     choices = (*widget.image.choices, *widget.boundaries.choices)
     assert {one.name for one in choices if isinstance(one, Layer)} == {"steel", "mask"}
+
+
+def test_marks_on_the_image_make_way_for_the_chart(widget, qtbot) -> None:
+    widget.boundaries.value = IN_IMAGE
+    press(widget, qtbot, widget.controls.run_button)
+    press(widget, qtbot, widget.results.chart)
+    layers = widget.viewer.layers
+    marks = ["grain boundaries · steel", "test lines · steel", "intersections by lines · steel"]
+    assert not any(layers[name].visible for name in marks)
+    widget.results.counted_by.value = "circles"
+    widget.results.counted_by.value = "lines"
+    assert all(layers[name].visible for name in marks)
 
 
 def test_only_the_first_chart_brings_all_into_view(widget, qtbot) -> None:
@@ -104,7 +117,7 @@ def test_only_the_first_chart_brings_all_into_view(widget, qtbot) -> None:
 def test_a_chart_too_fine_to_draw_is_refused_in_a_line(widget, qtbot) -> None:
     press(widget, qtbot, widget.controls.run_button)
     widget.results.counted_by.value = "lines"
-    layer = widget.viewer.layers["steel intersections by lines"]
+    layer = widget.viewer.layers["intersections by lines · steel"]
     layer.add(np.random.default_rng(0).uniform(0, 200, (20_000, 2)))
     press(widget, qtbot, widget.results.chart)
     assert "too fine to be drawn" in widget.controls.status.value

@@ -52,14 +52,14 @@ def run(widget: GrainSizeWidget, qtbot: Any) -> None:
 
 def votes_of(widget: GrainSizeWidget, name: str = "steel") -> tuple[Points, Vectors]:
     layers = widget.viewer.layers
-    return layers[f"{name} votes of lines"], layers[f"{name} lines of the network"]
+    return layers[f"votes of lines · {name}"], layers[f"lines of the network · {name}"]
 
 
 def test_the_network_alone_looks_for_no_boundary(opened, qtbot, made) -> None:
     widget = opened(made.image, "network")
     run(widget, qtbot)
     names = [layer.name for layer in widget.viewer.layers]
-    assert names == ["steel", "steel lines of the network", "steel votes of lines"]
+    assert names == ["steel", "lines of the network · steel", "votes of lines · steel"]
     (row,) = widget.results.table.to_dataframe().to_dict("records")
     assert row["method"] == "network"
     assert float(row["G"]) == pytest.approx(made.intercept_g, abs=0.5)
@@ -137,9 +137,9 @@ def test_beside_other_methods_it_has_a_row_and_layers_of_its_own(opened, qtbot, 
     run(widget, qtbot)
     table = widget.results.table.to_dataframe()
     assert table["method"].tolist() == ["lines", "network"]
-    points = widget.viewer.layers["steel intersections by lines"]
-    boundaries = widget.viewer.layers["steel grain boundaries"]
-    assert "steel votes of lines" not in widget.viewer.layers
+    points = widget.viewer.layers["intersections by lines · steel"]
+    boundaries = widget.viewer.layers["grain boundaries · steel"]
+    assert "votes of lines · steel" not in widget.viewer.layers
     widget.results.counted_by.value = "network"
     votes, lines = votes_of(widget)
     spread = votes.features["expected G"][: len(lines.data)].std(ddof=0)
@@ -162,7 +162,7 @@ def test_beside_other_methods_it_has_a_row_and_layers_of_its_own(opened, qtbot, 
 def test_a_boundary_layer_that_was_hidden_stays_so(opened, qtbot, made) -> None:
     widget = opened(made.image, "lines", "planimetric", "network")
     run(widget, qtbot)
-    boundaries = widget.viewer.layers["steel grain boundaries"]
+    boundaries = widget.viewer.layers["grain boundaries · steel"]
     boundaries.visible = False
     for method in ("planimetric", "network", "lines"):
         widget.results.counted_by.value = method

@@ -73,7 +73,7 @@ def shown(widget: GrainSizeWidget, column: str) -> dict[str, str]:
 
 
 def points_of(widget: GrainSizeWidget, method: str = "lines") -> Points:
-    return widget.viewer.layers[f"steel intersections by {method}"]
+    return widget.viewer.layers[f"intersections by {method} · steel"]
 
 
 def layer_of(widget: GrainSizeWidget, method: str, name: str) -> Any:
@@ -103,7 +103,7 @@ def test_each_method_has_a_row_near_its_truth(widget, qtbot, made) -> None:
 
 def test_the_number_follows_from_the_layers(widget, qtbot) -> None:
     run(widget, qtbot)
-    g = expected_g(points_of(widget), widget.viewer.layers["steel test lines"])
+    g = expected_g(points_of(widget), widget.viewer.layers["test lines · steel"])
     assert shown(widget, "G")["lines"] == f"{g:.2f}"
     assert shown(widget, "count")["lines"] == f"{points_of(widget).features[WEIGHT].sum():g}"
 
@@ -162,14 +162,16 @@ def test_deleting_adding_and_moving_are_counted_and_undone(widget, qtbot) -> Non
     results.undo.native.click()
     assert shown(widget, "G")["lines"] == before
     assert not results.undo.enabled
+    assert widget._shown.intersections["lines"].corrections == 0
     results.redo.native.click()
+    assert widget._shown.intersections["lines"].corrections == 40
     assert float(shown(widget, "count")["lines"]) == count - weight
     assert len(points.face_color) == len(points.data)
 
 
 def test_a_moved_point_goes_to_the_nearest_line(widget, qtbot) -> None:
     run(widget, qtbot)
-    points, lines = points_of(widget), widget.viewer.layers["steel test lines"]
+    points, lines = points_of(widget), widget.viewer.layers["test lines · steel"]
     horizontal = next(n for n, ends in enumerate(lines.data) if ends[0][0] == ends[1][0])
     row = lines.data[horizontal][0][0]
     moved = next(n for n, line in enumerate(points.features[TEST_LINE]) if line != horizontal)
@@ -229,14 +231,14 @@ def test_corrections_are_kept_when_measured_again(widget, qtbot) -> None:
     run(widget, qtbot)
     edited = points_of(widget)
     edited.remove([0])
-    layer_of(widget, "circles", "steel intersections by circles")
+    layer_of(widget, "circles", "intersections by circles · steel")
     widget.results.counted_by.value = "lines"
     run(widget, qtbot)
     names = [layer.name for layer in widget.viewer.layers]
     assert edited in widget.viewer.layers
-    assert "steel intersections by lines [1]" in names
-    assert "steel intersections by circles" not in names
-    layer_of(widget, "circles", "steel intersections by circles")
+    assert "intersections by lines · steel [1]" in names
+    assert "intersections by circles · steel" not in names
+    layer_of(widget, "circles", "intersections by circles · steel")
     count = shown(widget, "count")["lines"]
     edited.remove([0])
     assert shown(widget, "count")["lines"] == count
@@ -244,13 +246,13 @@ def test_corrections_are_kept_when_measured_again(widget, qtbot) -> None:
 
 def test_planimetric_shows_inside_cut_and_corner(widget, qtbot) -> None:
     run(widget, qtbot)
-    assert "steel counted, planimetric" not in widget.viewer.layers
-    layer = layer_of(widget, "planimetric", "steel counted, planimetric")
+    assert "counted, planimetric · steel" not in widget.viewer.layers
+    layer = layer_of(widget, "planimetric", "counted, planimetric · steel")
     assert isinstance(layer, Labels)
     assert set(np.unique(layer.data)) == {1, 2, 3}
     corners = layer.data[[0, 0, -1, -1], [0, -1, 0, -1]]
     assert (corners == 3).all()
-    whole = layer_of(widget, "automatic", "steel counted, automatic")
+    whole = layer_of(widget, "automatic", "counted, automatic · steel")
     assert set(np.unique(whole.data)) == {0, 1}
     widget.results.counted_by.value = "planimetric"
     assert layer.visible
@@ -266,7 +268,7 @@ def test_boundaries_are_found_and_corrected_by_paint(qtbot, made) -> None:
     qtbot.addWidget(widget.native)
     run(widget, qtbot)
     before = float(shown(widget, "count")["planimetric"])
-    layer = widget.viewer.layers["steel grain boundaries"]
+    layer = widget.viewer.layers["grain boundaries · steel"]
     assert widget.boundaries.value == IN_IMAGE
     layer.data_setitem(np.nonzero(np.ones((60, 60), bool)), 0)
     layer.events.paint(value=[])
@@ -289,7 +291,7 @@ def test_paint_that_is_taken_back_leaves_the_numbers(qtbot, made) -> None:
     widget = opened(ViewerModel(), made.image)
     qtbot.addWidget(widget.native)
     run(widget, qtbot)
-    layer = widget.viewer.layers["steel grain boundaries"]
+    layer = widget.viewer.layers["grain boundaries · steel"]
     stroke(layer, (100, 100))
     assert not widget.results.enabled
     layer.undo()
@@ -326,7 +328,7 @@ def test_pixels_that_are_not_square(qtbot, made) -> None:
         run(widget, qtbot)
         found.append(shown(widget, "G"))
         points = points_of(widget)
-        parts = layer_of(widget, "planimetric", "steel counted, planimetric")
+        parts = layer_of(widget, "planimetric", "counted, planimetric · steel")
         assert parts.data.shape == image.data.shape
         assert (points.data.max(0) > 0.9 * np.array(image.data.shape)).all()
         assert (points.data.max(0) <= np.array(image.data.shape) - 0.5).all()
@@ -342,9 +344,9 @@ def test_the_plane_shown_of_a_stack_is_measured(qtbot, made) -> None:
     widget.boundaries.value = viewer.add_labels(made.grains.astype(np.int32), name="grains")
     viewer.dims.set_current_step(0, 1)
     run(widget, qtbot)
-    points = viewer.layers["steel, plane 1 intersections by lines"]
+    points = viewer.layers["intersections by lines · steel, plane 1"]
     assert (points.data[:, 0] == 1).all()
-    parts = layer_of(widget, "planimetric", "steel, plane 1 counted, planimetric")
+    parts = layer_of(widget, "planimetric", "counted, planimetric · steel, plane 1")
     assert parts.data.shape == (1, *made.image.shape)
     assert parts.translate[0] == image.scale[0]
     widget.results.counted_by.value = "lines"
@@ -355,7 +357,9 @@ def test_the_plane_shown_of_a_stack_is_measured(qtbot, made) -> None:
 def test_fields_count_each_image_once_and_follow_corrections(widget, qtbot, made) -> None:
     run(widget, qtbot)
     widget.study.add_field()
+    assert widget.controls.status.value == "steel: 1 field"
     widget.study.add_field()
+    assert "takes the place of its earlier result" in widget.controls.status.value
     assert widget.study.names == ["steel"]
     other = widget.viewer.add_image(made.image[::-1].copy(), name="other")
     calibrate_layer(other, Calibration.square(PIXEL_UM, "test"))
@@ -363,12 +367,16 @@ def test_fields_count_each_image_once_and_follow_corrections(widget, qtbot, made
     assert widget.results.native.isHidden()
     widget.boundaries.value = IN_IMAGE
     run(widget, qtbot)
+    own = [layer for layer in widget.viewer.layers if layer.name.endswith(" · steel")]
+    assert own
+    assert not any(layer.visible for layer in own)
     widget.study.add_field()
     table = widget.study.table.to_dataframe()
     assert list(table["n"]) == [2] * 4
     assert " to " in table["95 % CI"][0]
     widget.image.value = widget.viewer.layers["steel"]
     points = points_of(widget)
+    assert points.visible
     points.remove(list(range(len(points.data) // 2)))
     assert widget.study.table.to_dataframe()["G"][0] != table["G"][0]
 
@@ -393,11 +401,11 @@ def test_the_files_hold_what_is_shown(widget, qtbot, tmp_path) -> None:
     qtbot.waitUntil(lambda: not widget.controls.is_running, timeout=30_000)
     found = json.loads((tmp_path / "grain_size.json").read_text("utf-8"))
     assert f"{found['G']:.2f}" == shown(widget, "G")["lines"]
-    assert found["fields"][0]["provenance"]["corrections_by_hand"] == {"lines": 1}
+    assert found["fields"][0]["provenance"]["corrections_by_hand"] == {"lines": 2}
     report = (tmp_path / "grain_size.html").read_text("utf-8")
     assert f"G {found['G']:.2f} by lines" in report
     assert report.count("data:image/jpeg") == len(METHOD_NAMES)
-    assert "lines: 1 correction of intersections by hand" in report
+    assert "lines: 2 corrections of intersections by hand" in report
     assert sorted(p.name for p in tmp_path.glob("*.png")) == sorted(
         f"steel_{method}.png" for method in METHOD_NAMES
     )
@@ -545,7 +553,7 @@ def test_a_run_without_a_result_leaves_corrections_to_be_used(
     widget.study.write(tmp_path)
     qtbot.waitUntil(lambda: not widget.controls.is_running, timeout=30_000)
     found = json.loads((tmp_path / "grain_size.json").read_text("utf-8"))
-    assert found["fields"][0]["provenance"]["corrections_by_hand"] == {"lines": 1}
+    assert found["fields"][0]["provenance"]["corrections_by_hand"] == {"lines": 3}
     run(widget, qtbot)
     assert "earlier" not in widget.results.summary.value
 
@@ -607,7 +615,7 @@ def test_in_a_window_a_deleted_intersection_changes_the_number_and_undo_restores
     calibrate_layer(image, Calibration.square(PIXEL_UM, "test"))
     _, widget = viewer.window.add_plugin_dock_widget("napari-metallography", "Grade grain size")
     run(widget, qtbot)
-    points, lines = points_of(widget), viewer.layers["steel test lines"]
+    points, lines = points_of(widget), viewer.layers["test lines · steel"]
     assert viewer.layers.selection.active is points
     before = widget.results.table.to_dataframe()
     chosen = sorted(np.flatnonzero(points.features[WEIGHT] == 1)[:30].tolist())

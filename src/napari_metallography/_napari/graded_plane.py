@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from ..calibration import Calibration
 from ..events import Events, Notice, Progress
-from ..grains.files import GradedImage, picture
-from ..grains.finding import MASK, Given
+from ..grains.files import GradedFile, picture
+from ..grains.finding import MASK, Given, takes_masks
 from ..grains.grading import FieldGrade, Method
 from ..grains.plan import graded
 from ..grains.study import GradedField
@@ -84,7 +84,7 @@ def graded_events(source: PlaneSource, choice: GradingChoice) -> Events[GradedPl
     pixels = plane.rgb8(*source.box.slices)
     notes: tuple[str, ...] = ()
     given = choice.finding if isinstance(choice.finding, Given) else None
-    if choice.finds_as_usual and _is_mask(source):
+    if choice.needs_grains and takes_masks(choice.finding) and _is_mask(source):
         given, notes = Given(source.name, np.asarray(source.pixels)), (MASK,)
         yield Notice(f"{source.name}: {MASK}")
     if given is not None:
@@ -123,9 +123,9 @@ def graded_field(
     return GradedField(source.name, by_method, source.specimen, provenance, (*plane.notes, *notes))
 
 
-def graded_image(name: str, plane: GradedPlane, field: GradedField) -> GradedImage:
+def graded_image(name: str, plane: GradedPlane, field: GradedField) -> GradedFile:
     """For the files: a field with its pictures."""
     pictures = {method: picture(plane.pixels, one) for method, one in field.by_method.items()}
     # A layer may be called anything.
     stem = "".join(c if c.isalnum() or c in " -_.()," else "_" for c in name)
-    return GradedImage(Path(f"{stem}.png"), (field,), pictures)
+    return GradedFile(Path(f"{stem}.png"), (field,), pictures)

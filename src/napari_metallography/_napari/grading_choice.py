@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..grains.boundary_probability import ModelBoundaryParameters
-from ..grains.finding import ByEtching, Finding
+from ..grains.finding import Finding
 from ..grains.grading import GradingParameters, Method
 from ..grains.plan import GradingPlan
 from ..grains.twins import TwinParameters
@@ -68,11 +68,6 @@ class GradingChoice:
     def needs_grains(self) -> bool:
         """Whether a method of the standards is among the methods."""
         return any(method != "network" for method in self.methods)
-
-    @property
-    def finds_as_usual(self) -> bool:
-        """Whether grains are looked for, and nothing was said of how."""
-        return self.needs_grains and self.finding == ByEtching()
 
     @property
     def needs_model(self) -> bool:

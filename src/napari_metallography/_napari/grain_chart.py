@@ -61,6 +61,13 @@ def show_chart(
         viewer.reset_view()
 
 
+def hide_charts(viewer: ViewerModel, but_of: Image) -> None:
+    """Show the charts of other images no more."""
+    for layer in viewer.layers:
+        if layer.metadata.get(CHART, but_of.name) != but_of.name:
+            layer.visible = False
+
+
 def _beside(image: Image, plates: Sequence[Plate]) -> list[Image]:
     # Extents are those of pixels' centres.
     half = np.asarray(image.scale[-2:]) / 2
@@ -82,7 +89,7 @@ def _titles(image: Image, plates: Sequence[Plate], beside: Sequence[Image]) -> P
     extents = [layer.extent.world for layer in beside]
     return Points(
         [(world[1, 0], world[0, 1]) for world in extents],
-        name=f"{image.name} chart titles",
+        name=f"chart titles · {image.name}",
         features={"title": [plate.title for plate in plates]},
         text={"string": "{title}", "size": 9, "color": "white", "anchor": "lower_left"},
         opacity=1,
@@ -114,7 +121,7 @@ def _layer(
     size = Calibration.square(plate.pixel_um, "chart")
     return Image(
         picture,
-        name=f"{image.name} chart G {plate.grain_size:g}{where}",
+        name=f"chart G {plate.grain_size:g}{where} · {image.name}",
         colormap="gray",
         contrast_limits=(0, 255),
         scale=(scale, scale),

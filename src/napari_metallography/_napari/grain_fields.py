@@ -94,9 +94,11 @@ class GrainFields(Container[Widget]):
                 f"the fields were measured by {', '.join(first.by_method)}; measure this one by "
                 "the same methods, or remove them"
             )
+        again = "; it takes the place of its earlier result" if graded.key in self._fields else ""
         self._fields[graded.key] = graded
         self.show_fields()
-        self._form.controls.say(f"{graded.plane.source.name}: {len(self._fields)} field(s)")
+        count = _plural(len(self._fields), "field")
+        self._form.controls.say(f"{graded.plane.source.name}: {count}{again}")
 
     def show_fields(self) -> None:
         """Show the fields as they are measured now."""
@@ -105,6 +107,7 @@ class GrainFields(Container[Widget]):
             return
         found = grain_size_of([one.field for one in self._fields.values()], self.wanted.value)
         fill(self.table, mean_table(found))
+        fit_rows(self.table)
         self.summary.value = "\n".join([f"Fields: {', '.join(self.names)}.", *found["notes"]])
 
     def write(self, folder: Path) -> None:
@@ -127,7 +130,7 @@ class GrainFields(Container[Widget]):
         controls.start(
             one_step(written, _JSON),
             f"write {_JSON}",
-            lambda n: controls.say(f"wrote {_JSON} and {n} picture(s) to {folder.name}"),
+            lambda n: controls.say(f"wrote {_JSON} and {_plural(n, 'picture')} to {folder.name}"),
         )
 
     def _remove(self) -> None:
@@ -142,6 +145,13 @@ class GrainFields(Container[Widget]):
         folder = QFileDialog.getExistingDirectory(self.native, "Export grain sizes to a folder")
         if folder:
             self.write(Path(folder))
+
+
+def fit_rows(table: Table) -> None:
+    """Make a table as high as its rows, for there is little room."""
+    native = table.native
+    head, rows = native.horizontalHeader().sizeHint().height(), native.verticalHeader().length()
+    native.setFixedHeight(head + rows + 2 * native.frameWidth())
 
 
 def method_table(by_method: Mapping[Method, FieldGrade]) -> pd.DataFrame:
@@ -211,7 +221,7 @@ def _measures(found: Mapping[Method, FieldGrade]) -> list[str]:
 def _of_grains(one: FieldGrade) -> Iterator[str]:
     left_out = one.measured.get("twins_left_out")
     if left_out is not None:
-        yield f"{left_out:,} region{'s' * (left_out != 1)} left out as twins."
+        yield f"{_plural(left_out, 'region')} left out as twins."
     sizes = one.sizes.to_dict() if one.sizes else {"whole_grains": 0}
     if sizes["whole_grains"]:
         yield (
@@ -227,6 +237,10 @@ def _of_lines(network: FieldGrade) -> Iterator[str]:
         f"their G has a standard deviation of {measured['spread_of_lines_G']:.2f}, most probable "
         f"is {measured['most_probable_G']:g}."
     )
+
+
+def _plural(count: int, what: str) -> str:
+    return f"{count:,} {what}{'s' * (count != 1)}"
 
 
 def _number(value: float | None, digits: int = 2) -> str:

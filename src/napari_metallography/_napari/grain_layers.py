@@ -84,8 +84,7 @@ class GradedLayers:
         self.layers: dict[Method, list[Layer]] = {}
         self.boundaries: Labels | None = None
         self.is_earlier = self.painted = False
-        self._method: Method | None = None
-        self._were_visible = True
+        self._are_aside, self._were_visible = False, True
         self._on_change, self._on_weight, self._on_paint = on_change, on_weight, on_paint
 
     @property
@@ -120,7 +119,7 @@ class GradedLayers:
         for method, layers in self.layers.items():
             for layer in layers:
                 layer.visible = method == shown
-        self._show_boundaries(shown)
+        self._show_boundaries(shown != "network")
         there = [layer for layer in self.layers.get(shown, ()) if layer in viewer.layers]
         if there:
             viewer.layers.selection.active = there[-1]
@@ -131,9 +130,10 @@ class GradedLayers:
         return [one for one in entries if one is not BOUNDARY or self.boundaries is not None]
 
     def hide(self) -> None:
-        """Show its layers no more: those that were edited are still there."""
+        """Show its layers no more, until a method is shown again."""
         for layer in (layer for layers in self.layers.values() for layer in layers):
             layer.visible = False
+        self._show_boundaries(False)
 
     def close(self) -> None:
         """Follow the intersections no more."""
@@ -148,7 +148,7 @@ class GradedLayers:
         places = self._places(first)
         values = boundary_pixels(places.grains()).astype(np.uint8)
         layer = _labels(
-            f"{name} grain boundaries", values, places, {1: BOUNDARY}, _BOUNDARY_OPACITY
+            f"grain boundaries · {name}", values, places, {1: BOUNDARY}, _BOUNDARY_OPACITY
         )
         layer.metadata = {BOUNDARIES: name}
         remove_untouched(viewer, layer.name)
@@ -158,15 +158,15 @@ class GradedLayers:
         layer.events.paint.connect(self._look)
         layer.events.set_data.connect(self._look_again)
 
-    def _show_boundaries(self, shown: Method) -> None:
-        """Set them aside while votes of the line network are shown, which looks for none."""
-        before, self._method = self._method, shown
-        if self.boundaries is None or before == shown:
+    def _show_boundaries(self, wanted: bool) -> None:
+        """Set them aside, as for votes of the line network, which looks for none, and back."""
+        if self.boundaries is None or wanted != self._are_aside:
             return
-        if shown == "network":
-            self._were_visible, self.boundaries.visible = self.boundaries.visible, False
-        elif before == "network":
+        if wanted:
             self.boundaries.visible = self._were_visible
+        else:
+            self._were_visible, self.boundaries.visible = self.boundaries.visible, False
+        self._are_aside = not wanted
 
     def _look(self, _: object) -> None:
         assert self.boundaries is not None
@@ -186,17 +186,17 @@ class GradedLayers:
     def _method_layers(self, method: Method, found: FieldGrade, name: str) -> Iterator[Layer]:
         places = self._places(found)
         if isinstance(found.drawn, Intersections):
-            yield _lines_layer(f"{name} test {method}", places)
-            points = _points_layer(f"{name} intersections by {method}", places, found.drawn)
+            yield _lines_layer(f"test {method} · {name}", places)
+            points = _points_layer(f"intersections by {method} · {name}", places, found.drawn)
             self.intersections[method] = IntersectionsLayer(
                 points, places, partial(self._changed, method, places), self._on_weight
             )
             yield points
         elif isinstance(found.drawn, GrainCount):
-            yield _parts_layer(f"{name} counted, {method}", places, found.drawn, method)
+            yield _parts_layer(f"counted, {method} · {name}", places, found.drawn, method)
         elif isinstance(found.drawn, VotedLines):
-            yield _voted_lines_layer(f"{name} lines of the network", places, found.drawn)
-            yield _votes_layer(f"{name} votes of lines", places, found.drawn)
+            yield _voted_lines_layer(f"lines of the network · {name}", places, found.drawn)
+            yield _votes_layer(f"votes of lines · {name}", places, found.drawn)
 
     def _changed(self, method: Method, places: Places) -> None:
         state = self.intersections[method].state

@@ -10,6 +10,7 @@ import napari.viewer
 import numpy as np
 from magicgui.widgets import CheckBox, ComboBox, Container, Label, PushButton, Table, Widget
 from napari.layers import Image, Shapes
+from qtpy.QtCore import QTimer
 
 from ..calibration import require
 from ..classes import PhaseClass
@@ -39,8 +40,8 @@ from .form import (
 )
 from .graded_plane import GradedPlane, PlaneSource, graded_events
 from .grading_choice import GradingChoice
-from .grain_chart import chart_field, show_chart
-from .grain_fields import GrainFields, field_lines, method_table
+from .grain_chart import chart_field, hide_charts, show_chart
+from .grain_fields import GrainFields, field_lines, fit_rows, method_table
 from .grain_layers import SHOWN, GradedLayers
 from .intersections_layer import IntersectionsLayer
 from .layers import (
@@ -78,6 +79,7 @@ class GrainSizeWidget(Form):
             {"area": "Planimetric area"},
             {"area": {"rectangle": "whole field", "circle": "largest circle"}},
         )
+        self.grading["line_spacing_px"].native.setSpecialValueText("as needed")
         self.region = layer_choice(
             viewer,
             Shapes,
@@ -175,7 +177,18 @@ class GrainSizeWidget(Form):
         graded.add_to(self.viewer)
         self._all[graded.key] = graded
         self._present(graded)
+        self._scroll_to_results()
         self.controls.say(f"{plane.source.name}: {_said(graded)}")
+
+    def _scroll_to_results(self) -> None:
+        """Bring the numbers to the top of what is in view, once they have their place."""
+        area = self.fields.native.parentWidget().parentWidget()
+        # A child of the area goes with it.
+        timer = QTimer(area)
+        timer.setSingleShot(True)
+        timer.timeout.connect(lambda: area.verticalScrollBar().setValue(self.results.native.y()))
+        timer.timeout.connect(timer.deleteLater)
+        timer.start(0)
 
     def _mark_earlier(self, graded: GradedLayers | None) -> None:
         """Whatever comes of a run, the numbers before must not pass for it; they may be used."""
@@ -186,6 +199,10 @@ class GrainSizeWidget(Form):
 
     def _present(self, graded: GradedLayers) -> None:
         self._shown = graded
+        for other in self._all.values():
+            if other.image is not graded.image:
+                other.hide()
+        hide_charts(self.viewer, graded.image)
         self.results.visible, self.results.enabled = True, not graded.painted
         self.results.present(graded)
         self._show_layers(self.results.counted_by.value)
@@ -271,9 +288,11 @@ class GrainSizeWidget(Form):
     def _show_chart(self, graded: GradedLayers, found: float, drawn: Sequence[Plate]) -> None:
         if graded.image not in self.viewer.layers:
             raise InputError(f"{graded.image.name}: was removed; open it again, then measure")
+        # The eye is to compare grains, not marks on them.
+        graded.hide()
         show_chart(self.viewer, graded.image, graded.plane.source.box, found, drawn)
         grades = ", ".join(f"{plate.grain_size:g}" for plate in drawn)
-        self.controls.say(f"{graded.image.name}: chart of G {grades} beside it, at its scale")
+        self.controls.say(f"{graded.image.name}: chart of G {grades} beside it; marks are hidden")
 
     # --- what is measured --------------------------------------------------------------------
 
@@ -386,6 +405,7 @@ class GrainResults(Container[Widget]):
             self._methods = tuple(graded.by_method)
             self.counted_by.reset_choices()
         fill(self.table, method_table(graded.by_method))
+        fit_rows(self.table)
         self.summary.value = "\n".join(field_lines(graded))
 
     def offer(self, graded: GradedLayers) -> None:

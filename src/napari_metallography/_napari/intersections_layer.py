@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -61,10 +61,9 @@ class IntersectionsLayer:
     ) -> None:
         self.layer, self._places = layer, places
         self._on_change, self._on_weight = on_change, on_weight
-        self._state = _state_of(layer)
+        self._measured = self._state = _state_of(layer)
         self._past: deque[PointState] = deque(maxlen=_MOST_KEPT)
         self._future: list[PointState] = []
-        self._corrections = 0
         self._is_putting, self._next_weight = False, 1.0
         layer.events.data.connect(self._look)
         layer.events.features.connect(self._look)
@@ -79,8 +78,9 @@ class IntersectionsLayer:
 
     @property
     def corrections(self) -> int:
-        """How many changes led to the points as they are."""
-        return self._corrections
+        """How many points are other than those measured: moved, added, deleted, weighed anew."""
+        before, now = _counted(self._measured), _counted(self._state)
+        return max((before - now).total(), (now - before).total())
 
     @property
     def can_undo(self) -> bool:
@@ -96,13 +96,13 @@ class IntersectionsLayer:
         """Take the last change back."""
         if self._past:
             self._future.append(self._state)
-            self._go_to(self._past.pop(), -1)
+            self._go_to(self._past.pop())
 
     def redo(self) -> None:
         """Make the change again that was taken back last."""
         if self._future:
             self._past.append(self._state)
-            self._go_to(self._future.pop(), 1)
+            self._go_to(self._future.pop())
 
     def set_weight(self, weight: float) -> None:
         """Give a weight to the selected points and to those to be added."""
@@ -143,12 +143,11 @@ class IntersectionsLayer:
             show_warning("an intersection counts ½, 1, 1½ or 2; the weight is as it was")
             self._put(self._state)
             return
-        if not self.corrections:
-            # Even when the changes cancel, no run is to take it for its own.
-            mark_copy(layer)
+        # Even when the changes cancel, no run is to take it for its own.
+        mark_copy(layer)
         self._past.append(self._state)
         self._future.clear()
-        self._go_to(self._with_lines(new), 1)
+        self._go_to(self._with_lines(new))
 
     def _with_lines(self, new: PointState) -> PointState:
         """A point that was moved or added belongs to the test line nearest to it."""
@@ -160,8 +159,7 @@ class IntersectionsLayer:
             )
         return PointState(new.places, new.weights, lines)
 
-    def _go_to(self, state: PointState, step: int) -> None:
-        self._corrections += step
+    def _go_to(self, state: PointState) -> None:
         self._put(state)
         self._on_change()
 
@@ -203,6 +201,11 @@ def _state_of(layer: Points) -> PointState:
         features[WEIGHT].to_numpy(float, copy=True),
         features[TEST_LINE].to_numpy(np.int64, copy=True),
     )
+
+
+def _counted(state: PointState) -> Counter[tuple[float, ...]]:
+    """How often each place has each weight."""
+    return Counter(map(tuple, np.column_stack([state.places, state.weights]).tolist()))
 
 
 def _moved(old: PointState, new: PointState) -> NDArray[np.bool_]:

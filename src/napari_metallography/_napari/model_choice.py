@@ -159,7 +159,7 @@ def card_html(card: ModelCard) -> str:
             _coloured(c.name, c.colour) for c in card.classes
         ),
         "Pixel size": _pixel_sizes(card),
-        "Trained on": escape(f"{card.data.name} ({len(card.data.images)} images)"),
+        "Trained on": escape(f"{card.data.name} ({_images(card)})"),
         "Rounds": _rounds(card),
         "Quality": "<br>".join(_metric(*item) for item in list(card.metrics.items())[:_MOST]),
         "Licence": escape(" · ".join(t for t in (card.data.licence, card.data.attribution) if t)),
@@ -193,6 +193,11 @@ def reliable_html(card: ModelCard, calibration: Calibration | None, resample: bo
 
 def _diameter(px: float, size_um: float | None) -> str:
     return f"{px:.3g} px" + (f" ({px * size_um:.3g} µm)" if size_um else "")
+
+
+def _images(card: ModelCard) -> str:
+    count = len(card.data.images)
+    return f"{count} image{'s' * (count != 1)}"
 
 
 def _coloured(name: str, colour: str) -> str:
