@@ -8,6 +8,7 @@ import pytest
 import tifffile
 from PIL import Image
 
+from napari_metallography.grains.boundary_probability import ModelBoundaryParameters
 from napari_metallography.segmentation.model import load_model, save_model
 from napari_metallography.synthesis.polycrystals import PolycrystalParameters, polycrystal
 
@@ -85,7 +86,6 @@ def test_without_a_pixel_size_nothing_is_written(run, fields, tmp_path) -> None:
         (("--smallest-area", 0), "a grain has one pixel at least"),
         (("--wanted-accuracy", 0), "larger than 0 %"),
         (("--method", "guess"), "guess"),
-        (("--method", "network", "--ignore-twins"), "no effect on the line network"),
     ],
 )
 def test_bad_options_are_told(run, fields, tmp_path, options, said) -> None:
@@ -117,7 +117,8 @@ def test_a_model_finds_the_boundaries(run, fields, boundaries_model, tmp_path) -
     told = field["provenance"]
     assert told["boundaries_model"] == "random"
     assert told["boundaries_model_digest"] == load_model(str(boundaries_model)).digest
-    assert told["model_boundaries"] == {"threshold": 0.4, "shown": 0.5, "smallest_area_px": 30}
+    rules = ModelBoundaryParameters(threshold=0.4, smallest_area_px=30)
+    assert told["model_boundaries"] == rules.model_dump()
     assert told["prediction"]["scales"] == [1.0]
 
 
@@ -154,11 +155,27 @@ def test_no_method_grades_without_a_pixel_size(run, fields, tmp_path, method) ->
         (("--boundaries-model", "grain-line-net"), "not for segmentation"),
         (("--boundaries-model", "none.safetensors"), "none.safetensors"),
         (("--method", "network", "--model", "uhcs-carbides"), "not for grain-size"),
-        (("--model", "grain-line-net"), "--model: names a line network; add --method network"),
-        (("--method", "network", "--boundaries", "masks"), "the line network looks for none"),
         (("--boundaries", "masks", "--boundaries-model", "x"), "choose one of them"),
+        (("--model", "grain-line-net"), "--model: has no effect; it counts only with --method net"),
+        (("--threshold", "0.4"), "--threshold: has no effect; it counts only with --boundaries-mo"),
+        (("--no-flips",), "--flips: has no effect"),
+        (("--no-multi-scale",), "--multi-scale: has no effect"),
+        (("--area", "circle"), "--area: has no effect; it counts only with --method planimetric"),
+        (("--method", "circles", "--line-spacing", "9"), "--line-spacing: has no effect"),
         (("--boundaries-model", "x", "--groove", "4"), "--groove: has no effect"),
-        (("--threshold", "0.4"), "--threshold: has no effect without --boundaries-model"),
+        (("--boundaries", "masks", "--contrast", "0.2"), "--contrast: has no effect"),
+        (("--boundaries", "masks", "--shown", "0.4"), "--shown: has no effect"),
+        *(
+            (("--method", "network", *options), f"{options[0]}: has no effect")
+            for options in [
+                ("--boundaries", "masks"),
+                ("--boundaries-model", "x"),
+                ("--smallest-area", "9"),
+                ("--ignore-twins",),
+                ("--groove", "4"),
+                ("--shown", "0.4"),
+            ]
+        ),
     ],
 )
 def test_options_that_cannot_be_used_are_refused_in_a_line(
@@ -196,6 +213,38 @@ def test_a_field_without_boundaries_is_refused_by_its_name(run, tmp_path, pixels
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("asked", "way"),
+    [((), "mask.tif"), (("--smallest-area", 9), "mask.tif"), (("--groove", 4), "etched")],
+)
+def test_a_mask_takes_no_place_of_what_was_asked_for(run, tmp_path, asked, way) -> None:
+    tifffile.imwrite(tmp_path / "mask.tif", _cross(255, 0))
+    done = run("grain-size", tmp_path / "mask.tif", "-o", tmp_path, "--pixel-size", 0.5, *asked)
+    assert done.code == 0, done.err
+    (field,) = json.loads((tmp_path / "grain_size.json").read_text("utf-8"))["fields"]
+    assert field["provenance"]["boundaries"] == way
+    assert ("taken for a mask" in " ".join(field["notes"])) == (way == "mask.tif")
+
+
+def test_a_region_is_cut_at_the_data_bar(run, tmp_path) -> None:
+    made = polycrystal(PolycrystalParameters(height_px=260, width_px=400, grain_size=9.5), 3)
+    image = np.zeros((300, 400), np.uint8)
+    image[:260] = made.image
+    image[275:285, 20:120:3] = 255
+    tifffile.imwrite(tmp_path / "bar.tif", image)
+    done = run("grain-size", tmp_path / "bar.tif", "-o", tmp_path, "--pixel-size", 0.5,
+               "--region", "20,0,300,400")  # fmt: skip
+    assert done.code == 0, done.err
+    (field,) = json.loads((tmp_path / "grain_size.json").read_text("utf-8"))["fields"]
+    assert field["provenance"]["box"] == [20, 0, 260, 400]
+    assert any("rows 20 to 259" in note for note in field["notes"])
+    assert "the region is cut at the data bar" in " ".join(done.err.split())
+    done = run("grain-size", tmp_path / "bar.tif", "-o", tmp_path / "out", "--pixel-size", 0.5,
+               "--region", "265,0,300,400")  # fmt: skip
+    assert done.code == 2
+    assert "bar.tif: the region holds no pixel of the image less its data bar" in done.errors[0]
+
+
 def test_few_intersections_are_answered_and_said(run, tmp_path) -> None:
     tifffile.imwrite(tmp_path / "few.tif", _cross(255, 0))
     done = run("grain-size", tmp_path / "few.tif", "-o", tmp_path / "out", "--pixel-size", 0.5)
@@ -204,4 +253,4 @@ def test_few_intersections_are_answered_and_said(run, tmp_path) -> None:
     assert "below the 50 that ASTM E112 asks for" in done.err
     (field,) = json.loads((tmp_path / "out" / "grain_size.json").read_text("utf-8"))["fields"]
     assert field["G"] > 0
-    assert "below the 50" in field["notes"][0]
+    assert any("below the 50" in note for note in field["notes"])

@@ -54,6 +54,7 @@ def test_a_field_is_graded_without_grains(found, made) -> None:
     numbers = numbers_of(found)
     assert numbers["G"] == pytest.approx(found.g)
     assert numbers["lines"] == 20
+    assert numbers["outside"] is False
     assert 1 < numbers["independent_lines"] == found.count <= 20
     assert sum(numbers["mean_probability_by_G"].values()) == pytest.approx(1)
     mean = sum(float(g) * share for g, share in numbers["mean_probability_by_G"].items())
@@ -68,7 +69,7 @@ def test_lines_of_all_rounds_are_counted_together(network, pixels) -> None:
     steps: list[Event] = []
     drain(many.graded(pixels, HALF_UM), steps.append)
     done = [event.done for event in steps if isinstance(event, Progress)]
-    assert done == [32, 96, 128]
+    assert done == [32, 96, 128, 128]
 
 
 def test_g_over_fields_is_that_of_the_mean_of_the_quantity(found) -> None:
@@ -157,6 +158,23 @@ def test_lines_end_at_the_edges_in_the_colour_of_their_grade(found, pixels) -> N
         ends = (line.place, [5, 394]) if line.direction == "row" else ([5, 294], line.place)
         assert (picture[ends] == colours[grade].rgb).all()
     assert (picture != pixels).any(2)[100:200, 100:300].mean() < 0.2
+
+
+def test_grains_beyond_what_it_can_grade_are_told(network) -> None:
+    steps = np.indices((80, 100)).sum(0) % 2 * 90 + 80
+    fine = np.repeat(np.kron(steps, np.ones((4, 4)))[..., None], 3, 2).astype(np.uint8)
+    found = drain(network.graded(fine, HALF_UM))
+    assert found.measured["outside"] is True
+    assert any("at the end of what the network can grade" in note for note in found.notes)
+
+
+def test_oblong_pixels_are_graded_as_square_ones_up_to_two_to_one(network, pixels) -> None:
+    oblong = Calibration(x_um=1.0, y_um=0.5, source="test")
+    wide = drain(network.graded(np.ascontiguousarray(pixels[:, ::2]), oblong))
+    square = drain(network.graded(pixels, HALF_UM))
+    assert wide.g == pytest.approx(square.g, abs=0.4)
+    assert "one side of the pixels is 2 times the other" in wide.notes[-1]
+    assert not any("pixels" in note for note in square.notes)
 
 
 def test_oblong_pixels_are_drawn_square(network, pixels) -> None:

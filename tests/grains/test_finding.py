@@ -9,7 +9,7 @@ from napari_metallography.calibration import Calibration
 from napari_metallography.errors import InputError
 from napari_metallography.events import Progress, drain
 from napari_metallography.grains.etched import EtchedParameters, grains_of_etched
-from napari_metallography.grains.finding import ByEtching, Finding, Given, grains_given
+from napari_metallography.grains.finding import ByEtching, Finding, Given, grains_given, takes_masks
 from napari_metallography.synthesis.polycrystals import PolycrystalParameters, polycrystal
 
 HALF_UM = Calibration.square(0.5, "test")
@@ -48,6 +48,37 @@ def test_what_is_neither_mask_nor_grains_is_refused(made) -> None:
 )
 def test_given_boundaries_part_four_grains(given: Given) -> None:
     assert drain(given.grains(BLANK, HALF_UM)).n == 4
+
+
+def _halves(low: int, high: int, dtype: type = np.uint8) -> np.ndarray:
+    drawn = np.full((60, 80), low, dtype)
+    drawn[:, 40:] = high
+    return drawn
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32])
+def test_two_numbers_are_two_grains_and_no_mask(dtype: type) -> None:
+    for numbers in ((1, 2), (17, 4)):
+        found = grains_given(_halves(*numbers, dtype), 1, "labels.tif")
+        assert found.n == 2
+        assert (found.areas == 60 * 40).all()
+
+
+@pytest.mark.parametrize("thick", [1, 3])
+@pytest.mark.parametrize(("grain", "boundary"), [(0, 1), (1, 2), (50, 200)])
+def test_a_mask_of_any_two_values_is_a_mask(grain: int, boundary: int, thick: int) -> None:
+    for lines in ((slice(40, 40 + thick),), (slice(20, 20 + thick), slice(60, 60 + thick))):
+        drawn = np.full((60, 80), grain, np.uint8)
+        for line in lines:
+            drawn[:, line] = boundary
+        assert grains_given(drawn, 1, "mask.png").n == len(lines) + 1
+
+
+def test_only_where_nothing_was_asked_for_an_image_may_be_a_mask() -> None:
+    assert takes_masks(ByEtching())
+    assert takes_masks(ByEtching(EtchedParameters(smallest_area_px=7)))
+    assert not takes_masks(ByEtching(EtchedParameters(contrast=0.9)))
+    assert not takes_masks(Given("mask", _lines(255)))
 
 
 def test_nothing_painted_is_no_boundary() -> None:

@@ -1,13 +1,18 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import tifffile
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from napari_metallography.errors import InputError
-from napari_metallography.events import Event, Notice, Progress, drain
-from napari_metallography.grains.files import GradedImage, grade_file
+from napari_metallography.events import Event, Events, Notice, Progress, drain
+from napari_metallography.grains.files import GradedFile, grade_file, measured_box
+from napari_metallography.grains.finding import MASK
+from napari_metallography.grains.partition import Partition, from_labels
 from napari_metallography.grains.plan import GradingPlan
 from napari_metallography.inputs import PixelSizes
 from napari_metallography.regions import Box
@@ -24,7 +29,7 @@ def made():
     )
 
 
-def _graded(path: Path, **options) -> GradedImage:
+def _graded(path: Path, **options) -> GradedFile:
     sizes = options.pop("sizes", HALF_UM)
     return drain(grade_file(path, LINES, sizes=sizes, **options))
 
@@ -49,6 +54,24 @@ def test_a_mask_is_measured_as_it_is(made, tmp_path) -> None:
     found = drain(running, events.append)
     assert found.fields[0].by_method["lines"].g == pytest.approx(made.intercept_g, abs=0.12)
     assert any(isinstance(e, Notice) and "taken for a mask" in e.message for e in events)
+    assert found.fields[0].notes == (MASK,)
+
+
+def test_a_mask_takes_no_place_of_a_finding_that_was_chosen(made, tmp_path) -> None:
+    class Halves:
+        def grains(self, pixels, calibration) -> Events[Partition]:
+            yield from ()
+            return from_labels((np.indices(pixels.shape[:2])[1] // 200 + 1).astype(np.int32))
+
+        def provenance(self) -> dict[str, Any]:
+            return {"boundaries": "halves"}
+
+    Image.fromarray(made.boundaries.astype(np.uint8) * 255).save(tmp_path / "mask.png")
+    plan = LINES.with_finding(Halves())
+    (field,) = drain(grade_file(tmp_path / "mask.png", plan, sizes=HALF_UM)).fields
+    assert field.by_method["lines"].grains.n == 2
+    assert field.provenance["boundaries"] == "halves"
+    assert field.notes == ()
 
 
 def test_planes_are_fields_and_a_region_is_cut(made, tmp_path) -> None:
@@ -57,6 +80,27 @@ def test_planes_are_fields_and_a_region_is_cut(made, tmp_path) -> None:
     assert [one.name for one in found.fields] == ["stack.tif, plane 0", "stack.tif, plane 1"]
     assert found.fields[0].by_method["lines"].grains.shape == (200, 250)
     assert list(found.pictures) == ["lines"]
+
+
+def _boxes() -> st.SearchStrategy[Box]:
+    sides = st.tuples(st.integers(0, 30), st.integers(0, 30), st.integers(1, 9), st.integers(1, 9))
+    return sides.map(lambda side: Box(side[0], side[1], side[0] + side[2], side[1] + side[3]))
+
+
+@given(_boxes(), _boxes())
+def test_what_is_measured_lies_in_the_region_and_in_the_frame(frame: Box, region: Box) -> None:
+    pixels = np.zeros((2, 40, 40), bool)
+    pixels[0][frame.slices] = pixels[1][region.slices] = True
+    if not pixels.all(0).any():
+        with pytest.raises(InputError, match=r"^a\.tif: the region holds no pixel"):
+            measured_box(frame, region, "a.tif")
+        return
+    box, said = measured_box(frame, region, "a.tif")
+    within = np.zeros((40, 40), bool)
+    within[box.slices] = True
+    assert (within == pixels.all(0)).all()
+    assert bool(said) == (box != region)
+    assert measured_box(frame, None, "a.tif") == (frame, ())
 
 
 def test_no_pixel_size_no_grade(made, tmp_path) -> None:

@@ -53,7 +53,8 @@ def _model(names: Sequence[str] = ("grain", "boundary"), **card: Any) -> Segment
 
 
 def _finding(model: SegmentationModel | None = None, **rules: Any) -> ByModel:
-    return ByModel(model or _model(), CPU, ModelBoundaryParameters(**rules), QUICK)
+    usual = {"threshold": 0.5, "shown": 0.5}
+    return ByModel(model or _model(), CPU, ModelBoundaryParameters(**{**usual, **rules}), QUICK)
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +97,9 @@ def test_faint_boundaries_show_from_a_lower_probability_on(drawn) -> None:
     assert drain(_finding(threshold=0.2).grains(faint, HALF_UM)).n > 20
 
 
-@pytest.mark.parametrize(("trained", "factor"), [(None, None), ((0.2, 0.6), None), ((1, 2), 0.5)])
+@pytest.mark.parametrize(
+    ("trained", "factor"), [(None, None), ((0.2, 0.6), None), ((0.6, 2), 0.833)]
+)
 def test_the_image_comes_at_the_pixel_sizes_of_the_training(trained, factor) -> None:
     cross = np.full((60, 80, 3), 200, np.uint8)
     cross[28:32] = cross[:, 40:44] = 60
@@ -109,6 +112,45 @@ def test_the_image_comes_at_the_pixel_sizes_of_the_training(trained, factor) -> 
         if factor
         else []
     )
+
+
+@pytest.mark.parametrize(
+    ("trained", "far"), [((0.7, 1), False), ((1, 2), True), ((0.1, 0.3), True)]
+)
+def test_images_far_from_the_training_are_warned_of(trained, far) -> None:
+    cross = np.full((60, 80, 3), 200, np.uint8)
+    cross[28:32] = cross[:, 40:44] = 60
+    said: list[str] = []
+    running = _finding(_model(pixel_size_um=trained)).grains(cross, HALF_UM)
+    drain(running, lambda e: said.append(e.message) if isinstance(e, Notice) else None)
+    assert any("look at the boundaries before you sign" in one for one in said) == far
+
+
+@pytest.mark.parametrize(("trained", "what"), [((4.1, 5), "fine"), ((0.01, 0.06), "coarse")])
+def test_images_beyond_the_model_are_refused(trained, what) -> None:
+    running = _finding(_model(pixel_size_um=trained)).grains(
+        np.zeros((60, 80, 3), np.uint8), HALF_UM
+    )
+    with pytest.raises(InputError, match=rf"0\.5 µm are too {what} for the model dark, trained on"):
+        drain(running)
+
+
+@pytest.mark.parametrize("trained", [None, (0.25, 0.25), (1, 1)])
+def test_the_smallest_grain_is_of_pixels_as_the_model_sees_them(trained) -> None:
+    cross = np.full((120, 160, 3), 200, np.uint8)
+    cross[60:64] = cross[:, 80:84] = 60
+    # A ring around a grain of 16 x 16 pixels.
+    cross[20:44, 20:44] = 60
+    cross[24:40, 24:40] = 200
+    factor = 1 if trained is None else 0.5 / trained[0]
+    model = _model(pixel_size_um=trained)
+    count = {
+        part: drain(
+            _finding(model, smallest_area_px=round(part * 20**2 * factor**2)).grains(cross, HALF_UM)
+        ).n
+        for part in (0.4, 1.8)
+    }
+    assert count == {0.4: 5, 1.8: 4}
 
 
 def test_a_model_without_boundaries_is_refused() -> None:

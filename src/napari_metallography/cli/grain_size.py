@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
+from pydantic import BaseModel
 
 from ..errors import InputError, validated
 from . import terminal
@@ -15,7 +17,6 @@ from .options import (
     Device,
     DeviceName,
     Index,
-    Mode,
     Output,
     PixelSize,
     box,
@@ -23,14 +24,15 @@ from .options import (
     fail_if,
     option_of,
     pixel_sizes,
-    prediction_settings,
 )
 
 if TYPE_CHECKING:
-    from ..grains.by_network import ByLineNetwork
-    from ..grains.files import GradedImage
-    from ..grains.finding import ByEtching
-    from ..grains.model_boundaries import ByModel
+    from ..grains.choice import ModelChosen
+    from ..grains.files import GradedFile
+    from ..grains.finding import Finding
+    from ..grains.plan import GradingPlan
+
+Parameters = TypeVar("Parameters", bound=BaseModel)
 
 _LINE_NETWORK = "grain-line-net"
 
@@ -84,13 +86,18 @@ def grain_size(
         typer.Option(help=f"Name or file of the line network; default: {_LINE_NETWORK}."),
     ] = None,
     area: Annotated[
-        TestArea, typer.Option(help="Test area of the planimetric method.")
-    ] = TestArea.rectangle,
+        TestArea | None,
+        typer.Option(help="Test area of the planimetric method; default: rectangle."),
+    ] = None,
     line_spacing: Annotated[
         float | None, typer.Option(help="Distance of test lines in pixels; default: as needed.")
     ] = None,
     smallest_area: Annotated[
-        int | None, typer.Option(help="Smallest grain in pixels; smaller spots are no grains.")
+        int | None,
+        typer.Option(
+            help="Smallest grain in pixels, with --boundaries-model in those that it sees; smaller "
+            "spots are no grains."
+        ),
     ] = None,
     groove: Annotated[
         float | None, typer.Option(help="Width of an etched boundary in pixels.")
@@ -104,14 +111,22 @@ def grain_size(
     ] = None,
     threshold: Annotated[
         float | None,
-        typer.Option(help="Probability from which on a boundary of the model shows; default 0.5."),
+        typer.Option(help="Probability from which on a boundary of the model shows, 0 to 1."),
     ] = None,
     flips: Annotated[
-        bool, typer.Option(help="Average the boundaries model over mirror images.")
-    ] = True,
+        bool | None,
+        typer.Option(
+            "--flips/--no-flips",
+            help="Average the boundaries model over mirror images; default: yes.",
+        ),
+    ] = None,
     multi_scale: Annotated[
-        bool, typer.Option(help="Average the boundaries model over the scales 0.75, 1 and 1.25.")
-    ] = True,
+        bool | None,
+        typer.Option(
+            "--multi-scale/--no-multi-scale",
+            help="Average the boundaries model over the scales 0.75, 1 and 1.25; default: yes.",
+        ),
+    ] = None,
     ignore_twins: Annotated[
         bool,
         typer.Option(help="Leave out the straight boundaries of annealing twins."),
@@ -129,45 +144,30 @@ def grain_size(
 ) -> None:
     """Measure grain sizes; write grain_size.json, grain_size.html and <stem>_<method>.png."""
     from ..grains.files import grade_file, write_grain_sizes
-    from ..grains.grading import GradingParameters, Method
-    from ..grains.plan import GradingPlan
-    from ..grains.twins import TwinParameters
-    from ..inputs import image_files, require_distinct_stems
 
-    if not wanted_accuracy > 0:
-        raise InputError(f"--wanted-accuracy {wanted_accuracy}: it is larger than 0 %")
-    if smallest_area is not None and smallest_area < 1:
-        raise InputError(f"--smallest-area {smallest_area}: a grain has one pixel at least")
-    chosen: list[Method] = [one.value for one in dict.fromkeys(method or [GrainMethod.lines])]
-    etched = _stated(groove_px=groove, contrast=contrast)
-    by_model = _stated(threshold=threshold)
-    either = _stated(shown=shown, smallest_area_px=smallest_area)
-    _require_used(
-        chosen, boundaries, boundaries_model, model, etched=list(etched), by_model=list(by_model)
+    chosen = [*dict.fromkeys(method or [GrainMethod.lines])]
+    stated = _stated(
+        boundaries=boundaries,
+        boundaries_model=boundaries_model,
+        model=model,
+        area=area.value if area else None,
+        line_spacing_px=line_spacing,
+        smallest_area_px=smallest_area,
+        groove_px=groove,
+        contrast=contrast,
+        shown=shown,
+        threshold=threshold,
+        flips=flips,
+        multi_scale=multi_scale,
+        ignore_twins=ignore_twins or None,
     )
-    if ignore_twins and chosen == ["network"]:
-        raise InputError("--ignore-twins: has no effect on the line network; leave it out")
-    rules = validated(
-        GradingParameters, {"area": area.value, "line_spacing_px": line_spacing}, option_of
-    )
-    found_by: ByEtching | ByModel
-    if boundaries_model is None:
-        found_by = _by_etching({**etched, **either})
-    else:
-        looks = prediction_settings(Mode.fast, flips=flips, multi_scale=multi_scale)
-        found_by = _by_model(boundaries_model, {**by_model, **either}, looks, device)
-    network = _line_network(model or _LINE_NETWORK, device) if "network" in chosen else None
-    twins = TwinParameters() if ignore_twins else None
-    plan = GradingPlan(tuple(chosen), rules, found_by, network, twins)
-    files = image_files(images)
-    require_distinct_stems(files)
-    if boundaries is not None and boundaries.is_file() and len(files) > 1:
-        raise InputError(
-            f"--boundaries {boundaries}: one file for {len(files)} images; name a folder"
-        )
+    _require_used(chosen, stated)
+    _require_possible(wanted_accuracy, smallest_area)
+    plan = _plan(chosen, stated, device)
+    files = _files(images, boundaries)
     sizes, only = pixel_sizes(pixel_size, index), box(region)
 
-    def work(path: Path) -> GradedImage:
+    def work(path: Path) -> GradedFile:
         running = grade_file(
             path,
             plan,
@@ -193,56 +193,117 @@ def _stated(**options: object) -> dict[str, object]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def _require_used(
-    methods: Sequence[str],
-    boundaries: Path | None,
-    boundaries_model: str | None,
-    model: str | None,
-    *,
-    etched: Sequence[str],
-    by_model: Sequence[str],
-) -> None:
+@dataclass(frozen=True)
+class _Use:
+    """What an option is for: `when` says it, after "counts only"."""
+
+    when: str
+    counts: Callable[[Collection[str], Collection[str]], bool]
+    """Whether it does, by the methods and the options stated."""
+
+
+def _grains(methods: Collection[str], stated: Collection[str]) -> bool:
+    return any(method != GrainMethod.network for method in methods)
+
+
+def _etched(methods: Collection[str], stated: Collection[str]) -> bool:
+    return _found(methods, stated) and "boundaries_model" not in stated
+
+
+def _found(methods: Collection[str], stated: Collection[str]) -> bool:
+    return _grains(methods, stated) and "boundaries" not in stated
+
+
+def _by_method(method: GrainMethod) -> _Use:
+    return _Use(f"with --method {method.value}", lambda methods, stated: method in methods)
+
+
+_OF_GRAINS = _Use("with a --method other than network, which looks for no grains", _grains)
+_OF_ETCHED = _Use("where boundaries are found in the image, without a network", _etched)
+_OF_MODEL = _Use("with --boundaries-model", lambda methods, stated: "boundaries_model" in stated)
+_USES: Mapping[str, _Use] = {
+    "boundaries": _OF_GRAINS,
+    "boundaries_model": _OF_GRAINS,
+    "smallest_area_px": _OF_GRAINS,
+    "ignore_twins": _OF_GRAINS,
+    "model": _by_method(GrainMethod.network),
+    "area": _by_method(GrainMethod.planimetric),
+    "line_spacing_px": _by_method(GrainMethod.lines),
+    "groove_px": _OF_ETCHED,
+    "contrast": _OF_ETCHED,
+    "shown": _Use("where boundaries are found, not given", _found),
+    "threshold": _OF_MODEL,
+    "flips": _OF_MODEL,
+    "multi_scale": _OF_MODEL,
+}
+
+
+def _require_used(methods: Collection[str], stated: Collection[str]) -> None:
     """Refuse options that would change nothing."""
-    if model is not None and "network" not in methods:
-        raise InputError("--model: names a line network; add --method network")
-    source = "--boundaries" if boundaries else "--boundaries-model" if boundaries_model else None
-    if source and set(methods) == {"network"}:
-        raise InputError(f"{source}: the line network looks for none; add a --method that does")
-    if boundaries and boundaries_model:
+    if {"boundaries", "boundaries_model"} <= set(stated):
         raise InputError("--boundaries and --boundaries-model: choose one of them")
-    if etched and source:
-        raise InputError(f"{option_of(etched[0])}: has no effect with {source}; leave it out")
-    if by_model and not boundaries_model:
-        raise InputError(f"{option_of(by_model[0])}: has no effect without --boundaries-model")
+    for name, use in _USES.items():
+        if name in stated and not use.counts(methods, stated):
+            raise InputError(f"{option_of(name)}: has no effect; it counts only {use.when}")
 
 
-def _by_etching(values: Mapping[str, object]) -> ByEtching:
+def _require_possible(wanted_accuracy: float, smallest_area: int | None) -> None:
+    if not wanted_accuracy > 0:
+        raise InputError(f"--wanted-accuracy {wanted_accuracy}: it is larger than 0 %")
+    if smallest_area is not None and smallest_area < 1:
+        raise InputError(f"--smallest-area {smallest_area}: a grain has one pixel at least")
+
+
+def _plan(
+    methods: Sequence[GrainMethod], stated: Mapping[str, Any], device: DeviceName
+) -> GradingPlan:
+    from ..grains.choice import GradingChoice
+    from ..grains.grading import GradingParameters
+    from ..grains.twins import TwinParameters
+
+    choice = GradingChoice(
+        tuple(method.value for method in methods),
+        _parameters(GradingParameters, stated),
+        _finding(stated),
+        stated.get("model", _LINE_NETWORK),
+        device.value,
+        TwinParameters() if "ignore_twins" in stated else None,
+    )
+    return choice.plan()
+
+
+def _finding(stated: Mapping[str, Any]) -> Finding | ModelChosen:
+    from ..grains.boundary_probability import ModelBoundaryParameters
+    from ..grains.choice import ModelChosen
     from ..grains.etched import EtchedParameters
     from ..grains.finding import ByEtching
 
-    return ByEtching(validated(EtchedParameters, values, option_of))
+    if "boundaries_model" not in stated:
+        return ByEtching(_parameters(EtchedParameters, stated))
+    return ModelChosen(
+        stated["boundaries_model"],
+        _parameters(ModelBoundaryParameters, stated),
+        stated.get("flips", True),
+        stated.get("multi_scale", True),
+    )
 
 
-def _by_model(
-    name_or_file: str, values: Mapping[str, object], looks: Mapping[str, Any], device: DeviceName
-) -> ByModel:
-    from ..devices import choose_device
-    from ..grains.boundary_probability import ModelBoundaryParameters
-    from ..grains.model_boundaries import ByModel, load_boundary_model
-    from ..segmentation.prediction import PredictionParameters
-
-    rules = validated(ModelBoundaryParameters, values, option_of)
-    prediction = validated(PredictionParameters, looks, option_of)
-    model = load_boundary_model(name_or_file)
-    return ByModel(model, choose_device(device.value), rules, prediction)
+def _parameters(kind: type[Parameters], stated: Mapping[str, Any]) -> Parameters:
+    """Those of the options stated that are of a kind of parameters, the others as usual."""
+    own = {name: value for name, value in stated.items() if name in kind.model_fields}
+    return validated(kind, own, option_of)
 
 
-def _line_network(name_or_file: str, device: DeviceName) -> ByLineNetwork:
-    from ..devices import choose_device
-    from ..grains.by_network import ByLineNetwork
-    from ..grains.line_model import load_line_model
+def _files(images: Sequence[Path], boundaries: Path | None) -> list[Path]:
+    from ..inputs import image_files, require_distinct_stems
 
-    return ByLineNetwork(load_line_model(name_or_file), choose_device(device.value))
+    files = image_files(images)
+    require_distinct_stems(files)
+    if boundaries is not None and boundaries.is_file() and len(files) > 1:
+        raise InputError(
+            f"--boundaries {boundaries}: one file for {len(files)} images; name a folder"
+        )
+    return files
 
 
 def _said(found: Mapping[str, Any]) -> str:

@@ -22,6 +22,7 @@ LARGEST_SPREAD = 1.0
 """Standard deviation of the lines' G from which on they do not see one grain size."""
 
 _FEWEST_LINES = 8
+_MOST_OBLONG = 1.5
 
 
 @dataclass(frozen=True)
@@ -50,9 +51,11 @@ class ByLineNetwork:
             When the device fails.
         """
         wanted, said = self.parameters, list[str]()
-        heard = _Hearing(name, wanted.rows + wanted.columns, said)
+        count = wanted.rows + wanted.columns
         running = grade(pixels, calibration, self.model, wanted, name=name, device=self.device)
-        found = yield from relayed(running, heard)
+        found = yield from relayed(running, _Hearing(name, count, said))
+        # One scale may do, and a field may have room for fewer lines.
+        yield Progress(count, count, "lines")
         height, width = pixels.shape[:2]
         in_paper_mode = self.model.lines.pixel_um is None
         shape, pixel_um = square_shape((height, width), calibration)
@@ -67,7 +70,7 @@ class ByLineNetwork:
             1 / intercept_mm_of(found.grain_size),
             found.independent_lines,
             _measured(found),
-            (*said, *_notes(found)),
+            (*said, *_notes(found), *_oblong(calibration)),
             lines,
             None,
             pixel_um,
@@ -109,6 +112,7 @@ def _measured(found: LineGrade) -> dict[str, Any]:
         "mean_intercept_um": 1000 * intercept_mm_of(found.grain_size),
         "spread_of_lines_G": found.spread,
         "most_probable_G": found.most_probable,
+        "outside": found.outside,
         "lines": len(found.votes.lines),
         "independent_lines": found.independent_lines,
         "mean_probability_by_G": {f"{g:g}": float(share) for g, share in mean},
@@ -129,3 +133,14 @@ def _notes(found: LineGrade) -> list[str]:
             "the field: its grains are coarse for it; take more fields or a lower magnification"
         )
     return notes
+
+
+def _oblong(calibration: Calibration) -> list[str]:
+    sides = calibration.x_um, calibration.y_um
+    times = max(sides) / min(sides)
+    if times <= _MOST_OBLONG:
+        return []
+    return [
+        f"one side of the pixels is {times:.3g} times the other: the network takes such grains for "
+        "coarser than they are; use a standard method"
+    ]

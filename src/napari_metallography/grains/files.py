@@ -22,7 +22,7 @@ from ..io.tables import write_json
 from ..plane import LUMA, planes_of
 from ..regions import Box
 from .drawing import drawn, legend
-from .finding import MASK, Given
+from .finding import MASK, Given, takes_masks
 from .grading import FieldGrade, Method
 from .plan import GradingPlan, graded
 from .report import write_report
@@ -33,7 +33,7 @@ _ENDINGS = ("_boundaries", "_grains", "_labels", "")
 
 
 @dataclass(frozen=True)
-class GradedImage:
+class GradedFile:
     """The fields of an image file, and the first of them drawn by each method, as PNG files."""
 
     path: Path
@@ -67,7 +67,7 @@ def grade_file(
     smallest_area_px: int = 1,
     keep_data_bar: bool = False,
     region: Box | None = None,
-) -> Events[GradedImage]:
+) -> Events[GradedFile]:
     """Grade an image, or each plane of a stack, as a field.
 
     Parameters
@@ -77,7 +77,8 @@ def grade_file(
     boundaries
         A mask of boundaries or an image of numbered grains, or a folder with one for each image by
         its name, with or without "_boundaries", "_grains" or "_labels"; None goes by the plan, or
-        takes the image for a mask where it is black and white.
+        takes the image for a mask where it is black and white and the plan asks for no way in
+        particular.
     smallest_area_px
         Of grains between given boundaries.
 
@@ -96,10 +97,10 @@ def grade_file(
     micrograph = read_image(path, sizes)
     calibration = require(micrograph.calibration, str(path))
     field = measured_field(micrograph, keep_data_bar=keep_data_bar, region=region)
-    box = region or field.frame()
-    given = _given(micrograph, boundaries, smallest_area_px) if plan.needs_grains else None
-    if given is not None and given.micrograph is micrograph:
-        yield Notice(f"{path.name}: {MASK}")
+    box, cut = measured_box(field.frame(), region, str(path))
+    given = _given(micrograph, boundaries, plan, smallest_area_px) if plan.needs_grains else None
+    notes = (*cut, *((MASK,) if given is not None and given.micrograph is micrograph else ()))
+    yield from (Notice(f"{path.name}: {note}") for note in notes)
     count = len(micrograph.planes)
     fields: list[GradedField] = []
     pictures: dict[Method, bytes] = {}
@@ -118,8 +119,9 @@ def grade_file(
         name = _name(path, index, count)
         yield from _notices(name, by_method)
         pictures = pictures or {m: picture(pixels, one) for m, one in by_method.items()}
-        fields.append(GradedField(name, by_method, specimen, {**own.provenance(), **known}))
-    return GradedImage(path, tuple(fields), pictures)
+        made = {**own.provenance(), **known}
+        fields.append(GradedField(name, by_method, specimen, made, notes))
+    return GradedFile(path, tuple(fields), pictures)
 
 
 def _notices(name: str, by_method: Mapping[Method, FieldGrade]) -> Iterator[Notice]:
@@ -128,7 +130,7 @@ def _notices(name: str, by_method: Mapping[Method, FieldGrade]) -> Iterator[Noti
 
 
 def write_grain_sizes(
-    folder: Path, images: Sequence[GradedImage], wanted_accuracy_percent: float
+    folder: Path, images: Sequence[GradedFile], wanted_accuracy_percent: float
 ) -> dict[str, Any]:
     """Write grain_size.json, its report and `<stem>_<method>.png` of each image.
 
@@ -166,11 +168,48 @@ def picture(pixels: NDArray[np.uint8], found: FieldGrade) -> bytes:
     return png_bytes(with_legend(with_scale_bar(drawn(pixels, found), size), legend(found)), size)
 
 
-def _given(micrograph: Micrograph, boundaries: Path | None, smallest: int) -> GivenFile | None:
-    """What is given of an image, or the image where it is a mask itself."""
+def measured_box(frame: Box, region: Box | None, name: str) -> tuple[Box, tuple[str, ...]]:
+    """The part of a region that lies in the frame of a field, and what is to be said of it.
+
+    Parameters
+    ----------
+    frame
+        The image less its data bar.
+    region
+        None for the whole frame.
+    name
+        What a refusal calls the image.
+
+    Raises
+    ------
+    InputError
+        When nothing is left.
+    """
+    if region is None or region == frame:
+        return frame, ()
+    top, left = max(region.top, frame.top), max(region.left, frame.left)
+    bottom, right = min(region.bottom, frame.bottom), min(region.right, frame.right)
+    if bottom <= top or right <= left:
+        raise InputError(
+            f"{name}: the region holds no pixel of the image less its data bar; choose another"
+        )
+    box = Box(top, left, bottom, right)
+    if box == region:
+        return box, ()
+    return box, (
+        f"the region is cut at the data bar or the edge of the image: rows {top} to {bottom - 1}, "
+        f"columns {left} to {right - 1} are measured",
+    )
+
+
+def _given(
+    micrograph: Micrograph, boundaries: Path | None, plan: GradingPlan, smallest: int
+) -> GivenFile | None:
+    """What is given of an image, or the image where it may be a mask itself, and is."""
     if boundaries is not None:
         return boundaries_given(micrograph, boundaries, smallest)
-    is_mask = not micrograph.rgb and looks_like_mask(micrograph.planes[0])
+    may_be = takes_masks(plan.finding) and not micrograph.rgb
+    is_mask = may_be and looks_like_mask(micrograph.planes[0])
     return GivenFile(micrograph, smallest, digest(micrograph.source)) if is_mask else None
 
 

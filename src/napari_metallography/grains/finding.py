@@ -24,6 +24,18 @@ _MOST_PIECES_A_GRAIN = 2
 _LEAST_WITHIN = 0.5
 
 
+def takes_masks(finding: object) -> bool:
+    """Whether nothing was asked for of how grains are found, less the smallest.
+
+    A black and white image may then be measured as a mask itself; it never takes the place of a
+    model or of rules that somebody chose.
+    """
+    if not isinstance(finding, ByEtching):
+        return False
+    usual = EtchedParameters(smallest_area_px=finding.parameters.smallest_area_px)
+    return finding.parameters == usual
+
+
 class Finding(Protocol):
     """A way to the grains of a field."""
 
@@ -93,6 +105,8 @@ class Given:
 def grains_given(values: NDArray[Any], smallest_area_px: int, name: str) -> Partition:
     """Grains of a mask of boundaries (two values, the lower are grains) or of numbered grains.
 
+    Two numbers other than 0, each of one connected region, are two grains.
+
     Parameters
     ----------
     values
@@ -109,7 +123,7 @@ def grains_given(values: NDArray[Any], smallest_area_px: int, name: str) -> Part
     numbers = np.unique(values)
     if len(numbers) == 1:
         raise InputError(f"{name}: every pixel is {numbers[0]:g}; there is no boundary in it")
-    if len(numbers) == 2:
+    if len(numbers) == 2 and not _are_two_grains(values, numbers):
         return _of_mask(values == numbers[1], smallest_area_px, name)
     if values.dtype.kind not in "ui" or not _are_pieces(values, len(numbers)):
         raise InputError(
@@ -124,6 +138,17 @@ def _of_mask(boundaries: NDArray[np.bool_], smallest_area_px: int, name: str) ->
         return from_boundaries(boundaries, smallest_area_px)
     except InputError as error:
         raise InputError(f"{name}: {error}") from error
+
+
+def _are_two_grains(values: NDArray[Any], numbers: NDArray[Any]) -> bool:
+    """Whether two values are two grains, not boundaries and the several grains between them."""
+    if not numbers[0] or values.dtype.kind not in "ui":
+        return False
+    # Each count has the rest of the field as one more.
+    return all(
+        cv2.connectedComponents((values == number).astype(np.uint8), connectivity=4)[0] == 2
+        for number in numbers
+    )
 
 
 def _are_pieces(values: NDArray[Any], count: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +14,12 @@ from ..calibration import Calibration
 from ..errors import InputError
 from ..events import Events, Notice
 from ..plane import Plane
-from ..segmentation.model import SegmentationModel, load_model, resampling_factor
+from ..segmentation.model import (
+    SegmentationModel,
+    is_far_from_training,
+    load_model,
+    resampling_factor,
+)
 from ..segmentation.prediction import PredictionParameters, Predictor, predict
 from .boundary_probability import BOUNDARY_CLASS, ModelBoundaryParameters
 from .closing import Strength, closing
@@ -22,6 +28,8 @@ from .partition import Partition
 from .stages import staged
 
 _OTHER_SIZE = 1.01
+_FARTHEST = 8.0
+"""Beyond it nothing is left of boundaries when an image is shrunk, and blurs when enlarged."""
 
 
 @dataclass(frozen=True)
@@ -49,16 +57,19 @@ class ByModel:
         Raises
         ------
         InputError
-            When no boundary is found.
+            When no boundary is found, or the pixel size is more than eight times as fine or coarse
+            as those the model knows.
         DeviceError
             When the device fails.
         """
         rules = self.parameters
         size = calibration.mean_um if calibration else None
         factor = resampling_factor(self.model.card, size) if size else 1.0
-        yield from self._notices(factor)
+        self._require_near(factor, size)
+        yield from self._notices(factor, size)
         strength = yield from staged(self._probability(pixels, factor), 0, 2)
-        running = closing(strength, rules.threshold, rules.shown, rules.smallest_area_px)
+        smallest = max(1, round(rules.smallest_area_px / factor**2))
+        running = closing(strength, rules.threshold, rules.shown, smallest)
         found = yield from staged(running, 1, 2)
         if found.n < 2:
             raise InputError(
@@ -93,12 +104,30 @@ class ByModel:
         assert found.probability is not None
         return found.probability
 
-    def _notices(self, factor: float) -> Iterator[Notice]:
+    def _require_near(self, factor: float, size: float | None) -> None:
+        if not 1 / _FARTHEST <= factor <= _FARTHEST:
+            raise InputError(
+                f"pixels of {size:.4g} µm are too {'coarse' if factor > 1 else 'fine'} for the "
+                f"model {self.model.card.name}, trained on {self._trained_on()}; check the pixel "
+                "size, or use another model or another magnification"
+            )
+
+    def _notices(self, factor: float, size: float | None) -> Iterator[Notice]:
+        name = self.model.card.name
         if not 1 / _OTHER_SIZE < factor < _OTHER_SIZE:
             yield Notice(
-                f"the image is resampled by {factor:.3g} to the pixel sizes that "
-                f"{self.model.card.name} was trained on"
+                f"the image is resampled by {factor:.3g} to the pixel sizes that {name} was "
+                "trained on"
             )
+        if size is not None and is_far_from_training(self.model.card, size):
+            yield Notice(
+                f"{name} was trained on {self._trained_on()}, and pixels of {size:.4g} µm are far "
+                "from it; look at the boundaries before you sign"
+            )
+
+    def _trained_on(self) -> str:
+        finest, coarsest = self.model.card.pixel_size_um or (math.nan, math.nan)
+        return f"{finest:.4g} to {coarsest:.4g} µm"
 
 
 def load_boundary_model(name_or_file: str) -> SegmentationModel:

@@ -138,11 +138,19 @@ def _grains(
     if plan.twins is None:
         return _Grains(square, size)
     enlarged = square.grains.size / found.grains.size
-    looking = partial(without_twins, square, plan.twins.for_enlarged(enlarged))
-    joined = yield from staged(meanwhile(looking, Progress(0, 1, "twins")), 1, stages)
+    looking = _without_twins(square, plan.twins.for_enlarged(enlarged))
+    joined = yield from staged(looking, 1, stages)
     left_out = square.n - joined.n
     yield Notice(f"{name}: {left_out} of {square.n} regions are twins and left out")
     return _Grains(joined, size, left_out)
+
+
+def _without_twins(grains: Partition, rules: TwinParameters) -> Events[Partition]:
+    begun = Progress(0, 1, "twins")
+    yield begun
+    joined = yield from meanwhile(partial(without_twins, grains, rules), begun)
+    yield Progress(1, 1, "twins")
+    return joined
 
 
 def _by_method(
