@@ -14,8 +14,8 @@ from napari_metallography._napari.grain_chart import CHART, chart_field, show_ch
 from napari_metallography._napari.grain_size import GrainSizeWidget
 from napari_metallography._napari.layers import calibrate_layer, layer_calibration
 from napari_metallography.calibration import Calibration
-from napari_metallography.grains.chart import Plate, chart
 from napari_metallography.regions import Box
+from napari_metallography.synthesis.chart import Plate, chart
 from napari_metallography.synthesis.polycrystals import PolycrystalParameters, polycrystal
 
 PIXEL_UM = 0.5

@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 
 from napari_metallography.calibration import Calibration
-from napari_metallography.grains.chart import chart
 from napari_metallography.grains.grading import GradingParameters, Method, grade
 from napari_metallography.grains.partition import from_boundaries
 from napari_metallography.grains.report import write_report
 from napari_metallography.grains.study import GradedField, grain_size_of
+from napari_metallography.synthesis.chart import chart
 
 
 def made(name: str, pixel_um: float, methods: tuple[Method, ...] = ("lines",)) -> GradedField:

@@ -11,9 +11,9 @@ from napari.utils.colormaps import Colormap
 from numpy.typing import NDArray
 
 from ..calibration import Calibration, micrometres
-from ..grains.chart import Plate
 from ..grains.drawing import BOUNDARY
 from ..regions import Box
+from ..synthesis.chart import Plate
 from .grain_layers import SHOWN
 from .results import mark_computed
 

@@ -15,12 +15,12 @@ from qtpy.QtCore import QTimer
 from ..calibration import require
 from ..classes import PhaseClass
 from ..errors import InputError
-from ..grains.chart import Plate, plates
 from ..grains.drawing import WEIGHTS
 from ..grains.finding import ByEtching
 from ..grains.grading import METHODS, GradingParameters, Method
 from ..plane import leading_shape
 from ..regions import Box, Field
+from ..synthesis.chart import Plate, plates
 from .boundary_fields import BoundaryFields
 from .device_choice import devices
 from .form import (

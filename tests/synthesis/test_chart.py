@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from napari_metallography.calibration import Calibration
 from napari_metallography.errors import InputError
 from napari_metallography.events import Notice, drain
-from napari_metallography.grains.chart import Plate, chart, plates, standard_grades
 from napari_metallography.grains.grading import GradingParameters, grade
 from napari_metallography.grains.partition import from_boundaries
+from napari_metallography.synthesis.chart import Plate, chart, plates, standard_grades
 
 
 @pytest.mark.parametrize(

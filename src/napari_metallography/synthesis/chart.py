@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..events import Events, Notice, Progress
-from ..synthesis.tessellation import Tessellation, laguerre
-from .standards import SMALLEST_DIFFERENCE, grains_per_mm2_of, intercept_mm_of
+from ..grains.standards import SMALLEST_DIFFERENCE, grains_per_mm2_of, intercept_mm_of
+from .tessellation import Tessellation, laguerre
 
 _FEWEST_GRAINS = 4
 _SMALLEST_INTERCEPT_PX = 3.0
