@@ -167,7 +167,7 @@ def evaluate_boundaries(
     ] = None,
     threshold: Annotated[
         float | None,
-        typer.Option(help="Probability from which on a boundary of the model shows; default 0.5."),
+        typer.Option(help="Probability from which on a boundary of the model shows."),
     ] = None,
     flips: Annotated[bool, typer.Option(help="Average the model over mirror images.")] = True,
     multi_scale: Annotated[bool, typer.Option(help="Average the model over three scales.")] = True,
@@ -178,9 +178,10 @@ def evaluate_boundaries(
     """Score found grain boundaries: F1 at two pixels, and the mean intercept in pixels."""
     from ..devices import choose_device
     from ..evaluation.boundaries import evaluate_files
+    from ..grains.boundary_probability import ModelBoundaryParameters
     from ..grains.etched import EtchedParameters
     from ..grains.finding import ByEtching, Finding
-    from ..grains.model_boundaries import ByModel, ModelBoundaryParameters, load_boundary_model
+    from ..grains.model_boundaries import ByModel, load_boundary_model
     from ..inputs import image_files
     from ..io.tables import write_json
     from ..segmentation.prediction import PredictionParameters
