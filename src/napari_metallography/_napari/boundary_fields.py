@@ -12,12 +12,12 @@ from napari.layers import Image, Labels, Layer
 
 from ..errors import InputError
 from ..grains.boundary_probability import BOUNDARY_CLASS, ModelBoundaryParameters
+from ..grains.choice import ModelChosen
 from ..grains.etched import EtchedParameters
 from ..grains.finding import ByEtching, Finding, Given
 from ..grains.twins import TwinParameters
 from ..io.labels import looks_like_mask
 from .form import parameter_fields, read, show_all, wrap
-from .grading_choice import ModelChosen
 from .grain_layers import BOUNDARIES, SHOWN
 from .layers import calibrate_layer, layer_calibration, plane_shape
 from .model_choice import ModelChoice

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..calibration import Calibration
 from ..events import Events, Notice, Progress
+from ..grains.choice import GradingChoice
 from ..grains.files import GradedFile, picture
 from ..grains.finding import MASK, Given, takes_masks
 from ..grains.grading import FieldGrade, Method
@@ -21,7 +22,7 @@ from ..io.files import digest
 from ..io.labels import looks_like_mask
 from ..plane import ArrayLike, as_plane
 from ..regions import Box, Field
-from .grading_choice import GradingChoice
+from .worker import leave_the_window_a_core
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,8 @@ def graded_events(source: PlaneSource, choice: GradingChoice) -> Events[GradedPl
     if choice.needs_model:
         yield Progress(0, 0, "model")
     plan = choice.plan()
+    # Which may have imported torch.
+    leave_the_window_a_core()
     by_method = yield from graded(plan, pixels, source.calibration, source.name)
     provenance = {
         **plan.provenance(),

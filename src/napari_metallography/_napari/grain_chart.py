@@ -90,7 +90,8 @@ def _titles(image: Image, plates: Sequence[Plate], beside: Sequence[Image]) -> P
     return Points(
         [(world[1, 0], world[0, 1]) for world in extents],
         name=f"chart titles · {image.name}",
-        features={"title": [plate.title for plate in plates]},
+        # Short lines, so that titles keep apart.
+        features={"title": [plate.title.replace("intercept ", "intercept\n") for plate in plates]},
         text={"string": "{title}", "size": 9, "color": "white", "anchor": "lower_left"},
         opacity=1,
         face_color="transparent",

@@ -10,11 +10,11 @@ import napari.viewer
 import numpy as np
 from magicgui.widgets import CheckBox, ComboBox, Container, Label, PushButton, Table, Widget
 from napari.layers import Image, Shapes
-from qtpy.QtCore import QTimer
 
 from ..calibration import require
 from ..classes import PhaseClass
 from ..errors import InputError
+from ..grains.choice import GradingChoice
 from ..grains.drawing import WEIGHTS
 from ..grains.finding import ByEtching
 from ..grains.grading import METHODS, GradingParameters, Method
@@ -39,7 +39,6 @@ from .form import (
     wrap,
 )
 from .graded_plane import GradedPlane, PlaneSource, graded_events
-from .grading_choice import GradingChoice
 from .grain_chart import chart_field, hide_charts, show_chart
 from .grain_fields import GrainFields, field_lines, fit_rows, method_table
 from .grain_layers import SHOWN, GradedLayers
@@ -104,6 +103,8 @@ class GrainSizeWidget(Form):
             "grain size",
             [
                 self.image,
+                self.results,
+                self.study,
                 self.region,
                 self.data_bar,
                 *rows,
@@ -111,8 +112,6 @@ class GrainSizeWidget(Form):
                 *self.grading.values(),
                 *self.grains.widgets,
                 self.device,
-                self.results,
-                self.study,
             ],
             {
                 "data_bar": self.data_bar,
@@ -177,18 +176,15 @@ class GrainSizeWidget(Form):
         graded.add_to(self.viewer)
         self._all[graded.key] = graded
         self._present(graded)
-        self._scroll_to_results()
+        self._scroll_to_top()
         self.controls.say(f"{plane.source.name}: {_said(graded)}")
 
-    def _scroll_to_results(self) -> None:
-        """Bring the numbers to the top of what is in view, once they have their place."""
-        area = self.fields.native.parentWidget().parentWidget()
-        # A child of the area goes with it.
-        timer = QTimer(area)
-        timer.setSingleShot(True)
-        timer.timeout.connect(lambda: area.verticalScrollBar().setValue(self.results.native.y()))
-        timer.timeout.connect(timer.deleteLater)
-        timer.start(0)
+    def _show_outcome(self, is_there: bool) -> None:
+        self.results.visible = is_there
+        self.study.visible = is_there or bool(self.study.names)
+
+    def _scroll_to_top(self) -> None:
+        self.fields.native.parentWidget().parentWidget().verticalScrollBar().setValue(0)
 
     def _mark_earlier(self, graded: GradedLayers | None) -> None:
         """Whatever comes of a run, the numbers before must not pass for it; they may be used."""
@@ -203,7 +199,8 @@ class GrainSizeWidget(Form):
             if other.image is not graded.image:
                 other.hide()
         hide_charts(self.viewer, graded.image)
-        self.results.visible, self.results.enabled = True, not graded.painted
+        self.results.enabled = not graded.painted
+        self._show_outcome(True)
         self.results.present(graded)
         self._show_layers(self.results.counted_by.value)
 
@@ -216,7 +213,8 @@ class GrainSizeWidget(Form):
         if own:
             self._present(own[-1])
         else:
-            self._shown, self.results.visible = None, False
+            self._shown = None
+            self._show_outcome(False)
 
     def _show_layers(self, method: Method | None) -> None:
         if self._shown is not None and method is not None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..models import registry
 from .boundary_probability import ModelBoundaryParameters
 from .finding import ByEtching, Finding
 from .grading import GradingParameters, Method
@@ -13,7 +16,9 @@ from .twins import TwinParameters
 
 if TYPE_CHECKING:
     # They need torch, whose import takes seconds.
+    from ..segmentation.model import SegmentationModel
     from .by_network import ByLineNetwork
+    from .line_model import LineModel
     from .model_boundaries import ByModel
 
 
@@ -38,11 +43,11 @@ class ModelChosen:
         """The model on a device; errors as for `GradingChoice.plan`."""
         from ..devices import choose_device
         from ..segmentation.prediction import PAPER_SCALES, PredictionParameters
-        from .model_boundaries import ByModel, load_boundary_model
+        from .model_boundaries import ByModel
 
         scales = PAPER_SCALES if self.multi_scale else (1.0,)
         prediction = PredictionParameters(flips=self.flips, scales=scales)
-        model = load_boundary_model(self.model)
+        model = _boundary_model(*_file_of(self.model))
         return ByModel(model, choose_device(device), self.parameters, prediction)
 
 
@@ -65,6 +70,17 @@ class GradingChoice:
     device: str = "auto"
     twins: TwinParameters | None = None
 
+    @property
+    def needs_grains(self) -> bool:
+        """Whether a method of the standards is among the methods."""
+        return any(method != "network" for method in self.methods)
+
+    @property
+    def needs_model(self) -> bool:
+        """Whether a model is to be loaded."""
+        by_model = self.needs_grains and isinstance(self.finding, ModelChosen)
+        return by_model or "network" in self.methods
+
     def plan(self) -> GradingPlan:
         """The plan, its models loaded.
 
@@ -81,6 +97,27 @@ class GradingChoice:
     def _loaded_network(self) -> ByLineNetwork:
         from ..devices import choose_device
         from .by_network import ByLineNetwork
-        from .line_model import load_line_model
 
-        return ByLineNetwork(load_line_model(self.line_network), choose_device(self.device))
+        model = _line_model(*_file_of(self.line_network))
+        return ByLineNetwork(model, choose_device(self.device))
+
+
+def _file_of(name_or_file: str) -> tuple[Path, int]:
+    """The file of a model, and when it was changed; 0 where it is not there."""
+    path = registry.model_path(name_or_file)
+    return path, path.stat().st_mtime_ns if path.exists() else 0
+
+
+# The last model of each kind is kept, until its file changes.
+@lru_cache(maxsize=1)
+def _boundary_model(path: Path, changed_at: int) -> SegmentationModel:
+    from .model_boundaries import load_boundary_model
+
+    return load_boundary_model(str(path))
+
+
+@lru_cache(maxsize=1)
+def _line_model(path: Path, changed_at: int) -> LineModel:
+    from .line_model import load_line_model
+
+    return load_line_model(str(path))
