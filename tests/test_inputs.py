@@ -19,7 +19,8 @@ from napari_metallography.inputs import (
 )
 from napari_metallography.io.images import Micrograph
 from napari_metallography.io.index import ImageIndex
-from napari_metallography.io.labels import LabelImage
+from napari_metallography.io.labels import LabelImage, write_labels
+from napari_metallography.io.overlays import write_png
 from napari_metallography.regions import Box, Field
 
 _STEPS = np.arange(0, 256, 4, dtype=np.uint8).reshape(8, 8).repeat(4, axis=1)
@@ -206,3 +207,34 @@ def test_a_region_and_the_first_plane_of_a_stack(tmp_path) -> None:
     np.testing.assert_array_equal(micrograph.planes[0], stack[0])
     measured = measured_field(micrograph, keep_data_bar=True, region=Box(2, 3, 12, 23))
     assert measured.mask().sum() == 10 * 20
+
+
+def test_pictures_of_results_are_left_out_of_folders_and_counted(tmp_path) -> None:
+    Image.fromarray(_STEPS).save(tmp_path / "a.png")
+    for name in ("a_lines.png", "b_overlay.png"):
+        write_png(tmp_path / name, _STEPS)
+    said: list[str] = []
+    assert image_files([tmp_path], said.append) == [tmp_path / "a.png"]
+    assert said == ["2 pictures made by this program are left out: results are no micrographs"]
+    assert label_files([tmp_path]) == [tmp_path / "a.png"]
+    assert image_files([tmp_path / "a.png"], said.append) == [tmp_path / "a.png"]
+    assert len(said) == 1
+
+
+def test_a_folder_of_results_alone_is_refused(tmp_path) -> None:
+    write_png(tmp_path / "a_lines.png", _STEPS)
+    with pytest.raises(InputError, match="1 picture made by this program is in it; name the fold"):
+        image_files([tmp_path])
+
+
+def test_a_picture_of_a_result_is_no_micrograph(tmp_path) -> None:
+    write_png(tmp_path / "a.png", _STEPS)
+    with pytest.raises(InputError, match=r"a\.png: a picture that this program made of a result"):
+        read_image(tmp_path / "a.png", PixelSizes())
+
+
+def test_labels_without_the_ending_are_no_images_beside_images(tmp_path) -> None:
+    Image.fromarray(_STEPS).save(tmp_path / "a.png")
+    indices = np.zeros((8, 8), np.uint8)
+    write_labels(tmp_path / "a_map.tif", LabelImage(indices, (), None, Field((8, 8))))
+    assert image_files([tmp_path]) == [tmp_path / "a.png"]

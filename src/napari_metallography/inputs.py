@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from .io.labels import (
     looks_like_labels,
     looks_like_mask,
 )
+from .io.mark import is_own_picture, own_pictures
 from .regions import Box, Field
 
 _LABELS_ENDING = "_labels"
@@ -77,15 +78,34 @@ def same_pixel_size(one: Calibration | None, other: Calibration | None) -> bool:
     )
 
 
-def image_files(paths: Iterable[Path]) -> list[Path]:
+def image_files(
+    paths: Iterable[Path], notice: Callable[[str], None] = lambda _: None
+) -> list[Path]:
     """Files as given, and the image files in folders, in the order of their names.
+
+    Pictures that the program made of results are left out of folders, as they are no micrographs.
+
+    Parameters
+    ----------
+    notice
+        Is told how many those are.
 
     Raises
     ------
     InputError
         When a folder holds no image or cannot be listed.
     """
-    return [file for path in paths for file in _files_in(path)]
+    found = [_files_in(path) if path.is_dir() else _Listed([path]) for path in paths]
+    left_out = sum(len(one.pictures) for one in found)
+    if left_out:
+        notice(f"{_of_ours(left_out)} left out: results are no micrographs")
+    return [file for one in found for file in one.images]
+
+
+def _of_ours(pictures: int) -> str:
+    if pictures == 1:
+        return "1 picture made by this program is"
+    return f"{pictures} pictures made by this program are"
 
 
 def require_distinct_stems(files: Iterable[Path]) -> None:
@@ -133,8 +153,14 @@ def read_image(path: Path, sizes: PixelSizes) -> Micrograph:
     Raises
     ------
     InputError
-        When the file cannot be used, or holds class indices instead of grey values.
+        When the file cannot be used, is a picture that the program made, or holds class indices
+        instead of grey values.
     """
+    if is_own_picture(path):
+        raise InputError(
+            f"{path}: a picture that this program made of a result, no micrograph; name the image "
+            "it was made of"
+        )
     micrograph = read_micrograph(path, sizes.index)
     if not micrograph.rgb and looks_like_labels(micrograph.planes[0]):
         raise InputError(
@@ -219,7 +245,7 @@ def label_files(paths: Iterable[Path]) -> list[Path]:
 
 
 def _labels_in(folder: Path) -> list[Path]:
-    inside = _images_in(folder)
+    inside = _images_in(folder).images
     named = [path for path in inside if _is_named_labels(path)]
     others = [path for path in inside if path not in named] if named else []
     stray = next((path for path in others if _looks_labelled(path)), None)
@@ -254,15 +280,22 @@ def _require_inside(region: Box, shape: tuple[int, int], source: Path) -> None:
         )
 
 
-def _files_in(path: Path) -> list[Path]:
-    if not path.is_dir():
-        return [path]
-    inside = _images_in(path)
+@dataclass(frozen=True)
+class _Listed:
+    """Image files, and the pictures of ours beside them."""
+
+    images: list[Path]
+    pictures: frozenset[Path] = frozenset()
+
+
+def _files_in(folder: Path) -> _Listed:
+    inside = _images_in(folder)
     # A folder may hold both: then its labels are no images.
-    return [p for p in inside if not _is_named_labels(p)] or inside
+    unlabelled = [p for p in inside.images if not (_is_named_labels(p) or is_label_image(p))]
+    return replace(inside, images=unlabelled or inside.images)
 
 
-def _images_in(folder: Path) -> list[Path]:
+def _images_in(folder: Path) -> _Listed:
     try:
         entries = sorted(folder.iterdir())
         inside = [p for p in entries if is_image_file(p)]
@@ -271,7 +304,13 @@ def _images_in(folder: Path) -> list[Path]:
         raise InputError(f"{folder}: cannot be listed ({error.strerror or error})") from error
     if not inside:
         raise InputError(f"{folder}: holds no image{_instead(folders)}")
-    return inside
+    pictures = own_pictures(inside)
+    if len(pictures) == len(inside):
+        raise InputError(
+            f"{folder}: holds results and no image; {_of_ours(len(pictures))} in it; name the "
+            "folder of the micrographs"
+        )
+    return _Listed([path for path in inside if path not in pictures], pictures)
 
 
 def _instead(folders: Sequence[Path]) -> str:

@@ -159,7 +159,7 @@ def read_labelled_folder(
         if not folder.is_dir():
             raise InputError(f"{folder}: no such folder")
     label_paths = {image_of_labels(path).stem: path for path in label_files([labels])}
-    image_list = image_files([images])
+    image_list = image_files([images], notice)
     require_distinct_stems(image_list)
     image_paths = {path.stem: path for path in image_list}
     if stems is None:

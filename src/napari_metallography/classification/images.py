@@ -18,6 +18,7 @@ from ..events import Events, Notice, Progress
 from ..inputs import PixelSizes, read_image
 from ..io.images import IMAGE_SUFFIXES, is_image_file
 from ..io.index import ImageIndex, find_index
+from ..io.mark import own_pictures
 from ..plane import as_plane
 
 OUTSIDERS = "none"
@@ -210,7 +211,9 @@ def listed_images(data: Path) -> list[tuple[Path, str]]:
 
 
 def _images_in(folder: Path) -> list[Path]:
-    inside = sorted(path for path in folder.iterdir() if is_image_file(path))
+    images = sorted(path for path in folder.iterdir() if is_image_file(path))
+    pictures = own_pictures(images)
+    inside = [path for path in images if path not in pictures]
     if not inside:
         raise InputError(
             f"{folder}: a class without an image ({', '.join(IMAGE_SUFFIXES)}); fill the folder "

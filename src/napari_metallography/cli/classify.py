@@ -41,7 +41,7 @@ def classify_defects(
     """Name surface defects; write classes.csv with a probability a class."""
     from ..inputs import image_files, require_distinct_stems
 
-    files = image_files(images)
+    files = image_files(images, terminal.notice)
     if scan:
         require_distinct_stems(files)
     # Only now: these take seconds to import.

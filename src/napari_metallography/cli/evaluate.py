@@ -197,7 +197,7 @@ def evaluate_boundaries(
         prediction = validated(PredictionParameters, looks, option_of)
         loaded = load_boundary_model(model)
         finding = ByModel(loaded, choose_device(device.value), rules, prediction)
-    files = image_files([images])
+    files = image_files([images], terminal.notice)
     events = evaluate_files(files, boundaries, finding, pixel_sizes(pixel_size, index))
     result = terminal.follow(events, "evaluating")
     write_json(output, {**result, "provenance": {**finding.provenance(), "version": __version__}})

@@ -297,7 +297,7 @@ def _parameters(kind: type[Parameters], stated: Mapping[str, Any]) -> Parameters
 def _files(images: Sequence[Path], boundaries: Path | None) -> list[Path]:
     from ..inputs import image_files, require_distinct_stems
 
-    files = image_files(images)
+    files = image_files(images, terminal.notice)
     require_distinct_stems(files)
     if boundaries is not None and boundaries.is_file() and len(files) > 1:
         raise InputError(

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from . import terminal
 from .options import Device, DeviceName, Index, PixelSize, each, fail_if, pixel_sizes
 
 
@@ -21,7 +22,8 @@ def info(
     from ..inputs import image_files
 
     sizes = pixel_sizes(pixel_size, index)
-    _, code = each(image_files(images), lambda path: print(json.dumps(_description(path, sizes))))
+    files = image_files(images, terminal.notice)
+    _, code = each(files, lambda path: print(json.dumps(_description(path, sizes))))
     fail_if(code)
 
 

@@ -86,7 +86,7 @@ def segment(
     """Segment images; write <stem>_labels.tif for each, and summary.csv."""
     from ..inputs import image_files, require_distinct_stems, require_new_labels
 
-    files = image_files(images)
+    files = image_files(images, terminal.notice)
     require_distinct_stems(files)
     if not overwrite:
         require_new_labels(output, files)

@@ -42,7 +42,7 @@ def classify_structure(
     """Name the structure of images; write classes.csv with a probability a class and 'none'."""
     from ..inputs import image_files
 
-    files = image_files(images)
+    files = image_files(images, terminal.notice)
     # Only now: these take seconds to import.
     from ..classification.structure_files import name_file, write_classes
     from ..classification.structure_model import load_structure_model

@@ -21,6 +21,7 @@ from ..errors import InputError
 from ..plane import plane_shape
 from ..regions import Field
 from .files import read_bytes, replacing, require_file
+from .mark import SOFTWARE
 from .tiff import is_tiff, opened, resolution_tags
 
 ALL_MATRIX = "every pixel is 0, which is taken as the matrix"
@@ -93,7 +94,7 @@ def write_labels(path: Path, labels: LabelImage) -> None:
             compression="zlib",
             description=json.dumps(description),
             metadata=None,
-            software="napari-metallography",
+            software=SOFTWARE,
             **resolution_tags(labels.calibration),
         )
 

@@ -13,12 +13,14 @@ import matplotlib
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
 from ..calibration import Calibration
 from ..classes import UNLABELLED, PhaseClass
 from ..errors import InputError
 from ..regions import Polygon
 from .files import write_bytes
+from .mark import PICTURE, SOFTWARE
 
 TRUE_POSITIVE = (255, 255, 255)
 TRUE_NEGATIVE = (0, 0, 0)
@@ -331,7 +333,13 @@ def reduced(rgb: NDArray[np.uint8], longest_px: int) -> NDArray[np.uint8]:
     return np.array(image)
 
 
-def write_png(path: Path, rgb: NDArray[np.uint8], calibration: Calibration | None = None) -> None:
+def write_png(
+    path: Path,
+    rgb: NDArray[np.uint8],
+    calibration: Calibration | None = None,
+    *,
+    to_be_measured: bool = False,
+) -> None:
     """Write a picture (Y, X, 3) or (Y, X), uint8, whole or not at all, as `png_bytes` makes it.
 
     Raises
@@ -339,20 +347,28 @@ def write_png(path: Path, rgb: NDArray[np.uint8], calibration: Calibration | Non
     InputError
         When the file cannot be written.
     """
-    write_bytes(path, png_bytes(rgb, calibration))
+    write_bytes(path, png_bytes(rgb, calibration, to_be_measured=to_be_measured))
 
 
-def png_bytes(rgb: NDArray[np.uint8], calibration: Calibration | None = None) -> bytes:
+def png_bytes(
+    rgb: NDArray[np.uint8],
+    calibration: Calibration | None = None,
+    *,
+    to_be_measured: bool = False,
+) -> bytes:
     """A picture (Y, X, 3) or (Y, X), uint8, as a PNG file.
 
-    With a calibration the file says how many pixels a metre has (`pHYs`), which Fiji and others
-    read; PNG cannot say so for pixels below half a nanometre.
+    It bears the mark of pictures that only show a result, which are no images to measure, unless it
+    is to be measured, as a mask is. With a calibration the file says how many pixels a metre has
+    (`pHYs`), which Fiji and others read; PNG cannot say so for pixels below half a nanometre.
     """
     dots = None
     if calibration is not None:
         per_metre = 1e6 / calibration.x_um, 1e6 / calibration.y_um
         if max(per_metre) <= _LARGEST_PNG_RESOLUTION:
             dots = per_metre[0] * 0.0254, per_metre[1] * 0.0254
+    made_by = PngInfo()
+    made_by.add_text("Software", SOFTWARE if to_be_measured else PICTURE)
     buffer = BytesIO()
-    Image.fromarray(rgb).save(buffer, "PNG", dpi=dots)
+    Image.fromarray(rgb).save(buffer, "PNG", dpi=dots, pnginfo=made_by)
     return buffer.getvalue()

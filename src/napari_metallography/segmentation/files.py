@@ -22,6 +22,7 @@ from ..inputs import (
 )
 from ..io.files import replacing
 from ..io.labels import LabelImage, labels_path, write_labels
+from ..io.mark import PICTURE
 from ..io.tiff import resolution_tags
 from ..regions import Box
 from .model import SegmentationModel
@@ -107,5 +108,6 @@ def _write_uncertainty(
             uncertainty,
             compression="zlib",
             photometric="minisblack",
+            software=PICTURE,
             **resolution_tags(calibration),
         )

@@ -17,6 +17,7 @@ from ..errors import InputError
 from ..events import Events, Progress
 from ..io.files import replacing
 from ..io.labels import LabelImage, labels_path, write_labels
+from ..io.mark import SOFTWARE
 from ..io.overlays import write_png
 from ..io.tables import write_csv
 from ..io.tiff import resolution_tags
@@ -177,11 +178,11 @@ def _write_image(path: Path, pixels: NDArray[Any], calibration: Calibration) -> 
             pixels.astype(kind),
             compression="zlib",
             metadata=None,
-            software="napari-metallography",
+            software=SOFTWARE,
             **rgb,
             **resolution_tags(calibration),
         )
 
 
 def _write_mask(path: Path, mask: NDArray[np.bool_], calibration: Calibration) -> None:
-    write_png(path, mask * _WHITE, calibration)
+    write_png(path, mask * _WHITE, calibration, to_be_measured=True)
