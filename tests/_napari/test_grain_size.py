@@ -141,6 +141,22 @@ def test_intersections_lie_on_boundaries_of_the_measured_box(widget, qtbot, made
     assert near[tuple(places.T)].mean() > 0.98
 
 
+def test_a_region_beyond_the_image_is_cut_and_that_is_told(widget, qtbot) -> None:
+    image = widget.viewer.layers["steel"]
+    corners = [[120, -50], [120, 900], [900, 900], [900, -50]]
+    region = widget.viewer.add_shapes(
+        [corners], shape_type="rectangle", scale=image.scale, units=image.units
+    )
+    widget.region.value = region
+    run(widget, qtbot)
+    assert points_of(widget).data[:, 0].min() >= 120
+    said = "the region is cut at the data bar or the edge of the image: rows 120 to 239"
+    assert said in widget.results.summary.value
+    region.data = [np.array(corners) + 1000]
+    widget.controls.run_button.native.click()
+    assert "the region holds no pixel of the image" in widget.controls.status.value
+
+
 def test_only_one_rectangle_is_a_test_area(widget, qtbot) -> None:
     region = widget.viewer.add_shapes([[[9, 9], [9, 90], [90, 90]]], shape_type="polygon")
     widget.region.value = region

@@ -39,6 +39,8 @@ class PlaneSource:
         The rectangle that is measured.
     file
         Of the image; None where there is none.
+    notes
+        What is to be said of the rectangle.
     """
 
     name: str
@@ -48,6 +50,7 @@ class PlaneSource:
     box: Box
     file: Path | None = None
     specimen: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def rgb(self) -> bool:
@@ -83,11 +86,11 @@ def graded_events(source: PlaneSource, choice: GradingChoice) -> Events[GradedPl
     yield Progress(0, 0, "image")
     plane = as_plane(source.pixels, source.name, source.measured)
     pixels = plane.rgb8(*source.box.slices)
-    notes: tuple[str, ...] = ()
+    notes = source.notes
     given = choice.finding if isinstance(choice.finding, Given) else None
     if choice.needs_grains and takes_masks(choice.finding) and _is_mask(source):
-        given, notes = Given(source.name, np.asarray(source.pixels)), (MASK,)
-        yield Notice(f"{source.name}: {MASK}")
+        given, notes = Given(source.name, np.asarray(source.pixels)), (*notes, MASK)
+    yield from (Notice(f"{source.name}: {note}") for note in notes)
     if given is not None:
         choice = replace(choice, finding=replace(given, values=given.values[source.box.slices]))
     if choice.needs_model:

@@ -16,6 +16,7 @@ from ..classes import PhaseClass
 from ..errors import InputError
 from ..grains.choice import GradingChoice
 from ..grains.drawing import WEIGHTS
+from ..grains.files import measured_box
 from ..grains.finding import ByEtching
 from ..grains.grading import METHODS, GradingParameters, Method
 from ..plane import leading_shape
@@ -307,6 +308,7 @@ class GrainSizeWidget(Form):
         calibration = require(layer_calibration(image), image.name)
         bar = find_or_add_data_bar(self.viewer, image) if self.data_bar.value else None
         field = field_of(image, self.region.value, bar)
+        box, notes = measured_box(field.frame(), _region_of(field, self.region.value), image.name)
         pixels = pixels_of(image)[0]
         plane = pixels[leading] if leading else pixels
         file = file_of(image)
@@ -315,9 +317,10 @@ class GrainSizeWidget(Form):
             plane.copy() if isinstance(plane, np.ndarray) else plane,
             calibration,
             field,
-            _box_of(field, self.region.value),
+            box,
             file.path if file else None,
             specimen_of(image),
+            notes,
         )
 
     def _grading(self, image: Image, leading: tuple[int, ...]) -> GradingChoice:
@@ -434,20 +437,15 @@ def _said(graded: GradedLayers) -> str:
     return ", ".join(f"G {one.g:.2f} by {method}" for method, one in graded.by_method.items())
 
 
-def _box_of(field: Field, region: Shapes | None) -> Box:
-    """The image less its data bar, or the rectangle of a region in it."""
-    frame = field.frame()
+def _region_of(field: Field, region: Shapes | None) -> Box | None:
+    """The rectangle of a region, which may reach beyond the image; None without a region."""
     if not field.region:
-        return frame
+        return None
     if len(field.region) > 1 or (region is not None and region.shape_type != ["rectangle"]):
         raise InputError("the region of interest must be one rectangle: test areas have edges")
     vertices = np.asarray(field.region[0])
-    top, left = np.maximum(np.ceil(vertices.min(0)).astype(int), (frame.top, frame.left))
-    bottom, right = np.minimum(
-        np.floor(vertices.max(0)).astype(int) + 1, (frame.bottom, frame.right)
-    )
-    if bottom <= top or right <= left:
-        raise InputError("the region of interest holds no pixel of the image")
+    top, left = np.ceil(vertices.min(0)).astype(int)
+    bottom, right = np.floor(vertices.max(0)).astype(int) + 1
     return Box(int(top), int(left), int(bottom), int(right))
 
 
