@@ -161,12 +161,12 @@ def test_sizes_of_all_fields_are_together(tmp_path) -> None:
 
 
 def test_pictures_are_embedded_small_and_nothing_else_is_loaded(tmp_path) -> None:
-    noise = np.random.default_rng(0).integers(0, 255, (1600, 2400, 3), np.uint8)
+    noise = np.random.default_rng(0).integers(0, 255, (1600, 2000, 3), np.uint8)
     buffer = BytesIO()
     Image.fromarray(noise).save(buffer, "PNG")
     text = written(tmp_path, [made("<f>.tif", 0.5)], {"<f>.tif, lines": buffer.getvalue()})
     (data,) = re.findall(r'src="data:image/jpeg;base64,([^"]+)"', text)
-    assert Image.open(BytesIO(base64.b64decode(data))).size == (1200, 800)
+    assert Image.open(BytesIO(base64.b64decode(data))).size == (1600, 1280)
     assert "<f>" not in text
     assert re.findall(r'(?:src|href)="(?!data:)', text) == []
 

@@ -30,6 +30,7 @@ from .stages import staged
 from .study import GradedField, grain_size_of
 
 _ENDINGS = ("_boundaries", "_grains", "_labels", "")
+_EASY_TO_READ_PX, _MOST_ENLARGED = 1600, 4
 
 
 @dataclass(frozen=True)
@@ -163,9 +164,14 @@ def _name(path: Path, index: int, count: int) -> str:
 
 
 def picture(pixels: NDArray[np.uint8], found: FieldGrade) -> bytes:
-    """A PNG file of an image (Y, X, 3) with what was counted, a scale bar and a legend."""
-    size = Calibration.square(found.pixel_um, "drawn")
-    return png_bytes(with_legend(with_scale_bar(drawn(pixels, found), size), legend(found)), size)
+    """A PNG file of an image (Y, X, 3) with what was counted, a scale bar and a legend.
+
+    Small images are enlarged a whole number of times.
+    """
+    times = min(_MOST_ENLARGED, max(1, _EASY_TO_READ_PX // max(found.shape)))
+    size = Calibration.square(found.pixel_um / times, "drawn")
+    shown = with_scale_bar(drawn(pixels, found, times), size)
+    return png_bytes(with_legend(shown, legend(found)), size)
 
 
 def measured_box(frame: Box, region: Box | None, name: str) -> tuple[Box, tuple[str, ...]]:

@@ -38,7 +38,7 @@ from .grading import QUANTITIES, Method
 from .plots import size_figure
 from .study import GradedField, interval_words
 
-_FEW_PICTURES, _LONGEST_PX, _LONGEST_OF_MANY_PX = 8, 1200, 700
+_FEW_PICTURES, _LONGEST_PX, _LONGEST_OF_MANY_PX = 8, 1600, 800
 _JPEG_QUALITY = 80
 
 _COUNTED: Mapping[Method, str] = {
