@@ -104,3 +104,18 @@ def test_a_point_belongs_to_the_nearest_line_within_its_ends() -> None:
     points = np.array([[12.0, 20], [10.0, 70], [50.0, 50], [50.0, 69], [5.0, 78]])
     # In the middle of the circle its line is 20 px away, the upright one 30.
     assert nearest_line(points, lines).tolist() == [0, 1, 2, 2, 1]
+
+
+@pytest.mark.parametrize("apart_deg", [0.7, 2, 5, 20])
+def test_a_line_crosses_a_straight_boundary_once_however_flat_the_angle(apart_deg) -> None:
+    y, x = np.mgrid[:300, :300]
+    for turn in np.radians(np.arange(3, 90, 11)):
+        across = (y - 150.2) * math.cos(turn) - (x - 149.7) * math.sin(turn)
+        halves = from_labels(np.where(across < 0, 1, 2).astype(np.int32))
+        along = np.array([math.sin(turn), math.cos(turn)])
+        flat = math.radians(apart_deg)
+        slanted = np.array([math.sin(turn + flat), math.cos(turn + flat)])
+        for shift in (-3.3, 0.0, 4.1):
+            middle = np.array([150.0, 150.0]) + shift * along
+            ends = middle - 140 * slanted, middle + 140 * slanted
+            assert intersect(halves, (straight_line(*ends, 0),)).count == 1

@@ -22,9 +22,6 @@ _STEP_PX = 0.5
 _NEAR_PX = 0.51
 """Crossings nearer than this, half a pixel, to a triple point cannot be told from it."""
 
-_STEPS_PX = 1.5
-"""A line that leaves a grain for a shorter way met a step between pixels, not a grain."""
-
 _END_PX = 0.75
 
 
@@ -145,7 +142,8 @@ def intersect(partition: Partition, lines: tuple[TestLine, ...]) -> Intersection
     one boundary as often as two.
     """
     walk = _walk(partition.grains, lines)
-    runs = _without_steps(_runs(walk))
+    runs = _runs(walk)
+    runs = _without_steps(runs, _is_shallow(runs, walk, partition.grains, lines))
     crossed = runs.grain != runs.grain[runs.next]
     line = runs.line[crossed]
     last, first = runs.last[crossed], runs.first[runs.next[crossed]]
@@ -262,16 +260,33 @@ def _runs(walk: _Walk) -> _Runs:
     return _Runs(walk.met[first], line, first, last, previous, following, starts[line])
 
 
-def _without_steps(runs: _Runs) -> _Runs:
+def _is_shallow(
+    runs: _Runs, walk: _Walk, grains: NDArray[np.int32], lines: tuple[TestLine, ...]
+) -> NDArray[np.bool_]:
+    """Which runs leave a grain and come back to it without getting a pixel away from it."""
+    numbers = np.arange(len(runs.grain))
+    at_end = (runs.previous == numbers) | (runs.next == numbers)
+    before = runs.grain[runs.previous]
+    back = np.flatnonzero((before == runs.grain[runs.next]) & ~at_end)
+    middle = (runs.first[back] + runs.last[back]) // 2
+    y, x = np.rint(_places(walk, lines, runs.line[back], middle)).astype(int).T
+    near = np.zeros(len(back), bool)
+    for down, right in ((1, 0), (-1, 0), (0, 1), (0, -1)):
+        rows = np.clip(y + down, 0, grains.shape[0] - 1)
+        columns = np.clip(x + right, 0, grains.shape[1] - 1)
+        near |= grains[rows, columns] == before[back]
+    shallow = np.zeros(len(numbers), bool)
+    shallow[back[near]] = True
+    return shallow
+
+
+def _without_steps(runs: _Runs, is_step: NDArray[np.bool_]) -> _Runs:
     """Runs of lines that meet a boundary's pixel steps once each, not to and fro."""
     numbers = np.arange(len(runs.grain))
-    before, after = runs.grain[runs.previous], runs.grain[runs.next]
-    short = (runs.last - runs.first + 1) * _STEP_PX < _STEPS_PX
-    at_end = (runs.previous == numbers) | (runs.next == numbers)
-    is_step = (before == after) & short & ~at_end
+    before = runs.grain[runs.previous]
     # Of two steps in a row the first goes: to and fro becomes one crossing.
     last_other = np.maximum.accumulate(np.where(is_step, -1, numbers))
-    is_step &= (numbers - np.maximum(last_other, runs.of_line - 1)) % 2 == 1
+    is_step = is_step & ((numbers - np.maximum(last_other, runs.of_line - 1)) % 2 == 1)
     return replace(runs, grain=np.where(is_step, before, runs.grain))
 
 
