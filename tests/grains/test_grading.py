@@ -12,13 +12,14 @@ from napari_metallography.grains.grading import (
     GradingParameters,
     g_of,
     grade,
+    is_elongated,
     numbers_of,
     regraded,
     with_square_pixels,
 )
 from napari_metallography.grains.intersections import Intersections
 from napari_metallography.grains.partition import from_boundaries, from_labels
-from napari_metallography.grains.standards import grains_per_mm2_of, intercept_mm_of
+from napari_metallography.grains.standards import grains_per_mm2_of, intercept_g, intercept_mm_of
 from napari_metallography.synthesis.polycrystals import PolycrystalParameters, polycrystal
 
 HALF_UM = Calibration.square(0.5, "test")
@@ -86,6 +87,20 @@ def test_stretched_grains_have_their_anisotropy() -> None:
     bricks = from_labels((rows * 10 + columns + 1).astype(np.int32))
     numbers = numbers_of(grade(bricks, HALF_UM, GradingParameters(line_spacing_px=7)))
     assert numbers["anisotropy_index"] == pytest.approx(3, rel=0.08)
+    (said,) = numbers["notes"]
+    assert f"anisotropy index {numbers['anisotropy_index']:.2g}, mean intercepts differ" in said
+    assert said.endswith(f"G is {numbers['G_geometric_mean']:.2f}")
+    by_direction = numbers["mean_intercept_um_by_direction_deg"].values()
+    mean_mm = math.prod(by_direction) ** (1 / len(by_direction)) / 1000
+    assert numbers["G_geometric_mean"] == pytest.approx(intercept_g(mean_mm))
+
+
+def test_equiaxed_grains_are_not_said_to_be_elongated_however_few(made) -> None:
+    whole = from_boundaries(made.boundaries)
+    assert not is_elongated(grade(whole, HALF_UM))
+    for top in range(0, 240, 60):
+        part = from_labels(whole.grains[top : top + 60, :80])
+        assert not is_elongated(grade(part, HALF_UM)), top
 
 
 def test_taking_an_intersection_away_changes_the_number(made) -> None:
@@ -125,7 +140,11 @@ def test_few_intersections_are_flagged_and_one_grain_is_refused() -> None:
     halves = np.ones((50, 50), np.int32)
     halves[:, 25:] = 2
     found = grade(from_labels(halves), HALF_UM)
-    assert "below the 50" in found.notes[0]
+    assert found.notes[0].startswith("2 grains in the field: far too few, G cannot be relied on")
+    quarters = from_labels(np.indices((60, 60)).sum(0).astype(np.int32) // 20 + 1)
+    few = grade(quarters, HALF_UM)
+    assert few.count < 50
+    assert "below the 50" in few.notes[0]
     with pytest.raises(InputError, match="one grain fills the field"):
         grade(from_labels(np.ones((50, 50), np.int32)), HALF_UM)
     with pytest.raises(InputError, match="no grain lies wholly"):

@@ -64,9 +64,13 @@ def test_the_first_page_states_the_result_with_its_interval_and_what_is_needed(t
     low, high = found["ci95"]
     stated = f"G {found['G']:.2f} (95 % confidence: {low:.2f} to {high:.2f}) by lines"
     assert f"<b>{stated}</b>, n = 3 fields" in text
-    assert f"{found['relative_accuracy_percent']:.4g}" in cells(text)
+    assert f"{found['relative_accuracy_percent']:.3g}" in cells(text)
     assert str(found["fields_still_needed"]) in cells(text)
-    assert "those for 5 %" in text
+    needed = found["intersections_per_mm"]["fields_still_needed"]
+    assert (
+        f"those for 5 %, and for the 5 that ASTM E112 asks for at least: by lines {needed} and 2"
+        in text
+    )
     assert text.index("<h2>Result") < text.index('class="signature"') < text.index("<h2>Fields")
     assert "ASTM E112-13, ISO 643" in text
     assert "A7" in text
@@ -144,6 +148,8 @@ def test_a_method_that_knows_no_grains_has_no_sizes(tmp_path) -> None:
     assert "Sizes of the grains" not in text
     assert "E930" not in text
     assert "no standard" in text
+    assert "<th>Standard" not in text
+    assert any(cell.endswith(" independent lines") for cell in cells(text))
     assert "grain-line-net" in cells(text)
     assert "f.tif: network: lines differ" in text
 
@@ -182,3 +188,26 @@ def test_where_boundaries_came_from_is_said(tmp_path, made_from, said) -> None:
     field = made("f.tif", 0.5)
     field = replace(field, provenance={**field.provenance, **made_from})
     assert said in cells(written(tmp_path, [field]))
+
+
+def test_specimens_stand_beside_the_interval_over_fields(tmp_path) -> None:
+    fields = [
+        replace(made(f"{name}{n}.tif", size + 0.01 * n), specimen=name)
+        for name, size in (("A", 0.5), ("B", 0.6))
+        for n in range(2)
+    ]
+    found = grain_size_of(fields)
+    text = written(tmp_path, fields)
+    signed = cells(text.split('class="signature"')[0])
+    assert f"{found['over_specimens']['G']:.2f}" in signed
+    for specimen in ("A", "B"):
+        at = signed.index(specimen)
+        assert signed[at + 1 : at + 3] == ["2", f"{found['specimens'][specimen]['G']:.2f}"]
+    assert "4 fields of 2 specimens are taken together" in text
+
+
+def test_a_method_that_cannot_measure_is_a_row_with_its_reason(tmp_path) -> None:
+    field = replace(made("f.tif", 0.5), left_out={"circles": "no test circle meets a boundary"})
+    text = written(tmp_path, [field])
+    assert "circles" in cells(text)
+    assert "circles could not measure: no test circle meets a boundary" in text

@@ -20,6 +20,7 @@ from napari_metallography.grains.study import (
     grain_size_of,
     interval_words,
     over_fields,
+    over_specimens,
 )
 
 HALF_UM = Calibration.square(0.5, "test")
@@ -100,3 +101,82 @@ def test_a_method_without_a_number_disagrees_with_none() -> None:
     assert not disagreement({"circles": math.nan})
     (said,) = disagreement({"circles": math.nan, "lines": 9.0, "planimetric": 9.6})
     assert "circles" not in said
+
+
+def test_the_shape_of_grains_is_named_where_it_may_be_why() -> None:
+    (said,) = disagreement({"lines": 9.0, "planimetric": 9.6}, elongated=True)
+    assert "the likely cause is the elongated shape" in said
+
+
+def test_a_network_that_stands_alone_is_told_apart() -> None:
+    (said,) = disagreement({"lines": 9.0, "circles": 9.1, "network": 10.0})
+    assert said.startswith("the line network disagrees: lines gives G 9.00, network G 10.00")
+    (said,) = disagreement({"lines": 9.0, "circles": 9.9, "network": 10.0})
+    assert said.startswith("the methods disagree")
+
+
+def test_fields_still_needed_are_those_of_the_standard_too() -> None:
+    alike = [replace(_squares(8), value=one) for one in (100.0, 100.1)]
+    found = over_fields(alike)
+    assert found[QUANTITIES["lines"]]["fields_still_needed"] == 0
+    assert found["fields_still_needed"] == 3
+    spread = [replace(_squares(8), value=one) for one in (100.0, 140.0)]
+    found = over_fields(spread)
+    assert found["fields_still_needed"] == found[QUANTITIES["lines"]]["fields_still_needed"] > 3
+
+
+def test_over_specimens_counts_their_means() -> None:
+    field = _squares(8)
+    by_specimen = {
+        name: [replace(field, value=mean + off) for off in (-1, 1)]
+        for name, mean in (("B", 100.0), ("A", 110.0), ("", 500.0))
+    }
+    found = over_specimens(by_specimen)
+    assert list(found["specimens"]) == ["A", "B"]
+    assert found["specimens"]["A"]["n_fields"] == 2
+    over = found["over_specimens"]
+    assert over["n_specimens"] == over[QUANTITIES["lines"]]["n_specimens"] == 2
+    assert over["G"] == pytest.approx(g_of("lines", 105.0))
+    half = 12.7062 * math.sqrt(50) / math.sqrt(2)
+    low, high = over["ci95"]
+    assert high == pytest.approx(g_of("lines", 105 + half), abs=1e-3)
+    assert low == pytest.approx(g_of("lines", 105 - half), abs=1e-3)
+    assert over_specimens({"A": [field]}) == {}
+
+
+def test_a_method_that_cannot_measure_is_null_with_its_reason() -> None:
+    whole = _squares(8)
+    circles = replace(whole, method="circles")
+    fields = [
+        GradedField("a", {"lines": whole}, left_out={"circles": "no test circle meets one"}),
+        GradedField("b", {"circles": circles, "lines": whole}),
+    ]
+    found = grain_size_of(fields)
+    assert list(found["methods"]) == ["circles", "lines"]
+    assert found["methods"]["circles"]["n_fields"] == 1
+    assert any("could not measure 1 of 2 fields" in note for note in found["notes"])
+    alone = grain_size_of(fields[:1])
+    assert alone["method"] == "lines"
+    assert alone["methods"]["circles"]["G"] is None
+    assert alone["methods"]["circles"]["reason"] == "no test circle meets one"
+    assert alone["fields"][0]["methods"]["circles"]["G"] is None
+
+
+def test_sizes_that_one_g_does_not_describe_are_told_once_a_field() -> None:
+    numbers = np.arange(1, 501).reshape(20, 25).repeat(6, axis=0).repeat(6, axis=1)
+    numbers[6:54, 6:54] = 1000
+    mixed = from_labels(numbers.astype(np.int32))
+    by_method = {
+        method: grade(mixed, HALF_UM, GradingParameters(method=method))
+        for method in ("lines", "planimetric")
+    }
+    found = grain_size_of([GradedField("a", by_method)])
+    assert found["size_distribution"]["duplex"]
+    largest = found["size_distribution"]["largest_grain_G"]
+    assert found["notes"][0].endswith(
+        f"one G does not describe them; largest grain G {largest:.2f}"
+    )
+    assert "size_distribution" not in found["methods"]["lines"]
+    assert "size_distribution" in found["fields"][0]
+    even = grain_size_of([GradedField("a", {"lines": _squares(8)})])
+    assert not any("one G" in note for note in even["notes"])

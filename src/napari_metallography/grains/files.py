@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..calibration import Calibration, require
 from ..errors import InputError
-from ..events import Events, Notice
+from ..events import Event, Events, Notice, relayed
 from ..inputs import PixelSizes, measured_field, read_image
 from ..io.files import digest, write_bytes
 from ..io.images import IMAGE_SUFFIXES, Micrograph, read_micrograph
@@ -24,7 +24,7 @@ from ..regions import Box
 from .drawing import drawn, legend
 from .finding import MASK, Given, takes_masks
 from .grading import FieldGrade, Method
-from .plan import GradingPlan, graded
+from .plan import GradingPlan, LeftOut, graded
 from .report import write_report
 from .stages import staged
 from .study import GradedField, grain_size_of
@@ -113,16 +113,30 @@ def grade_file(
     specimen = str(micrograph.metadata.get("specimen") or "")
     planes = planes_of(micrograph.pixels, rgb=micrograph.rgb, name=path.name, measured=field)
     for index, plane in enumerate(planes):
+        left_out: dict[Method, str] = {}
         own = plan.with_finding(given.of(index, box)) if given else plan
         pixels = plane.rgb8(*box.slices)
         running = graded(own, pixels, calibration, str(path))
-        by_method = yield from staged(running, index, count)
+        by_method = yield from staged(_hearing(running, left_out), index, count)
         name = _name(path, index, count)
         yield from _notices(name, by_method)
         pictures = pictures or {m: picture(pixels, one) for m, one in by_method.items()}
         made = {**own.provenance(), **known}
-        fields.append(GradedField(name, by_method, specimen, made, notes))
+        fields.append(GradedField(name, by_method, specimen, made, notes, left_out))
     return GradedFile(path, tuple(fields), pictures)
+
+
+def _hearing(
+    running: Events[dict[Method, FieldGrade]], left_out: dict[Method, str]
+) -> Events[dict[Method, FieldGrade]]:
+    """The same; why methods are left out is kept too."""
+
+    def hear(event: Event) -> Event:
+        if isinstance(event, LeftOut):
+            left_out[event.method] = event.reason
+        return event
+
+    return (yield from relayed(running, hear))
 
 
 def _notices(name: str, by_method: Mapping[Method, FieldGrade]) -> Iterator[Notice]:

@@ -52,11 +52,19 @@ QUANTITIES: Mapping[Method, str] = {
 FEWEST_GRAINS, FEWEST_INTERSECTIONS = 50, 50
 """A field with fewer is below what ASTM E112 asks for (11.3 and 13.2)."""
 
+ELONGATED = 1.3
+"""By how many times mean intercepts of directions differ in a field of elongated grains."""
+
+_RELIABLE_GRAINS, _RELIABLE_INTERSECTIONS = 5, 15
+_BY_CHANCE = 3.0
+"""Over the root of the intersections a direction, the logarithm of what they differ by chance."""
+
 _FEWEST_LINES = 5
 
 _ENOUGH_INTERSECTIONS = 20_000
 """More would make the G of a field no surer than to 0.01."""
 _SAME_SIDES = 1e-3
+_LINES_OF = {"lines": "line", "circles": "circle"}
 
 
 class GradingParameters(BaseModel):
@@ -234,7 +242,8 @@ def _of_lines(
     found = intersect(grains, lines)
     if not found.count:
         raise InputError(
-            "no test line meets a grain boundary; take a larger field or a lower magnification"
+            f"no test {_LINES_OF[method]} meets a grain boundary; take a larger field or a lower "
+            "magnification"
         )
     return _of_intersections(method, found, grains, pixel_um)
 
@@ -252,13 +261,53 @@ def _of_intersections(
         "test_line_length_mm": found.length_px * pixel_um / 1000,
         **_directions(found, pixel_um),
     }
-    notes = []
-    if found.count < FEWEST_INTERSECTIONS:
-        notes.append(
-            f"{found.count:g} intersections in the field: below the {FEWEST_INTERSECTIONS} that "
-            "ASTM E112 asks for; take more fields or a lower magnification"
-        )
-    return FieldGrade(method, per_mm, found.count, measured, tuple(notes), found, grains, pixel_um)
+    notes = (*_few_intersections(found.count, grains), *_elongated(measured, found))
+    return FieldGrade(method, per_mm, found.count, measured, notes, found, grains, pixel_um)
+
+
+def _few_intersections(count: float, grains: Partition | None) -> list[str]:
+    if grains is not None and grains.n < _RELIABLE_GRAINS:
+        return [_too_few(f"{grains.n} grains")]
+    if count >= FEWEST_INTERSECTIONS:
+        return []
+    counted = f"{count:g} intersection{'s' * (count != 1)}"
+    if count < _RELIABLE_INTERSECTIONS:
+        return [_too_few(counted)]
+    return [
+        f"{counted} in the field: below the {FEWEST_INTERSECTIONS} that ASTM E112 asks for; take "
+        "more fields or a lower magnification"
+    ]
+
+
+def _too_few(counted: str) -> str:
+    return (
+        f"{counted} in the field: far too few, G cannot be relied on; take a larger field or a "
+        "lower magnification"
+    )
+
+
+def is_elongated(found: FieldGrade) -> bool:
+    """Whether mean intercepts of directions differ by `ELONGATED`, and more than by chance."""
+    return isinstance(found.drawn, Intersections) and bool(_elongated(found.measured, found.drawn))
+
+
+def _elongated(measured: Mapping[str, Any], found: Intersections) -> list[str]:
+    intercepts = measured.get("mean_intercept_um_by_direction_deg", {}).values()
+    if not intercepts or not math.isfinite(max(intercepts)):
+        return []
+    times = max(intercepts) / min(intercepts)
+    by_chance = math.exp(_BY_CHANCE / math.sqrt(found.count / len(intercepts)))
+    if not times > max(ELONGATED, by_chance):
+        return []
+    index = measured.get("anisotropy_index")
+    stated = f"mean intercepts differ {times:.1f} times by direction"
+    if index is not None and math.isfinite(index):
+        stated = f"anisotropy index {index:.2g}, {stated}"
+    by_mean = measured["G_geometric_mean"]
+    return [
+        f"grains are elongated: {stated}; by the geometric mean of the directions (ASTM E112, 16) "
+        f"G is {by_mean:.2f}"
+    ]
 
 
 def _directions(found: Intersections, pixel_um: float) -> dict[str, Any]:
@@ -270,10 +319,11 @@ def _directions(found: Intersections, pixel_um: float) -> dict[str, Any]:
         f"{direction:g}": found.in_direction(direction).mean_intercept_px * pixel_um
         for direction in directions
     }
-    lengths = np.array(list(intercepts.values()))
+    mean_um = float(np.exp(np.log(list(intercepts.values())).mean()))
     measured: dict[str, Any] = {
         "mean_intercept_um_by_direction_deg": intercepts,
-        "geometric_mean_intercept_um": float(np.exp(np.log(lengths).mean())),
+        "geometric_mean_intercept_um": mean_um,
+        "G_geometric_mean": intercept_g(mean_um / 1000) if math.isfinite(mean_um) else math.nan,
     }
     if {"0", "90"} <= intercepts.keys():
         measured["anisotropy_index"] = intercepts["0"] / intercepts["90"]
@@ -324,6 +374,8 @@ def _by_mean_area(grains: Partition, pixel_um: float, rules: GradingParameters) 
 def _few_grains(count: float) -> tuple[str, ...]:
     if count >= FEWEST_GRAINS:
         return ()
+    if count < _RELIABLE_GRAINS:
+        return (_too_few(f"{count:g} grain{'s' * (count != 1)}"),)
     return (
         f"{count:g} grains in the field: below the {FEWEST_GRAINS} that ASTM E112 asks for; take "
         "more fields or a lower magnification",
@@ -331,7 +383,7 @@ def _few_grains(count: float) -> tuple[str, ...]:
 
 
 def numbers_of(found: FieldGrade) -> dict[str, Any]:
-    """JSON form of a field's grade; null for what the line network does not know."""
+    """JSON form of a field's grade, less the sizes of its grains, which all methods share."""
     return {
         "method": found.method,
         "G": found.g,
@@ -340,6 +392,5 @@ def numbers_of(found: FieldGrade) -> dict[str, Any]:
         **found.measured,
         "grains_in_field": found.grains.n if found.grains else None,
         "pixel_size_um": found.pixel_um,
-        "size_distribution": found.sizes.to_dict() if found.sizes else None,
         "notes": list(found.notes),
     }

@@ -75,10 +75,24 @@ class GradingPlan:
         return {**self.finding.provenance(), **rules}
 
 
+@dataclass(frozen=True)
+class LeftOut(Notice):
+    """A method that cannot measure a field, though another can.
+
+    Attributes
+    ----------
+    reason
+        Of its own, without the name of the field.
+    """
+
+    method: Method
+    reason: str
+
+
 def graded(
     plan: GradingPlan, pixels: Pixels, calibration: Calibration, name: str
 ) -> Events[dict[Method, FieldGrade]]:
-    """Grade a field by each method of a plan, in their order.
+    """Grade a field by each method of a plan that can measure it, in their order.
 
     Parameters
     ----------
@@ -90,33 +104,45 @@ def graded(
     Yields
     ------
     Progress, Notice
-        Of the stages: finding grains, looking for twins, and each method.
+        Of the stages: finding grains, looking for twins, and each method; `LeftOut` of those that
+        cannot measure.
 
     Raises
     ------
     InputError
-        When no grain boundary is found, or a method cannot measure.
+        When no method can measure.
     DeviceError
         When the device fails.
     """
     try:
         return (yield from _graded(plan, pixels, calibration, name))
     except InputError as error:
-        said = str(error).removeprefix(f"{name}: ").removeprefix(f"{Path(name).name}: ")
-        raise InputError(f"{name}: {said}") from error
+        raise InputError(f"{name}: {_without_name(str(error), name)}") from error
+
+
+def _without_name(said: str, name: str) -> str:
+    return said.removeprefix(f"{name}: ").removeprefix(f"{Path(name).name}: ")
 
 
 def _graded(
     plan: GradingPlan, pixels: Pixels, calibration: Calibration, name: str
 ) -> Events[dict[Method, FieldGrade]]:
     stages = len(plan.methods) + (plan.needs_grains and 1 + (plan.twins is not None))
-    grains: _Grains | None = None
+    grains: _Grains | InputError | None = None
     if plan.needs_grains:
-        grains = yield from _grains(plan, pixels, calibration, name, stages)
+        grains = yield from _grains_or_why(plan, pixels, calibration, name, stages)
     found: dict[Method, FieldGrade] = {}
+    reasons: dict[Method, str] = {}
     for stage, method in enumerate(plan.methods, start=stages - len(plan.methods)):
         one = _by_method(plan, method, grains, pixels, calibration, name)
-        found[method] = yield from staged(one, stage, stages)
+        try:
+            found[method] = yield from staged(one, stage, stages)
+        except InputError as error:
+            reasons[method] = _without_name(str(error), name)
+    if not found:
+        raise InputError("; ".join(dict.fromkeys(reasons.values())))
+    for method, reason in reasons.items():
+        yield LeftOut(f"{name}: {method} is left out: {reason}", method, reason)
     return found
 
 
@@ -127,6 +153,18 @@ class _Grains:
     partition: Partition
     calibration: Calibration
     twins_left_out: int | None = None
+
+
+def _grains_or_why(
+    plan: GradingPlan, pixels: Pixels, calibration: Calibration, name: str, stages: int
+) -> Events[_Grains | InputError]:
+    """The grains, or why there are none, where the network can do without."""
+    try:
+        return (yield from _grains(plan, pixels, calibration, name, stages))
+    except InputError as error:
+        if plan.network is None:
+            raise
+        return error
 
 
 def _grains(
@@ -156,7 +194,7 @@ def _without_twins(grains: Partition, rules: TwinParameters) -> Events[Partition
 def _by_method(
     plan: GradingPlan,
     method: Method,
-    grains: _Grains | None,
+    grains: _Grains | InputError | None,
     pixels: Pixels,
     calibration: Calibration,
     name: str,
@@ -165,6 +203,8 @@ def _by_method(
         assert plan.network is not None
         return (yield from plan.network.graded(pixels, calibration, name))
     assert grains is not None
+    if isinstance(grains, InputError):
+        raise grains
     yield Progress(0, 1, method)
     rules = plan.grading.model_copy(update={"method": method})
     found = grade(grains.partition, grains.calibration, rules)

@@ -36,7 +36,7 @@ from ..reports import (
 from .distribution import SizeDistribution, together
 from .grading import QUANTITIES, Method
 from .plots import size_figure
-from .study import GradedField, interval_words
+from .study import FEWEST_FIELDS, GradedField, interval_words
 
 _FEW_PICTURES, _LONGEST_PX, _LONGEST_OF_MANY_PX = 8, 1600, 800
 _JPEG_QUALITY = 80
@@ -49,12 +49,13 @@ _COUNTED: Mapping[Method, str] = {
     "its chance not to be cut",
     "network": "rows and columns of grey values, graded by a line network without boundaries",
 }
+_NO_STANDARD = "no standard"
 _CLAUSES: Mapping[Method, tuple[str, str]] = {
     "lines": ("ASTM E112-13", ", clause 13"),
     "circles": ("ASTM E112-13", ", clause 14"),
     "planimetric": ("ASTM E112-13", ", clause 11"),
     "automatic": ("ASTM E1382-97", ""),
-    "network": ("no standard", ""),
+    "network": (_NO_STANDARD, ""),
 }
 _KINDS = {
     "uniform": "uniform: one population of sizes",
@@ -62,13 +63,21 @@ _KINDS = {
     "wide range": "a wide range of sizes",
     "bimodal": "bimodal: two populations of sizes",
 }
+_COUNTS: Mapping[Method, str] = {
+    "lines": "intersections",
+    "circles": "intersections",
+    "planimetric": "grains",
+    "automatic": "whole grains",
+    "network": "independent lines",
+}
 _OF_FIELDS = (
     "mean_intercept_um",
     "anisotropy_index",
+    "G_geometric_mean",
+    "spread_of_lines_G",
     "mean_grain_area_um2",
     "grains_in_field",
     "twins_left_out",
-    "pixel_size_um",
 )
 
 
@@ -111,14 +120,12 @@ def write_report(
 
 
 def _head(found: Mapping[str, Any], sizes: SizeDistribution | None) -> ReportHead:
-    standards = [_CLAUSES[method][0] for method in _by_method(found)]
+    clauses = [_CLAUSES[method][0] for method in _by_method(found)]
+    standards = [one for one in clauses if one != _NO_STANDARD]
     known = dict.fromkeys(one["specimen"] for one in found["fields"] if "specimen" in one)
     beside = ["ISO 643 (number beside)", *(["ASTM E930, E1181 (sizes)"] if sizes else [])]
-    return ReportHead(
-        "Grain size",
-        specimen=listed([*known]),
-        standard=", ".join([*dict.fromkeys(standards), *beside]),
-    )
+    followed = [*dict.fromkeys(standards), *beside] if standards else []
+    return ReportHead("Grain size", specimen=listed([*known]), standard=", ".join(followed))
 
 
 def _by_method(found: Mapping[str, Any]) -> dict[Method, Mapping[str, Any]]:
@@ -134,14 +141,53 @@ def _result(found: Mapping[str, Any], wanted: float) -> str:
     n = found["n_fields"]
     stated = f"<p><b>{escape(_stated(found))}</b>, n = {n} field{'s' * (n != 1)}.</p>"
     rows = [_result_row(method, one) for method, one in methods.items()]
-    reasons = [*dict.fromkeys(one["reason"] for one in methods.values() if one["reason"])]
+    measured = [one for one in methods.values() if one["n_fields"]]
+    reasons = [*dict.fromkeys(one["reason"] for one in measured if one["reason"])]
     why = noted(f"No confidence interval: {'; '.join(reasons)}.") if reasons else ""
     note = (
         "n counts fields, not grains. G is that of the mean over fields of what was counted; %RA "
-        "is the relative accuracy of this mean, and fields still needed are those for "
-        f"{number(wanted)} %."
+        f"is the relative accuracy of this mean. Fields still needed are those for {number(wanted)}"
+        f" %, and for the {FEWEST_FIELDS} that ASTM E112 asks for at least: "
+        f"{', '.join(map(_needed, measured))}."
     )
-    return f"{stated}{table(pd.DataFrame(rows, dtype=object))}{why}{noted(note)}"
+    over = _over_specimens(found)
+    return f"{stated}{table(pd.DataFrame(rows, dtype=object))}{over}{why}{noted(note)}"
+
+
+def _needed(one: Mapping[str, Any]) -> str:
+    """Both numbers of fields still needed, by a method."""
+    by_accuracy = number(one[QUANTITIES[one["method"]]]["fields_still_needed"])
+    by_standard = max(0, FEWEST_FIELDS - one["n_fields"])
+    return f"by {one['method']} {by_accuracy} and {by_standard}"
+
+
+def _over_specimens(found: Mapping[str, Any]) -> str:
+    """A row a specimen, and one over the means of the specimens; empty where there is only one."""
+    if "over_specimens" not in found:
+        return ""
+    rows = [_specimen_row(name, one, one["n_fields"]) for name, one in found["specimens"].items()]
+    over = found["over_specimens"]
+    rows.append(_specimen_row("over specimens", over, over["n_specimens"]))
+    said = noted(
+        f"By {found['method']}; n counts the fields of a specimen, and over specimens their means, "
+        "since fields of one specimen are not independent of each other."
+    )
+    return f"{table(pd.DataFrame(rows, dtype=object))}{said}"
+
+
+def _specimen_row(name: str, one: Mapping[str, Any], n: int) -> dict[str, Any]:
+    return {
+        "specimen": name,
+        "n": n,
+        "G": _grade(one["G"]),
+        "95 % CI": _interval(one["ci95"]),
+        "%RA": _short(one["relative_accuracy_percent"]),
+    }
+
+
+def _short(value: Any) -> Any:
+    """Three significant digits of what is measured, not of counts: more would be no surer."""
+    return float(f"{value:.3g}") if isinstance(value, float) else value
 
 
 def _stated(found: Mapping[str, Any]) -> str:
@@ -156,13 +202,13 @@ def _result_row(method: Method, one: Mapping[str, Any]) -> dict[str, Any]:
         "G": _grade(one["G"]),
         "95 % CI": _interval(one["ci95"]),
         "G, ISO 643": _grade(one["G_iso_643"]),
-        "%RA": one["relative_accuracy_percent"],
+        "%RA": _short(one["relative_accuracy_percent"]),
         "n_fields": one["n_fields"],
         "still needed": one["fields_still_needed"],
-        "counted": one["count"],
+        "counted": f"{one['count']:g} {_COUNTS[method]}",
         "quantity": heading(quantity),
-        "mean": one[quantity]["mean"],
-        "s": one[quantity]["s"],
+        "mean": _short(one[quantity]["mean"]),
+        "s": _short(one[quantity]["s"]),
     }
 
 
@@ -224,13 +270,16 @@ def _chosen(method: Method, fields: Sequence[Mapping[str, Any]]) -> str:
     if method != "lines" or "directions_deg" not in grading:
         return ""
     directions = ", ".join(f"{number(one)}°" for one in grading["directions_deg"])
-    return f" in the directions {directions}, {_spacing(fields)} pixels apart"
+    return f" in the directions {directions}, {_spacing(fields)}"
 
 
 def _spacing(fields: Sequence[Mapping[str, Any]]) -> str:
-    known = [_by_method(one)["lines"]["line_spacing_px"] for one in fields]
+    stated = [_by_method(one)["lines"].get("line_spacing_px") for one in fields]
+    known = [one for one in stated if one is not None]
+    if not known:
+        return "which met none"
     shown = list(dict.fromkeys(number(one) for one in (min(known), max(known))))
-    return " to ".join(shown)
+    return f"{' to '.join(shown)} pixels apart"
 
 
 def _sources(found: Mapping[str, Any]) -> str:
@@ -297,26 +346,19 @@ def _field_table(fields: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 def _field_row(one: Mapping[str, Any]) -> dict[str, Any]:
     methods = _by_method(one)
-    largest = [
-        by["size_distribution"].get("largest_grain_G")
-        for by in methods.values()
-        if by.get("size_distribution")
-    ]
     return {
         "image": one["image"],
         "specimen": one.get("specimen"),
         **{f"G by {method}": _grade(by["G"]) for method, by in methods.items()},
-        **{name: _known(one, name) for name in _OF_FIELDS},
-        "largest grain, G": next(iter(largest), None),
+        **{name: _short(_known(one, name)) for name in _OF_FIELDS},
+        "pixel_size_um": _known(one, "pixel_size_um"),
+        "largest grain, G": _short((one["size_distribution"] or {}).get("largest_grain_G")),
     }
 
 
 def _all_sizes(fields: Sequence[GradedField]) -> SizeDistribution | None:
     """Of all fields together; None where no grain is known."""
-    of_fields = [
-        [one.sizes for one in field.by_method.values() if one.sizes is not None] for field in fields
-    ]
-    known = [sizes[0] for sizes in of_fields if sizes and len(sizes[0].areas_um2)]
+    known = [one.sizes for one in fields if one.sizes is not None and len(one.sizes.areas_um2)]
     return together(known) if known else None
 
 
@@ -325,9 +367,9 @@ def _sizes(sizes: SizeDistribution) -> str:
     low, high = stated["diameter_um_p10_p90"]
     lines = {
         "Whole grains": stated["whole_grains"],
-        "Mean area (µm²)": stated["mean_area_um2"],
-        "Median equivalent diameter (µm)": stated["median_diameter_um"],
-        "10 % and 90 % quantile (µm)": f"{number(low)} and {number(high)}",
+        "Mean area (µm²)": _short(stated["mean_area_um2"]),
+        "Median equivalent diameter (µm)": _short(stated["median_diameter_um"]),
+        "10 % and 90 % quantile (µm)": f"{low:.3g} and {high:.3g}",
         "Largest grain, G (ASTM E930)": _grade(stated["largest_grain_G"]),
         "Distribution (ASTM E1181)": _KINDS[stated["distribution"]],
     }
