@@ -1,3 +1,5 @@
+import json
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,12 @@ from PIL import Image
 
 from napari_metallography.errors import InputError
 from napari_metallography.events import Event, Events, Notice, Progress, drain
-from napari_metallography.grains.files import GradedFile, grade_file, measured_box
+from napari_metallography.grains.files import (
+    GradedFile,
+    grade_file,
+    measured_box,
+    write_grain_sizes,
+)
 from napari_metallography.grains.finding import MASK
 from napari_metallography.grains.partition import Partition, from_labels
 from napari_metallography.grains.plan import GradingPlan
@@ -135,3 +142,45 @@ def test_progress_of_a_stack_ends_at_its_total(made, tmp_path) -> None:
     assert [event.done for event in seen] == sorted(event.done for event in seen)
     assert len({event.total for event in seen}) == 1
     assert seen[-1].done == seen[-1].total
+
+
+def test_pictures_of_an_earlier_run_make_way_unless_they_were_changed(made, tmp_path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", made.image)
+    tifffile.imwrite(tmp_path / "b.tif", made.image)
+    one, other = (_graded(tmp_path / name) for name in ("a.tif", "b.tif"))
+    said: list[str] = []
+    out = tmp_path / "out"
+    write_grain_sizes(out, [one, other], 10, said.append)
+    known = json.loads((out / "grain_size.json").read_text("utf-8"))["files"]
+    assert set(known) == {"grain_size.html", "a_lines.png", "b_lines.png"}
+    write_grain_sizes(out, [one], 10, said.append)
+    assert not (out / "b_lines.png").exists()
+    assert said == []
+    (out / "a_lines.png").write_bytes(b"painted over")
+    write_grain_sizes(out, [other], 10, said.append)
+    assert (out / "a_lines.png").read_bytes() == b"painted over"
+    assert len(said) == 1
+    assert "a_lines.png is of an earlier run and was changed since" in said[0]
+
+
+def test_why_a_method_is_left_out_stays_with_the_field(made, tmp_path) -> None:
+    grains = np.ones((300, 400), np.uint16)
+    grains[:20, :20] = 2
+    tifffile.imwrite(tmp_path / "a.tif", made.image)
+    tifffile.imwrite(tmp_path / "grains.tif", grains)
+    plan = GradingPlan(("circles", "planimetric"))
+    running = grade_file(
+        tmp_path / "a.tif", plan, sizes=HALF_UM, boundaries=tmp_path / "grains.tif"
+    )
+    found = drain(running)
+    assert list(found.pictures) == ["planimetric"]
+    assert "no test circle meets" in found.fields[0].left_out["circles"]
+
+
+def test_small_images_are_drawn_enlarged(made, tmp_path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", made.image)
+    png = _graded(tmp_path / "a.tif").pictures["lines"]
+    with Image.open(BytesIO(png)) as picture:
+        assert picture.width == 1600
+        assert picture.height >= 1200
+        assert picture.info["dpi"][0] / 0.0254 == pytest.approx(8e6, rel=1e-4)

@@ -181,10 +181,12 @@ def grain_size(
 
     graded, code = each(files, work)
     if graded:
-        found = write_grain_sizes(output, graded, wanted_accuracy)
+        found = write_grain_sizes(output, graded, wanted_accuracy, terminal.notice)
         for note in found["notes"]:
             terminal.notice(note)
-        terminal.done(f"{_said(found)}; grain_size.json, grain_size.html and overlays in {output}")
+        for one in found.get("methods", {"": found}).values():
+            terminal.done(_said(one))
+        terminal.done(f"grain_size.json, grain_size.html and pictures in {output}")
     fail_if(code)
 
 
@@ -307,9 +309,11 @@ def _files(images: Sequence[Path], boundaries: Path | None) -> list[Path]:
 
 
 def _said(found: Mapping[str, Any]) -> str:
-    """The result in a line."""
+    """The result by a method in a line."""
     from ..grains.study import interval_words
 
+    if found["G"] is None:
+        return f"no G by {found['method']}: {found['reason']}"
     interval = found["ci95"]
     sure = f"95 % CI {interval_words(interval)}" if interval else found["reason"]
     n = found["n_fields"]

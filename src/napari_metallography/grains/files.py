@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from ..io.labels import looks_like_mask
 from ..io.overlays import png_bytes, with_legend, with_scale_bar
 from ..io.tables import write_json
 from ..plane import LUMA, planes_of
+from ..quantification.earlier_files import FILES, digests_of, files_of_run, remove_earlier
 from ..regions import Box
 from .drawing import drawn, legend
 from .finding import MASK, Given, takes_masks
@@ -29,6 +30,7 @@ from .report import write_report
 from .stages import staged
 from .study import GradedField, grain_size_of
 
+_JSON, _REPORT = "grain_size.json", "grain_size.html"
 _ENDINGS = ("_boundaries", "_grains", "_labels", "")
 _EASY_TO_READ_PX, _MOST_ENLARGED = 1600, 4
 
@@ -145,13 +147,24 @@ def _notices(name: str, by_method: Mapping[Method, FieldGrade]) -> Iterator[Noti
 
 
 def write_grain_sizes(
-    folder: Path, images: Sequence[GradedFile], wanted_accuracy_percent: float
+    folder: Path,
+    images: Sequence[GradedFile],
+    wanted_accuracy_percent: float,
+    notice: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Write grain_size.json, its report and `<stem>_<method>.png` of each image.
 
+    Files that an earlier run wrote there, and this one did not, are removed unless they were
+    changed since.
+
+    Parameters
+    ----------
+    notice
+        Is told of such files that stay.
+
     Returns
     -------
-    What the JSON holds.
+    What `study.grain_size_of` gives; the JSON has the digests of the other files too, as `files`.
 
     Raises
     ------
@@ -160,16 +173,17 @@ def write_grain_sizes(
     """
     fields = [field for image in images for field in image.fields]
     found = grain_size_of(fields, wanted_accuracy_percent)
-    for image in images:
-        for method, picture in image.pictures.items():
-            write_bytes(folder / f"{image.path.stem}_{method}.png", picture)
-    write_json(folder / "grain_size.json", found)
-    pictures = {
-        f"{image.fields[0].name}, {method}": picture
-        for image in images
-        for method, picture in image.pictures.items()
-    }
-    write_report(folder / "grain_size.html", found, fields, pictures, wanted_accuracy_percent)
+    earlier = files_of_run(folder / _JSON)
+    drawn = [(image, method, png) for image in images for method, png in image.pictures.items()]
+    pictures = {f"{image.path.stem}_{method}.png": png for image, method, png in drawn}
+    for name, png in pictures.items():
+        write_bytes(folder / name, png)
+    shown = {f"{image.fields[0].name}, {method}": png for image, method, png in drawn}
+    write_report(folder / _REPORT, found, fields, shown, wanted_accuracy_percent)
+    files = digests_of(folder, [_REPORT, *pictures])
+    write_json(folder / _JSON, {**found, FILES: files})
+    for said in remove_earlier(folder, earlier, files):
+        notice(said)
     return found
 
 
