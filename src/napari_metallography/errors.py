@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -36,6 +37,31 @@ def validated(
     except ValidationError as error:
         first = error.errors()[0]
         where = " ".join(label(str(part)) for part in first["loc"])
-        # Pydantic's own words for an error that a validator of ours raised.
-        said = first["msg"].removeprefix("Value error, ")
+        said = _in_plain_words(first)
         raise InputError(f"{where}: {said}" if where else said) from error
+
+
+def _in_plain_words(error: ErrorDetails) -> str:
+    if error["type"] in _SAID:
+        wanted = _SAID[error["type"]].format(**error.get("ctx", {}))
+        given = error["input"]
+        return f"must be {wanted}{f', not {given}' if isinstance(given, _SHORT) else ''}"
+    # Pydantic's own words for an error that a validator of ours raised.
+    return error["msg"].removeprefix("Value error, ").replace("Input should", "must")
+
+
+_SHORT = (bool, int, float, str)
+_SAID = {
+    "greater_than": "larger than {gt:g}",
+    "greater_than_equal": "{ge:g} or more",
+    "less_than": "less than {lt:g}",
+    "less_than_equal": "{le:g} or less",
+    "literal_error": "{expected}",
+    "int_parsing": "a whole number",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_parsing": "a number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+}
+"""What a value must be, by the type of pydantic's error."""

@@ -121,7 +121,9 @@ def as_plane(
     if _is_constant(sample):
         if may_be_constant:
             return Plane(array, float(sample.min()), math.inf)
-        raise InputError(f"{name}: every pixel has the same value; there is nothing to segment")
+        raise InputError(
+            f"{name}: every pixel has the same value; there is nothing in it to measure"
+        )
     low, high = (float(q) for q in np.quantile(sample.astype(np.float64), [0.001, 0.999]))
     if low == high:
         low, high = float(sample.min()), float(sample.max())

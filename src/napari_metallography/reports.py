@@ -6,7 +6,7 @@ import base64
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from html import escape
 from io import BytesIO
 from typing import Any, Literal
@@ -81,7 +81,7 @@ class ReportHead:
     standard
         The standard the laboratory reports by.
     day
-        None means today.
+        None means now, with the time.
     laboratory
         Who answers for the results.
     """
@@ -229,7 +229,7 @@ def head_lines(head: ReportHead) -> dict[str, str]:
         "Laboratory": head.laboratory,
         "Operator": head.operator,
         "Standard": head.standard,
-        "Date": (head.day or date.today()).isoformat(),
+        "Date": head.day.isoformat() if head.day else f"{datetime.now():%Y-%m-%d %H:%M}",
         "Software": f"napari-metallography {__version__}",
     }
     return {name: text for name, text in lines.items() if text}

@@ -81,7 +81,7 @@ def test_without_a_pixel_size_nothing_is_written(run, fields, tmp_path) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--shown", 2), "--shown: Input should be less than or equal to 1"),
+        (("--shown", 2), "--shown: must be 1 or less, not 2"),
         (("--line-spacing", 1), "--line-spacing"),
         (("--smallest-area", 0), "a grain has one pixel at least"),
         (("--wanted-accuracy", 0), "larger than 0 %"),
@@ -250,7 +250,19 @@ def test_few_intersections_are_answered_and_said(run, tmp_path) -> None:
     done = run("grain-size", tmp_path / "few.tif", "-o", tmp_path / "out", "--pixel-size", 0.5)
     assert done.code == 0
     assert "few.tif: lines: " in done.err
-    assert "below the 50 that ASTM E112 asks for" in done.err
+    assert "G cannot be relied on" in done.err
     (field,) = json.loads((tmp_path / "out" / "grain_size.json").read_text("utf-8"))["fields"]
     assert field["G"] > 0
-    assert any("below the 50" in note for note in field["notes"])
+    assert any("far too few" in note for note in field["notes"])
+
+
+def test_its_own_pictures_are_no_fields(run, tmp_path) -> None:
+    tifffile.imwrite(tmp_path / "few.tif", _cross(255, 0))
+    for said in ("", "1 picture made by this program is left out"):
+        done = run("grain-size", tmp_path, "-o", tmp_path, "--pixel-size", 0.5)
+        assert done.code == 0
+        assert said in done.err
+        assert json.loads((tmp_path / "grain_size.json").read_text("utf-8"))["n_fields"] == 1
+    done = run("grain-size", tmp_path / "few_lines.png", "-o", tmp_path / "o", "--pixel-size", 0.5)
+    assert done.code == 2
+    assert done.errors[0].endswith("no micrograph; name the image it was made of")

@@ -75,7 +75,7 @@ def test_bad_input_is_one_line(run, data, tmp_path) -> None:
         (("--data", tmp_path / "nowhere"), "no such folder"),
         (("--data", data, "--without", "bainite"), "has no class 'bainite'"),
         (("--data", data, "--smallest-crop", 90), "no image of the class"),
-        (("--data", data, "--margin", 0), "margin: Input should be greater than 0"),
+        (("--data", data, "--margin", 0), "margin: must be larger than 0, not 0"),
         (("--data", data, "--encoder-weights", tmp_path / "none.pt"), "none.pt"),
     ):
         done = run("train", "structure", "-o", model, *options)

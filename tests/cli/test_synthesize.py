@@ -79,7 +79,7 @@ def test_all_structures_at_four_magnifications_are_the_default(run, tmp_path) ->
     assert sorted(index["pixel_size_um"].unique()) == [0.008, 0.016, 0.032, 0.064]
     assert [one.value for one in StructureClass] == list(STRUCTURES)
     for options, said in (
-        (("--pixel-size", -1), "--pixel-size: Input should be greater than 0"),
+        (("--pixel-size", -1), "--pixel-size: must be larger than 0, not -1"),
         (("--class", "bainite"), "bainite"),
     ):
         done = run("synthesize", "structure", "-o", tmp_path / "out", *options)
@@ -96,7 +96,7 @@ def test_nothing_is_replaced_and_bad_values_are_told(run, tmp_path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["index.csv"]
     out = tmp_path / "out"
     for options, said in (
-        (("--spread", 3), "--spread: Input should be less than or equal to 1"),
+        (("--spread", 3), "--spread: must be 1 or less, not 3"),
         (("--count", 0), "make one image at least"),
         (("--grain-size", -1, "--pixel-size", 0.1), "smaller than a grain"),
     ):

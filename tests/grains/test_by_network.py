@@ -190,3 +190,10 @@ def test_oblong_pixels_are_drawn_square(network, pixels) -> None:
     ]
     assert max(end[0][1] for end in columns) > 200
     assert drawn(pixels[:, ::2], found).shape == (300, 400, 3)
+
+
+def test_a_network_without_a_score_is_said_to_have_none(network, pixels, found) -> None:
+    assert not any("score" in note for note in found.notes)
+    card = network.model.card.model_copy(update={"metrics": {}})
+    unscored = replace(network, model=replace(network.model, card=card))
+    assert "no validation score" in drain(unscored.graded(pixels, HALF_UM)).notes[-1]

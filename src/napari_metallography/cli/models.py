@@ -23,7 +23,7 @@ def list_models(
     device: Device = DeviceName.auto,
 ) -> None:
     """List shipped and own models."""
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from ..models.registry import cards
 
@@ -32,7 +32,9 @@ def list_models(
         for card in found.values():
             print(card.model_dump_json())
         return
-    table = Table("name", "task", "classes", "pixel size (µm)", "licence of the data")
+    # However narrow the terminal: a name that is cut cannot be typed.
+    name_column = Column("name", min_width=max(map(len, found), default=0), no_wrap=True)
+    table = Table(name_column, "task", "classes", "pixel size (µm)", "licence of the data")
     for name, card in found.items():
         sizes = "any" if card.pixel_size_um is None else "{:.3g}–{:.3g}".format(*card.pixel_size_um)
         classes = ", ".join(phase.name for phase in card.classes)

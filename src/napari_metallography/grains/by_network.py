@@ -9,6 +9,7 @@ import torch
 
 from ..calibration import Calibration
 from ..events import Event, Events, Notice, Progress, relayed
+from ..models.card import ModelCard
 from .finding import Pixels
 from .grades import LINE_LENGTH
 from .grading import FieldGrade, square_shape
@@ -70,7 +71,7 @@ class ByLineNetwork:
             1 / intercept_mm_of(found.grain_size),
             found.independent_lines,
             _measured(found),
-            (*said, *_notes(found), *_oblong(calibration)),
+            (*said, *_notes(found), *_oblong(calibration), *_unscored(self.model.card)),
             lines,
             None,
             pixel_um,
@@ -133,6 +134,15 @@ def _notes(found: LineGrade) -> list[str]:
             "the field: its grains are coarse for it; take more fields or a lower magnification"
         )
     return notes
+
+
+def _unscored(card: ModelCard) -> list[str]:
+    if any("validation" in name for name in card.metrics):
+        return []
+    return [
+        f"the card of {card.name} has no validation score: how exact it is is not known; compare "
+        "with a standard method"
+    ]
 
 
 def _oblong(calibration: Calibration) -> list[str]:

@@ -83,8 +83,8 @@ def etched_grains(pixels: NDArray[np.generic], rules: EtchedParameters) -> Event
     found = yield from staged(running, 1, 2)
     if found.n < 2:
         raise InputError(
-            "no grain boundary shows in the image; etch deeper, lower the contrast or the noise "
-            "from which boundaries show, or paint them"
+            "no grain boundary shows in the image; etch deeper, lower the contrast from which "
+            "boundaries show, or paint them"
         )
     return found
 
