@@ -175,8 +175,8 @@ def test_disagreement_with_the_network_is_said(opened, qtbot, made) -> None:
     grains = (10 * y + x + 1).astype(np.int32)
     widget.boundaries.value = widget.viewer.add_labels(grains, name="grains")
     run(widget, qtbot)
-    assert "the methods disagree" in widget.results.summary.value
-    assert "network" in widget.results.summary.value.split("the methods disagree")[1]
+    assert "the line network disagrees" in widget.results.summary.value
+    assert "trust a standard method" in widget.results.summary.value
 
 
 def test_measured_again_layers_make_way(opened, qtbot, made) -> None:

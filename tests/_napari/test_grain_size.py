@@ -438,7 +438,7 @@ def test_few_intersections_and_disagreement_are_said(qtbot, made) -> None:
     widget.boundaries.value = widget.viewer.add_labels(grains, name="bands")
     widget.methods["automatic"].value = False
     run(widget, qtbot)
-    assert "below the 50 that ASTM E112 asks for" in widget.results.summary.value
+    assert "3 grains in the field: far too few" in widget.results.summary.value
     assert "the methods disagree" in widget.results.summary.value
 
 
