@@ -94,10 +94,10 @@ def split(data: Path, folder: Path, seed: int) -> dict[str, int]:
     return {name: len(files) for name, files in parts.items()}
 
 
-def _images(data: Path, listed: Path | None = None) -> ClassifiedImages:
+def _images(data: Path, listed: Path | None = None, side: int = SIDE) -> ClassifiedImages:
     files = listed.read_text(encoding="utf-8").split() if listed else None
     quality = DefectInput().jpeg_quality
-    return drain(read_classified(data, side=SIDE, quality=quality, files=files))
+    return drain(read_classified(data, side=side, quality=quality, files=files))
 
 
 # --- cost ------------------------------------------------------------------------------------
@@ -145,14 +145,14 @@ def _applied(network: nn.Module, images: Tensor) -> Tensor:
 
 
 def compare(options: argparse.Namespace) -> dict[str, Any]:
-    training = _images(options.data, options.split)
-    validation = _images(options.data, options.val_split)
+    training = _images(options.data, options.split, options.side)
+    validation = _images(options.val_data or options.data, options.val_split, options.side)
     recipe = DefectRecipe(iterations=options.iterations)
     names = options.only or [*makers()]
     found = {}
     for name in names:
         for seed in range(options.runs):
-            kept = options.work / f"{name} {options.iterations} {seed}.json"
+            kept = options.work / f"{name} {options.side} {options.iterations} {seed}.json"
             if not kept.exists():
                 changed = recipe.model_copy(update={"seed": seed})
                 scores = _scored(name, training, validation, changed, options.device)
@@ -161,6 +161,7 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
             found[f"{name}, run {seed}"] = json.loads(kept.read_text(encoding="utf-8"))
     return {
         "networks": found,
+        "side": options.side,
         "recipe": recipe.model_dump(),
         "epochs": recipe.iterations * recipe.batch_size / len(training),
         "images": {"training": len(training), "validation": len(validation)},
@@ -228,9 +229,11 @@ def main() -> None:
     parser.add_argument("part", choices=("split", "cost", "compare"))
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--data", type=Path)
+    parser.add_argument("--val-data", type=Path, help="default: the same folder")
     parser.add_argument("--split", type=Path)
     parser.add_argument("--val-split", type=Path)
     parser.add_argument("--work", type=Path, default=Path("work"))
+    parser.add_argument("--side", type=int, default=SIDE, help="of the images in `compare`")
     parser.add_argument("--iterations", type=int, default=500)
     parser.add_argument("--runs", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
