@@ -38,6 +38,7 @@ from napari_metallography.devices import choose_device, keep_freed_memory
 from napari_metallography.evaluation.classes import class_scores
 from napari_metallography.events import drain
 from napari_metallography.models.card import DefectInput
+from napari_metallography.training.descent import set_rate
 from napari_metallography.training.image_samples import ImageSampler, varied
 from napari_metallography.training.recipe import DefectRecipe
 from network_cost import cost as network_cost
@@ -200,8 +201,7 @@ def _train(
     mean, std = _scale(images)
     network.train()
     for iteration in range(recipe.iterations):
-        for group in optimiser.param_groups:
-            group["lr"] = recipe.learning_rate_at(iteration)
+        set_rate(optimiser, recipe.learning_rate_at(iteration))
         pixels, shares = sampler.batch(iteration, recipe.batch_size)
         batch = (varied(pixels, recipe.augmentation, random) - mean) / std
         optimiser.zero_grad()

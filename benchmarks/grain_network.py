@@ -17,6 +17,7 @@ import json
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -60,6 +61,7 @@ from napari_metallography.training.checkpoint import (
     fingerprint,
     restore_checkpoint,
 )
+from napari_metallography.training.descent import descended
 from napari_metallography.training.grain_lines import random_parameters, synthetic_lines
 from napari_metallography.training.grain_results import LineDescription, line_card
 from napari_metallography.training.grain_size import (
@@ -289,20 +291,15 @@ class CropTask:
         """Learn from random crops of random images."""
         yield from ()
         rate = self._recipe.learning_rate_at(state.iteration)
-        for group in state.optimiser.param_groups:
-            group["lr"] = rate
+        return descended(state, rate, partial(self._loss, state))
+
+    def _loss(self, state: TrainingState) -> Tensor:
         size, random = state.batch_size, state.random
         images = torch.randint(len(self._targets), (size,), generator=random)
         which = torch.randint(self._crops.shape[1], (size,), generator=random)
         crops = _turned(self._crops[images, which].float(), random)
-        state.network.train()
-        state.optimiser.zero_grad()
         logits = state.network(normalised(crops).to(self._device))
-        loss = LOSSES[self._recipe.loss](logits, self._targets[images].to(self._device))
-        torch.autograd.backward(loss)
-        state.optimiser.step()
-        state.iteration += 1
-        return {"iteration": state.iteration, "loss": float(loss.detach()), "learning_rate": rate}
+        return LOSSES[self._recipe.loss](logits, self._targets[images].to(self._device))
 
     def validate(self, state: TrainingState) -> Events[dict[str, float]]:
         """Nothing is held out."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,8 +23,9 @@ from ..events import Events
 from ..models.card import DefectInput, Network, Normalisation, RiskPoint
 from .checkpoint import Checkpoints, TrainingState, fingerprint, restore_checkpoint
 from .defect_start import DefectStart
+from .descent import descended
 from .image_samples import ImageSampler, class_weights, varied
-from .loop import Row, keep_result, metrics_of, own_randomness, run
+from .loop import Row, keep_result, metrics_of, run
 from .recipe import DefectRecipe
 
 _FAMILIAR_SHARE = 0.99
@@ -205,28 +205,15 @@ class _Task:
             return self._learn(state)
 
     def _learn(self, state: TrainingState) -> Row:
-        """Learn from a batch; weights stay when the loss or its gradient is not finite."""
         rate = self._job.recipe.learning_rate_at(state.iteration)
-        for group in state.optimiser.param_groups:
-            group["lr"] = rate
+        return descended(state, rate, partial(self._loss, state))
+
+    def _loss(self, state: TrainingState) -> Tensor:
         images, shares = self._batch(state)
-        state.network.train()
-        state.optimiser.zero_grad()
-        with own_randomness(state):
-            logits = state.network(images)
-        loss = functional.cross_entropy(
-            logits, shares, self._weights, label_smoothing=self._job.recipe.label_smoothing
+        smoothing = self._job.recipe.label_smoothing
+        return functional.cross_entropy(
+            state.network(images), shares, self._weights, label_smoothing=smoothing
         )
-        torch.autograd.backward(loss)
-        gradients = [p.grad for p in state.network.parameters() if p.grad is not None]
-        norm = float(torch.nn.utils.get_total_norm(gradients))
-        value = float(loss.detach())
-        if math.isfinite(value) and math.isfinite(norm):
-            state.optimiser.step()
-            state.iteration += 1
-        else:
-            value = math.nan
-        return {"iteration": state.iteration, "loss": value, "learning_rate": rate}
 
     def _batch(self, state: TrainingState) -> tuple[Tensor, Tensor]:
         """Normalised images (B, 3, S, S), channels last, and shares of the classes (B, m)."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +20,7 @@ from ..grains.line_model import Preparation
 from ..grains.line_network import LineNetwork
 from ..models.card import Normalisation
 from .checkpoint import Checkpoints, TrainingState, fingerprint, restore_checkpoint
+from .descent import descended
 from .grain_lines import Lines
 from .line_samples import LineSampler, varied
 from .loop import Row, keep_result, metrics_of, run
@@ -171,25 +171,12 @@ class _Task:
             return self._learn(state)
 
     def _learn(self, state: TrainingState) -> Row:
-        """Learn from a batch; weights stay when the loss or its gradient is not finite."""
-        recipe = self._job.recipe
-        rate = recipe.learning_rate_at(state.iteration)
-        for group in state.optimiser.param_groups:
-            group["lr"] = rate
+        rate = self._job.recipe.learning_rate_at(state.iteration)
+        return descended(state, rate, partial(self._loss, state))
+
+    def _loss(self, state: TrainingState) -> Tensor:
         lines, targets = self._batch(state)
-        state.network.train()
-        state.optimiser.zero_grad()
-        loss = LOSSES[recipe.loss](state.network(lines), targets)
-        torch.autograd.backward(loss)
-        parameters = [p.grad for p in state.network.parameters() if p.grad is not None]
-        norm = float(torch.nn.utils.get_total_norm(parameters))
-        value = float(loss.detach())
-        if math.isfinite(value) and math.isfinite(norm):
-            state.optimiser.step()
-            state.iteration += 1
-        else:
-            value = math.nan
-        return {"iteration": state.iteration, "loss": value, "learning_rate": rate}
+        return LOSSES[self._job.recipe.loss](state.network(lines), targets)
 
     def _batch(self, state: TrainingState) -> tuple[Tensor, Tensor]:
         """Normalised lines (B, 1376) and shares of the classes (B, classes)."""

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Literal, Protocol
 
-import torch
 from torch import Tensor
 
 from ..errors import InputError
@@ -89,24 +86,6 @@ def keep_result(state: TrainingState, task: Task) -> Row:
 def metrics_of(row: Row) -> dict[str, float]:
     """The validation results in a row of history."""
     return {k: v for k, v in row.items() if k not in ("iteration", "loss", "learning_rate")}
-
-
-@contextmanager
-def own_randomness(state: TrainingState) -> Iterator[None]:
-    """Let dropout draw from the training's own state, whatever else draws between the steps."""
-    caller = torch.get_rng_state()
-    torch.set_rng_state(state.global_random)
-    device = torch.cuda.get_rng_state() if state.device_random is not None else None
-    if state.device_random is not None:
-        torch.cuda.set_rng_state(state.device_random)
-    try:
-        yield
-    finally:
-        state.global_random = torch.get_rng_state()
-        torch.set_rng_state(caller)
-        if device is not None:
-            state.device_random = torch.cuda.get_rng_state()
-            torch.cuda.set_rng_state(device)
 
 
 def _steps(state: TrainingState, task: Task, checkpoints: Checkpoints) -> Events[None]:

@@ -13,8 +13,8 @@ from ..devices import is_out_of_memory
 from ..labelled import joined
 from . import augmentation
 from .checkpoint import TrainingState
+from .descent import gradient_norm, own_randomness, set_rate
 from .job import TrainingJob
-from .loop import own_randomness
 from .losses import LOSSES, disagreement
 from .samples import CropSampler, Geometry
 
@@ -66,8 +66,7 @@ class Step:
     def learn(self, images: Tensor, labels: Tensor, state: TrainingState) -> dict[str, Any]:
         """Learn from a batch; returns as `run`."""
         rate = self._recipe.learning_rate_at(state.iteration)
-        for group in self._optimiser.param_groups:
-            group["lr"] = rate
+        set_rate(self._optimiser, rate)
         self._network.train()
         if self._recipe.freeze_normalisation:
             _freeze_normalisation(self._network)
@@ -106,9 +105,7 @@ class Step:
         # In 16 bits the scaler meets such gradients, and leaves the step out.
         if self._precision == "16-mixed":
             return 0.0
-        gradients = [p.grad for p in self._network.parameters() if p.grad is not None]
-        norm = float(torch.nn.utils.get_total_norm(gradients))
-        return 0.0 if math.isfinite(norm) else math.nan
+        return 0.0 if math.isfinite(gradient_norm(self._network)) else math.nan
 
     def shrink(self, error: BaseException, state: TrainingState) -> bool:
         """Halve the batch after memory ran out; False when that is not what happened or helps."""

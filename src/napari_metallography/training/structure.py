@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,7 +25,8 @@ from ..evaluation.classes import class_scores
 from ..events import Events, Notice, Progress
 from ..models.card import Normalisation, StructureInput
 from .checkpoint import Checkpoints, TrainingState, fingerprint, restore_checkpoint
-from .loop import Row, keep_result, metrics_of, own_randomness, run
+from .descent import descended
+from .loop import Row, keep_result, metrics_of, run
 from .recipe import StructureRecipe
 from .structure_samples import TripletSampler
 
@@ -249,26 +250,16 @@ class _Task:
             return self._learn(state)
 
     def _learn(self, state: TrainingState) -> Row:
-        """Learn from a batch; weights stay when the loss or its gradient is not finite."""
+        rate = self._job.recipe.learning_rate
+        return descended(state, rate, partial(self._loss, state))
+
+    def _loss(self, state: TrainingState) -> Tensor:
         recipe = self._job.recipe
         crops, magnifications, classes = self._sampler.batch(
             recipe.classes_per_batch, recipe.crops_per_class, state.random
         )
-        state.network.train()
-        state.optimiser.zero_grad()
-        with own_randomness(state):
-            descriptors = state.network(crops, magnifications)
-        loss = LOSSES[recipe.triplets](descriptors, classes, recipe.margin)
-        torch.autograd.backward(loss)
-        gradients = [p.grad for p in state.network.parameters() if p.grad is not None]
-        norm = float(torch.nn.utils.get_total_norm(gradients))
-        value = float(loss.detach())
-        if math.isfinite(value) and math.isfinite(norm):
-            state.optimiser.step()
-            state.iteration += 1
-        else:
-            value = math.nan
-        return {"iteration": state.iteration, "loss": value, "learning_rate": recipe.learning_rate}
+        descriptors = state.network(crops, magnifications)
+        return LOSSES[recipe.triplets](descriptors, classes, recipe.margin)
 
     def validate(self, state: TrainingState) -> Events[dict[str, float]]:
         """Scores of a few crops of each held-out image, under Gaussians of a few crops each."""
