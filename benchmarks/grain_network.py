@@ -17,9 +17,8 @@ import json
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 import numpy as np
@@ -61,7 +60,7 @@ from napari_metallography.training.checkpoint import (
     fingerprint,
     restore_checkpoint,
 )
-from napari_metallography.training.descent import descended
+from napari_metallography.training.descent import Descent
 from napari_metallography.training.grain_lines import random_parameters, synthetic_lines
 from napari_metallography.training.grain_results import LineDescription, line_card
 from napari_metallography.training.grain_size import (
@@ -71,7 +70,7 @@ from napari_metallography.training.grain_size import (
     class_shares,
     train_lines,
 )
-from napari_metallography.training.loop import Row, run
+from napari_metallography.training.loop import run
 from napari_metallography.training.recipe import GrainSizeRecipe
 from timing import timed
 
@@ -270,45 +269,25 @@ def crop_bank(images: int, folder: Path) -> tuple[Bytes, NDArray[np.float64]]:
     return np.stack([crops for crops, _ in parts]), np.array([g for _, g in parts])
 
 
-class CropTask:
+class CropTask(Descent):
     """Training of an image network on crops, in the product's own loop."""
-
-    score = "accuracy"
-    keep: Literal["best", "last"] = "last"
 
     def __init__(
         self, bank: tuple[Bytes, NDArray[np.float64]], recipe: GrainSizeRecipe, device: torch.device
     ) -> None:
-        self.iterations = recipe.iterations
-        self._crops, self._recipe, self._device = torch.from_numpy(bank[0]), recipe, device
+        super().__init__(recipe)
+        self._crops, self._device = torch.from_numpy(bank[0]), device
+        self._loss = LOSSES[recipe.loss]
         self._targets = class_shares(torch.from_numpy(bank[1]).float(), shared=True)
 
-    def is_due(self, iteration: int) -> bool:
-        """Nothing is held out."""
-        return False
-
-    def step(self, state: TrainingState) -> Events[Row]:
-        """Learn from random crops of random images."""
-        yield from ()
-        rate = self._recipe.learning_rate_at(state.iteration)
-        return descended(state, rate, partial(self._loss, state))
-
-    def _loss(self, state: TrainingState) -> Tensor:
+    def loss(self, state: TrainingState) -> Tensor:
+        """Of random crops of random images."""
         size, random = state.batch_size, state.random
         images = torch.randint(len(self._targets), (size,), generator=random)
         which = torch.randint(self._crops.shape[1], (size,), generator=random)
         crops = _turned(self._crops[images, which].float(), random)
         logits = state.network(normalised(crops).to(self._device))
-        return LOSSES[self._recipe.loss](logits, self._targets[images].to(self._device))
-
-    def validate(self, state: TrainingState) -> Events[dict[str, float]]:
-        """Nothing is held out."""
-        yield from ()
-        return {}
-
-    def preview(self, state: TrainingState) -> Events[None]:
-        """Nothing is shown."""
-        yield from ()
+        return self._loss(logits, self._targets[images].to(self._device))
 
 
 def _turned(crops: Tensor, random: torch.Generator) -> Tensor:

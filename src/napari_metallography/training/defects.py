@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from ..events import Events
 from ..models.card import DefectInput, Network, Normalisation, RiskPoint
 from .checkpoint import Checkpoints, TrainingState, fingerprint, restore_checkpoint
 from .defect_start import DefectStart
-from .descent import descended
+from .descent import Descent
 from .image_samples import ImageSampler, class_weights, varied
 from .loop import Row, keep_result, metrics_of, run
 from .recipe import DefectRecipe
@@ -172,13 +172,11 @@ def initial_state(job: DefectJob) -> TrainingState:
     )
 
 
-class _Task:
+class _Task(Descent):
     """A training of surface defects, as the loop sees it."""
 
-    score = "accuracy"
-
     def __init__(self, job: DefectJob) -> None:
-        recipe = job.recipe
+        super().__init__(recipe := job.recipe)
         self._job = job
         self._sampler = ImageSampler(job.images, recipe.balance, recipe.seed, job.device)
         self._mean, self._std = (
@@ -188,27 +186,7 @@ class _Task:
         weighted = recipe.balance == "weights"
         self._weights = class_weights(job.images).to(job.device) if weighted else None
 
-    @property
-    def iterations(self) -> int:
-        return self._job.recipe.iterations
-
-    @property
-    def keep(self) -> Literal["best", "last"]:
-        return self._job.recipe.keep
-
-    def is_due(self, iteration: int) -> bool:
-        return iteration % self._job.recipe.validate_every == 0 or iteration == self.iterations
-
-    def step(self, state: TrainingState) -> Events[Row]:
-        yield from ()
-        with device_errors():
-            return self._learn(state)
-
-    def _learn(self, state: TrainingState) -> Row:
-        rate = self._job.recipe.learning_rate_at(state.iteration)
-        return descended(state, rate, partial(self._loss, state))
-
-    def _loss(self, state: TrainingState) -> Tensor:
+    def loss(self, state: TrainingState) -> Tensor:
         images, shares = self._batch(state)
         smoothing = self._job.recipe.label_smoothing
         return functional.cross_entropy(
@@ -231,9 +209,6 @@ class _Task:
             _, logits = _seen(_core(state), self._job, held_out)
         found = class_scores(held_out.classes, logits.argmax(1).numpy(), held_out.names)
         return {name: found[name] for name in ("accuracy", "macro_f1")}
-
-    def preview(self, state: TrainingState) -> Events[None]:
-        yield from ()
 
 
 def _finished(job: DefectJob, state: TrainingState, row: Row) -> TrainedDefects:

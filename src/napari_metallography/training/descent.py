@@ -1,41 +1,79 @@
-"""A step of gradient descent, and the random numbers that a network draws in it."""
+"""Steps of gradient descent, and the random numbers that a network draws in them."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from ..devices import device_errors
+from ..events import Events
 from .checkpoint import TrainingState
 from .loop import Row
+from .recipe import DefectRecipe, GrainSizeRecipe, StructureRecipe
 
 
-def descended(state: TrainingState, learning_rate: float, loss: Callable[[], Tensor]) -> Row:
-    """One step; returns its row of history.
+class Descent(ABC):
+    """A task of the loop whose steps each learn from one batch."""
 
-    Weights stay, and the loss is NaN, when it or its gradient was not finite.
+    score = "accuracy"
 
-    Parameters
-    ----------
-    loss
-        Computes it, with the network in training mode.
-    """
-    set_rate(state.optimiser, learning_rate)
-    state.network.train()
-    state.optimiser.zero_grad()
-    with own_randomness(state):
-        found = loss()
-    torch.autograd.backward(found)
-    value = float(found.detach())
-    if math.isfinite(value) and math.isfinite(gradient_norm(state.network)):
-        state.optimiser.step()
-        state.iteration += 1
-    else:
-        value = math.nan
-    return {"iteration": state.iteration, "loss": value, "learning_rate": learning_rate}
+    def __init__(self, recipe: GrainSizeRecipe | DefectRecipe | StructureRecipe) -> None:
+        self._recipe = recipe
+
+    @property
+    def iterations(self) -> int:
+        """Steps in all."""
+        return self._recipe.iterations
+
+    @property
+    def keep(self) -> Literal["best", "last"]:
+        """Which weights are the result."""
+        return self._recipe.keep
+
+    def is_due(self, iteration: int) -> bool:
+        """Whether to validate after a step."""
+        return iteration % self._recipe.validate_every == 0 or iteration == self.iterations
+
+    def step(self, state: TrainingState) -> Events[Row]:
+        """One step; weights stay, and the loss is NaN, when it or its gradient was not finite."""
+        yield from ()
+        with device_errors():
+            return self._descended(state)
+
+    def _descended(self, state: TrainingState) -> Row:
+        rate = self._recipe.learning_rate_at(state.iteration)
+        set_rate(state.optimiser, rate)
+        state.network.train()
+        state.optimiser.zero_grad()
+        with own_randomness(state):
+            loss = self.loss(state)
+        torch.autograd.backward(loss)
+        value = float(loss.detach())
+        if math.isfinite(value) and math.isfinite(gradient_norm(state.network)):
+            state.optimiser.step()
+            state.iteration += 1
+        else:
+            value = math.nan
+        return {"iteration": state.iteration, "loss": value, "learning_rate": rate}
+
+    @abstractmethod
+    def loss(self, state: TrainingState) -> Tensor:
+        """The loss of the next batch; the network is in training mode."""
+
+    def validate(self, state: TrainingState) -> Events[dict[str, float]]:
+        """Nothing is held out."""
+        yield from ()
+        return {}
+
+    def preview(self, state: TrainingState) -> Events[None]:
+        """Nothing is shown."""
+        yield from ()
 
 
 def set_rate(optimiser: torch.optim.Optimizer, learning_rate: float) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,7 @@ from ..grains.line_model import Preparation
 from ..grains.line_network import LineNetwork
 from ..models.card import Normalisation
 from .checkpoint import Checkpoints, TrainingState, fingerprint, restore_checkpoint
-from .descent import descended
+from .descent import Descent
 from .grain_lines import Lines
 from .line_samples import LineSampler, varied
 from .loop import Row, keep_result, metrics_of, run
@@ -144,37 +144,16 @@ def initial_state(job: GrainSizeJob) -> TrainingState:
     )
 
 
-class _Task:
+class _Task(Descent):
     """A grain-size training, as the loop sees it."""
 
-    score = "accuracy"
-
     def __init__(self, job: GrainSizeJob) -> None:
+        super().__init__(job.recipe)
         self._job = job
         self._sampler = LineSampler(job.lines, job.recipe.seed)
         self._prepare = job.prepare
 
-    @property
-    def iterations(self) -> int:
-        return self._job.recipe.iterations
-
-    @property
-    def keep(self) -> Literal["best", "last"]:
-        return self._job.recipe.keep
-
-    def is_due(self, iteration: int) -> bool:
-        return iteration % self._job.recipe.validate_every == 0 or iteration == self.iterations
-
-    def step(self, state: TrainingState) -> Events[Row]:
-        yield from ()
-        with device_errors():
-            return self._learn(state)
-
-    def _learn(self, state: TrainingState) -> Row:
-        rate = self._job.recipe.learning_rate_at(state.iteration)
-        return descended(state, rate, partial(self._loss, state))
-
-    def _loss(self, state: TrainingState) -> Tensor:
+    def loss(self, state: TrainingState) -> Tensor:
         lines, targets = self._batch(state)
         return LOSSES[self._job.recipe.loss](state.network(lines), targets)
 
@@ -198,9 +177,6 @@ class _Task:
         found = scores(votes, held_out.grain_sizes, (_VALIDATION_LINES,))
         wanted = ("accuracy", "within_one_class", "mean_abs_error_G")
         return {name: found[name] for name in wanted}
-
-    def preview(self, state: TrainingState) -> Events[None]:
-        yield from ()
 
 
 def class_shares(grain_sizes: Tensor, *, shared: bool) -> Tensor:

@@ -190,6 +190,10 @@ class StructureRecipe(BaseModel):
     quantile: float = Field(default=0.01, ge=0, lt=1)
     seed: int = 0
 
+    def learning_rate_at(self, iteration: int) -> float:
+        """Learning rate of any step."""
+        return self.learning_rate
+
 
 def _one_cycle(part: float) -> float:
     """Share of the largest learning rate after a part of the training."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ from ..evaluation.classes import class_scores
 from ..events import Events, Notice, Progress
 from ..models.card import Normalisation, StructureInput
 from .checkpoint import Checkpoints, TrainingState, fingerprint, restore_checkpoint
-from .descent import descended
+from .descent import Descent
 from .loop import Row, keep_result, metrics_of, run
 from .recipe import StructureRecipe
 from .structure_samples import TripletSampler
@@ -221,39 +221,18 @@ def initial_state(job: StructureJob) -> TrainingState:
     )
 
 
-class _Task:
+class _Task(Descent):
     """A training of structures, as the loop sees it."""
 
-    score = "accuracy"
-
     def __init__(self, job: StructureJob) -> None:
+        super().__init__(job.recipe)
         self._job = job
         self.reader = job.reader(job.images)
         self.judged = job.reader(job.validation) if job.validation else None
         varied = job.recipe.augmentation == "full"
         self._sampler = TripletSampler(self.reader, job.images.classes, varied=varied)
 
-    @property
-    def iterations(self) -> int:
-        return self._job.recipe.iterations
-
-    @property
-    def keep(self) -> Literal["best", "last"]:
-        return self._job.recipe.keep
-
-    def is_due(self, iteration: int) -> bool:
-        return iteration % self._job.recipe.validate_every == 0 or iteration == self.iterations
-
-    def step(self, state: TrainingState) -> Events[Row]:
-        yield from ()
-        with device_errors():
-            return self._learn(state)
-
-    def _learn(self, state: TrainingState) -> Row:
-        rate = self._job.recipe.learning_rate
-        return descended(state, rate, partial(self._loss, state))
-
-    def _loss(self, state: TrainingState) -> Tensor:
+    def loss(self, state: TrainingState) -> Tensor:
         recipe = self._job.recipe
         crops, magnifications, classes = self._sampler.batch(
             recipe.classes_per_batch, recipe.crops_per_class, state.random
@@ -275,9 +254,6 @@ class _Task:
         answers = mean[:, : len(images.names)].argmax(1).numpy()
         found = class_scores(held_out.classes, answers, held_out.names)
         return {name: found[name] for name in ("accuracy", "macro_f1")}
-
-    def preview(self, state: TrainingState) -> Events[None]:
-        yield from ()
 
 
 def described(network: nn.Module, reader: CropReader, crops: int) -> Events[tuple[Tensor, Tensor]]:
