@@ -7,6 +7,7 @@ import hashlib
 import json
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from ..errors import InputError
 from ..events import Events, Notice
 from ..io.files import write_bytes
 from ..models.file import metadata
+from .recipe import DefectRecipe, GrainSizeRecipe, SegmentationRecipe, StructureRecipe
 
 _KEY = "training"
 _FIRST_AFTER = 5
@@ -46,6 +48,39 @@ class TrainingState:
     iteration: int = 0
     best: dict[str, Tensor] | None = None
     best_score: float = -1.0
+
+
+def first_state(
+    make: Callable[[], nn.Module],
+    optimiser: Callable[[nn.Module], torch.optim.Optimizer],
+    recipe: SegmentationRecipe | GrainSizeRecipe | DefectRecipe | StructureRecipe,
+    device: torch.device,
+) -> TrainingState:
+    """The state before the first step, the same under the recipe's seed whatever was drawn before.
+
+    Parameters
+    ----------
+    make
+        Makes the network with its first weights.
+    optimiser
+        Makes that of the network, which lies on the device.
+    """
+    on_gpu = device.type == "cuda"
+    with torch.random.fork_rng(devices=[torch.cuda.current_device()] if on_gpu else []):
+        torch.manual_seed(recipe.seed)
+        network = make()
+        global_random = torch.get_rng_state()
+        device_random = torch.cuda.get_rng_state() if on_gpu else None
+    network.to(device).to(memory_format=torch.channels_last)
+    return TrainingState(
+        network=network,
+        optimiser=optimiser(network),
+        random=torch.Generator().manual_seed(recipe.seed),
+        global_random=global_random,
+        device_random=device_random,
+        history=[],
+        batch_size=recipe.batch_size,
+    )
 
 
 class Checkpoints:

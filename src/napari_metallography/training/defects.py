@@ -16,16 +16,16 @@ from ..classification.images import OUTSIDER, ClassifiedImages, without_outsider
 from ..classification.inference import pooled_and_logits
 from ..classification.model import DefectNetwork, design_of, normalised
 from ..classification.probabilities import risk_points, temperature
-from ..devices import device_errors, keep_freed_memory
+from ..devices import device_errors
 from ..errors import InputError
 from ..evaluation.classes import class_scores
 from ..events import Events
 from ..models.card import DefectInput, Network, Normalisation, RiskPoint
-from .checkpoint import Checkpoints, TrainingState, fingerprint, restore_checkpoint
+from .checkpoint import TrainingState, first_state
 from .defect_start import DefectStart
 from .descent import Descent
 from .image_samples import ImageSampler, class_weights, varied
-from .loop import Row, keep_result, metrics_of, run
+from .loop import Row, metrics_of, run_job
 from .recipe import DefectRecipe
 
 _FAMILIAR_SHARE = 0.99
@@ -125,16 +125,9 @@ def train_defects(job: DefectJob, *, resume: bool = False) -> Events[TrainedDefe
         When the device fails.
     """
     _require_members(job.images)
-    settings = fingerprint(job.settings())
-    if job.device.type == "cpu":
-        keep_freed_memory()
     with device_errors():
-        state = initial_state(job)
-        if resume and job.checkpoint is not None and job.checkpoint.exists():
-            restore_checkpoint(job.checkpoint, state, settings)
-        task = _Task(job)
-    yield from run(state, task, Checkpoints(job.checkpoint, settings))
-    row = keep_result(state, task)
+        state, task = initial_state(job), _Task(job)
+    row = yield from run_job(state, task, job, resume=resume)
     with device_errors():
         return _finished(job, state, row)
 
@@ -149,26 +142,21 @@ def _require_members(images: ClassifiedImages) -> None:
 
 def initial_state(job: DefectJob) -> TrainingState:
     """The network with its first weights on the job's device, and all else a training needs."""
-    on_gpu = job.device.type == "cuda"
-    with torch.random.fork_rng(devices=[torch.cuda.current_device()] if on_gpu else []):
-        torch.manual_seed(job.recipe.seed)
+    recipe = job.recipe
+
+    def make() -> DefectNetwork:
         network = DefectNetwork(len(job.images.names), design_of(job.network, job.shown))
         if job.start is not None:
             job.start.apply(network)
-        global_random = torch.get_rng_state()
-        device_random = torch.cuda.get_rng_state() if on_gpu else None
-    network.to(job.device).to(memory_format=torch.channels_last)
-    decay = job.recipe.weight_decay
-    return TrainingState(
-        network=network,
-        optimiser=torch.optim.AdamW(
-            network.parameters(), job.recipe.learning_rate, weight_decay=decay
+        return network
+
+    return first_state(
+        make,
+        lambda network: torch.optim.AdamW(
+            network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay
         ),
-        random=torch.Generator().manual_seed(job.recipe.seed),
-        global_random=global_random,
-        device_random=device_random,
-        history=[],
-        batch_size=job.recipe.batch_size,
+        recipe,
+        job.device,
     )
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..devices import device_errors, keep_freed_memory
+from ..devices import device_errors
 from ..errors import InputError
 from ..evaluation.grain_size import graded_lines, scores
 from ..events import Events
@@ -19,11 +19,11 @@ from ..grains.grades import GRADES, STEP
 from ..grains.line_model import Preparation
 from ..grains.line_network import LineNetwork
 from ..models.card import Normalisation
-from .checkpoint import Checkpoints, TrainingState, fingerprint, restore_checkpoint
+from .checkpoint import TrainingState, first_state
 from .descent import Descent
 from .grain_lines import Lines
 from .line_samples import LineSampler, varied
-from .loop import Row, keep_result, metrics_of, run
+from .loop import Row, metrics_of, run_job
 from .recipe import GrainSizeRecipe
 
 _VALIDATION_LINES = 8
@@ -113,34 +113,20 @@ def train_lines(job: GrainSizeJob, *, resume: bool = False) -> Events[TrainedLin
     """
     if not len(job.lines):
         raise InputError("there is no image to learn from")
-    settings = fingerprint(job.settings())
-    if job.device.type == "cpu":
-        keep_freed_memory()
     with device_errors():
-        state = initial_state(job)
-        if resume and job.checkpoint is not None and job.checkpoint.exists():
-            restore_checkpoint(job.checkpoint, state, settings)
-        task = _Task(job)
-    yield from run(state, task, Checkpoints(job.checkpoint, settings))
-    row = keep_result(state, task)
+        state, task = initial_state(job), _Task(job)
+    row = yield from run_job(state, task, job, resume=resume)
     return TrainedLines(_core(state).eval(), state.history, row["iteration"], metrics_of(row))
 
 
 def initial_state(job: GrainSizeJob) -> TrainingState:
     """The network with its first weights on the job's device, and all else a training needs."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(job.recipe.seed)
-        network = LineNetwork(len(GRADES))
-        global_random = torch.get_rng_state()
-    network.to(job.device)
-    return TrainingState(
-        network=network,
-        optimiser=_optimiser(network, job.recipe),
-        random=torch.Generator().manual_seed(job.recipe.seed),
-        global_random=global_random,
-        device_random=None,
-        history=[],
-        batch_size=job.recipe.batch_size,
+    recipe = job.recipe
+    return first_state(
+        lambda: LineNetwork(len(GRADES)),
+        lambda network: _optimiser(network, recipe),
+        recipe,
+        job.device,
     )
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
+import torch
 from torch import Tensor
 
+from ..devices import device_errors, keep_freed_memory
 from ..errors import InputError
 from ..events import Events, Notice, Progress, TrainingStep
-from .checkpoint import Checkpoints, TrainingState
+from .checkpoint import Checkpoints, TrainingState, fingerprint, restore_checkpoint
 
 CHECKPOINT_EVERY = 25
 
@@ -66,6 +69,42 @@ def run(state: TrainingState, task: Task, checkpoints: Checkpoints) -> Events[No
     except GeneratorExit:
         checkpoints.keep(state)
         raise
+
+
+class Job(Protocol):
+    """What is trained, as far as it matters here."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where it is trained."""
+
+    @property
+    def checkpoint(self) -> Path | None:
+        """File that lets the training go on after a stop."""
+
+    def settings(self) -> dict[str, Any]:
+        """All that determines the result."""
+
+
+def run_job(state: TrainingState, task: Task, job: Job, *, resume: bool) -> Events[Row]:
+    """Run a job from its first state, or go on from its checkpoint, where there is one.
+
+    Events as of `run`. Returns the step whose weights are the result; the network has them.
+
+    Raises
+    ------
+    InputError
+        When the loss is not finite from the start, or no checkpoint can be written or gone on
+        from.
+    """
+    settings = fingerprint(job.settings())
+    if job.device.type == "cpu":
+        keep_freed_memory()
+    if resume and job.checkpoint is not None and job.checkpoint.exists():
+        with device_errors():
+            restore_checkpoint(job.checkpoint, state, settings)
+    yield from run(state, task, Checkpoints(job.checkpoint, settings))
+    return keep_result(state, task)
 
 
 def result_row(state: TrainingState, task: Task) -> Row:

@@ -190,6 +190,11 @@ class StructureRecipe(BaseModel):
     quantile: float = Field(default=0.01, ge=0, lt=1)
     seed: int = 0
 
+    @property
+    def batch_size(self) -> int:
+        """Crops a step."""
+        return self.classes_per_batch * self.crops_per_class
+
     def learning_rate_at(self, iteration: int) -> float:
         """Learning rate of any step."""
         return self.learning_rate

@@ -20,7 +20,13 @@ from ..plane import as_plane
 from ..regions import Field
 from ..segmentation.networks import SegmentationNetwork
 from ..segmentation.prediction import Predictor, predict
-from .checkpoint import Checkpoints, TrainingState, fingerprint, restore_checkpoint
+from .checkpoint import (
+    Checkpoints,
+    TrainingState,
+    fingerprint,
+    first_state,
+    restore_checkpoint,
+)
 from .job import TrainingJob
 from .loop import Row, keep_result, metrics_of, run
 from .recipe import SegmentationRecipe
@@ -229,23 +235,14 @@ def _preview(network: SegmentationNetwork, job: TrainingJob, iteration: int) -> 
 
 def initial_state(job: TrainingJob) -> TrainingState:
     """The network with its first weights on the job's device, and all else a training needs."""
-    on_gpu = job.device.type == "cuda"
-    with torch.random.fork_rng(devices=[torch.cuda.current_device()] if on_gpu else []):
-        torch.manual_seed(job.recipe.seed)
+    recipe = job.recipe
+
+    def make() -> SegmentationNetwork:
         network = SegmentationNetwork(job.start.network, job.classes)
-        global_random = torch.get_rng_state()
-        device_random = torch.cuda.get_rng_state() if on_gpu else None
-    job.start.apply(network)
-    network.to(job.device).to(memory_format=torch.channels_last)
-    return TrainingState(
-        network=network,
-        optimiser=_optimiser(network, job.recipe),
-        random=torch.Generator().manual_seed(job.recipe.seed),
-        global_random=global_random,
-        device_random=device_random,
-        history=[],
-        batch_size=job.recipe.batch_size,
-    )
+        job.start.apply(network)
+        return network
+
+    return first_state(make, lambda network: _optimiser(network, recipe), recipe, job.device)
 
 
 def _optimiser(network: nn.Module, recipe: SegmentationRecipe) -> torch.optim.Optimizer:

@@ -19,14 +19,14 @@ from ..classification.images import OUTSIDER
 from ..classification.micrographs import ClassifiedMicrographs
 from ..classification.structure_model import CropReader, StructureNetwork, magnification_scale
 from ..classification.triplets import LOSSES, TripletNetwork
-from ..devices import device_errors, keep_freed_memory
+from ..devices import device_errors
 from ..errors import InputError
 from ..evaluation.classes import class_scores
 from ..events import Events, Notice, Progress
 from ..models.card import Normalisation, StructureInput
-from .checkpoint import Checkpoints, TrainingState, fingerprint, restore_checkpoint
+from .checkpoint import TrainingState, first_state
 from .descent import Descent
-from .loop import Row, keep_result, metrics_of, run
+from .loop import Row, metrics_of, run_job
 from .recipe import StructureRecipe
 from .structure_samples import TripletSampler
 
@@ -144,16 +144,9 @@ def train_structure(job: StructureJob, *, resume: bool = False) -> Events[Traine
     require_learnable(job)
     for words in doubts(job.images, magnification=job.shown.magnification):
         yield Notice(words)
-    settings = fingerprint(job.settings())
-    if job.device.type == "cpu":
-        keep_freed_memory()
     with device_errors():
-        state = initial_state(job)
-        if resume and job.checkpoint is not None and job.checkpoint.exists():
-            restore_checkpoint(job.checkpoint, state, settings)
-        task = _Task(job)
-    yield from run(state, task, Checkpoints(job.checkpoint, settings))
-    row = keep_result(state, task)
+        state, task = initial_state(job), _Task(job)
+    row = yield from run_job(state, task, job, resume=resume)
     return (yield from _finished(job, state, row, task))
 
 
@@ -200,24 +193,20 @@ def initial_state(job: StructureJob) -> TrainingState:
     InputError
         When the given weights do not fit.
     """
-    on_gpu = job.device.type == "cuda"
-    with torch.random.fork_rng(devices=[torch.cuda.current_device()] if on_gpu else []):
-        torch.manual_seed(job.recipe.seed)
+    recipe = job.recipe
+
+    def make() -> TripletNetwork:
         network = TripletNetwork(magnification=job.shown.magnification)
-        global_random = torch.get_rng_state()
-        device_random = torch.cuda.get_rng_state() if on_gpu else None
-    if job.encoder is not None:
-        network.load_encoder(job.encoder, job.encoder_name)
-    network.to(job.device).to(memory_format=torch.channels_last)
-    return TrainingState(
-        network=network,
+        if job.encoder is not None:
+            network.load_encoder(job.encoder, job.encoder_name)
+        return network
+
+    return first_state(
+        make,
         # Not fused: that takes a restored state for one of the weights' memory layout.
-        optimiser=torch.optim.Adam(network.parameters(), job.recipe.learning_rate),
-        random=torch.Generator().manual_seed(job.recipe.seed),
-        global_random=global_random,
-        device_random=device_random,
-        history=[],
-        batch_size=job.recipe.classes_per_batch * job.recipe.crops_per_class,
+        lambda network: torch.optim.Adam(network.parameters(), recipe.learning_rate),
+        recipe,
+        job.device,
     )
 
 
