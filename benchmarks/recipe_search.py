@@ -30,7 +30,7 @@ from napari_metallography.labelled import LabelledImage, read_labelled_folder
 from napari_metallography.models.card import Network
 from napari_metallography.training.job import TrainingJob
 from napari_metallography.training.recipe import SegmentationRecipe
-from napari_metallography.training.results import Description
+from napari_metallography.training.results import SegmentationDescription
 from napari_metallography.training.search import (
     BASELINE,
     Search,
@@ -131,7 +131,7 @@ def searched(
     device: torch.device,
 ) -> dict[str, Any]:
     """The table of the search, and baseline and winner on what no choice has seen."""
-    description = Description(named_classes(material.classes), material.name)
+    description = SegmentationDescription(material.name, classes=named_classes(material.classes))
     given = job(material, architecture, recipe, device)
     baseline, tricks = paper_baseline(given), paper_tricks(given)
     what = f"{material.name} {architecture}"
@@ -182,7 +182,7 @@ def summary(finals: dict[str, list[dict[str, Any]]], found: Search) -> dict[str,
 
 def best(material: Material, iterations: int, work: Path, device: torch.device) -> dict[str, Any]:
     """The project's recipe and network on all training images, three seeds."""
-    description = Description(named_classes(material.classes), material.name)
+    description = SegmentationDescription(material.name, classes=named_classes(material.classes))
     changes = {"iterations": iterations, "validate_every": iterations, "keep": "last"}
     recipe = BEST_RECIPE.model_copy(update=changes)
     given = job(material, "unet", recipe, device)

@@ -94,12 +94,10 @@ def stripes_model(
     from napari_metallography.classification.confirmed import Confirmed, classified_planes
     from napari_metallography.events import drain
     from napari_metallography.models.card import DefectInput, Network
-    from napari_metallography.training.defect_results import (
-        DefectDescription,
-        write_defect_results,
-    )
+    from napari_metallography.training.defect_results import write_defect_results
     from napari_metallography.training.defects import DefectJob, train_defects
     from napari_metallography.training.recipe import DefectRecipe
+    from napari_metallography.training.results import Description
 
     planes = [
         Confirmed(f"{name} {seed}", striped(name, seed), name)
@@ -128,5 +126,5 @@ def stripes_model(
     trained = drain(train_defects(job))
     # Few images were held out to tell what is strange.
     trained = replace(trained, most_strange=3 * trained.most_strange)
-    write_defect_results(path, job, trained, DefectDescription("stripes"))
+    write_defect_results(path, job, trained, Description("stripes"))
     return path

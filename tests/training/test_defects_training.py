@@ -12,9 +12,10 @@ from napari_metallography.classification.model import load_defect_model
 from napari_metallography.errors import InputError
 from napari_metallography.events import TrainingStep, drain
 from napari_metallography.models.card import DefectInput, Network
-from napari_metallography.training.defect_results import DefectDescription, write_defect_results
+from napari_metallography.training.defect_results import write_defect_results
 from napari_metallography.training.defects import DefectJob, TrainedDefects, train_defects
 from napari_metallography.training.recipe import DefectRecipe
+from napari_metallography.training.results import Description
 
 RECIPE = DefectRecipe(iterations=3, batch_size=4, validate_every=2)
 
@@ -79,7 +80,7 @@ def test_it_learns_and_its_model_comes_back(job, tmp_path) -> None:
     trained = drain(train_defects(job))
     assert trained.metrics["accuracy"] > 0.9
     path = tmp_path / "out" / "m.safetensors"
-    card = write_defect_results(path, job, trained, DefectDescription("stripes"))
+    card = write_defect_results(path, job, trained, Description("stripes"))
     loaded = load_defect_model(str(path))
     assert loaded.card == card
     assert loaded.names == ("upright", "lying")

@@ -14,7 +14,7 @@ from napari_metallography.segmentation.networks import SegmentationNetwork
 from napari_metallography.training.job import TrainingJob
 from napari_metallography.training.recipe import SegmentationRecipe
 from napari_metallography.training.results import (
-    Description,
+    SegmentationDescription,
     checkpoint_path,
     gains_path,
     model_card,
@@ -24,7 +24,9 @@ from napari_metallography.training.results import (
 from napari_metallography.training.segmentation import TrainedNetwork
 from napari_metallography.training.start import Start
 
-DESCRIPTION = Description(named_classes(["matrix", "carbide"]), "random", "discs")
+DESCRIPTION = SegmentationDescription(
+    "random", "discs", classes=named_classes(["matrix", "carbide"])
+)
 
 
 @pytest.fixture

@@ -14,16 +14,14 @@ from napari_metallography.events import Notice, TrainingStep, drain
 from napari_metallography.models.card import StructureInput
 from napari_metallography.training import structure
 from napari_metallography.training.recipe import StructureRecipe
+from napari_metallography.training.results import Description
 from napari_metallography.training.structure import (
     StructureJob,
     TrainedStructure,
     doubts,
     train_structure,
 )
-from napari_metallography.training.structure_results import (
-    StructureDescription,
-    write_structure_results,
-)
+from napari_metallography.training.structure_results import write_structure_results
 
 RECIPE = StructureRecipe(
     iterations=3, crops_per_class=3, validate_every=2, fitted_crops=8, learning_rate=1e-3
@@ -84,7 +82,7 @@ def test_descriptors_of_all_images_are_kept_with_the_model(job, tmp_path) -> Non
     assert trained.network.gaussians.descriptors.shape == (96, 2)
     assert np.bincount(trained.network.gaussians.classes.numpy()).tolist() == [48, 48]
     path = tmp_path / "out" / "stripes.safetensors"
-    card = write_structure_results(path, job, trained, StructureDescription("stripes"))
+    card = write_structure_results(path, job, trained, Description("stripes"))
     assert sorted(file.name for file in path.parent.iterdir()) == [
         "history.csv", "stripes.safetensors", "training.json",
     ]  # fmt: skip

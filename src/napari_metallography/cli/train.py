@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from ..devices import Precision
     from ..inputs import PixelSizes
     from ..labelled import LabelledImage
+    from ..models.card import Storage
     from ..training.job import TrainingJob
     from ..training.recipe import SegmentationRecipe
-    from ..training.results import Description
+    from ..training.results import SegmentationDescription
     from ..training.start import Start
 
 
@@ -124,7 +125,7 @@ def train_segmentation(
     """Train a segmentation model; write it with history.csv and training.json beside it."""
     from ..devices import choose_device
     from ..training.job import TrainingJob
-    from ..training.results import Description, checkpoint_path, require_free
+    from ..training.results import SegmentationDescription, checkpoint_path, require_free
 
     require_free(output, resume=resume and not search)
     if search and (start_from or devices * num_nodes > 1):
@@ -159,7 +160,9 @@ def train_segmentation(
         checkpoint=checkpoint_path(output),
         precision=_precision(precision, where),
     )
-    description = Description(phases, data_name or images.name, licence, attribution, half)
+    storage: Storage = "float16" if half else "float32"
+    name = data_name or images.name
+    description = SegmentationDescription(name, licence, attribution, storage, classes=phases)
     _require_fit(training, phases)
     if not (validation or search):
         job = _with_strokes_held_out(job)
@@ -329,7 +332,7 @@ def _recipe(name: Recipe, changes: dict[str, Any]) -> SegmentationRecipe:
 def _train(
     job: TrainingJob,
     output: Path,
-    description: Description,
+    description: SegmentationDescription,
     *,
     resume: bool,
     processes: tuple[int, int],
@@ -351,7 +354,7 @@ def _train(
     terminal.done(f"written to {output}" + (f"; {scores}" if scores else ""))
 
 
-def _search(job: TrainingJob, output: Path, description: Description) -> None:
+def _search(job: TrainingJob, output: Path, description: SegmentationDescription) -> None:
     """Trainings in a folder beside the output, the table of gains, and the best as the output."""
     from ..training.fine_tuning import Tuned, save_tuned
     from ..training.search import kept_in, paper_search, read_kept

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from ..classification.model import DefectModel
     from ..inputs import PixelSizes
     from ..models.card import DefectInput, Network
-    from ..training.defect_results import DefectDescription
     from ..training.defects import DefectJob
+    from ..training.results import Description
 
 _LARGEST_KERNEL = 32
 
@@ -135,13 +135,12 @@ def train_defects(
     device: Device = DeviceName.auto,
 ) -> None:
     """Train a network that names surface defects; write it with history.csv and training.json."""
-    from ..training.results import checkpoint_path, require_free
+    from ..training.results import Description, checkpoint_path, require_free
 
     require_free(output, resume=resume)
     if val_data is not None and val_split is not None:
         raise InputError("give --val-data or --val-split, not both")
     from ..devices import choose_device
-    from ..training.defect_results import DefectDescription
     from ..training.defect_start import from_defect_model
     from ..training.defects import DefectJob
     from ..training.recipe import DefectRecipe
@@ -175,7 +174,7 @@ def train_defects(
         checkpoint_path(output),
         from_defect_model(parent, images.names) if parent else None,
     )
-    description = DefectDescription(data_name or data.name, licence, attribution, storage.value)
+    description = Description(data_name or data.name, licence, attribution, storage.value)
     _train(job, output, description, resume=resume)
 
 
@@ -300,7 +299,7 @@ def _spliced(text: str | None) -> tuple[bool, bool] | None:
     return letters[0] == "T", letters[1] == "T"
 
 
-def _train(job: DefectJob, output: Path, description: DefectDescription, *, resume: bool) -> None:
+def _train(job: DefectJob, output: Path, description: Description, *, resume: bool) -> None:
     from ..training.defect_results import write_defect_results
     from ..training.defects import train_defects as training
 

@@ -123,11 +123,11 @@ def train_grain_size(
     job = GrainSizeJob(*parts, settings, choose_device(device.value), checkpoint_path(output))
     description = LineDescription(
         data_name or (data.name if data else f"{synthetic} synthetic polycrystals"),
+        licence,
+        attribution,
+        storage.value,
         learnt_from,
-        licence=licence,
-        attribution=attribution,
-        storage=storage.value,
-        paper_mode=paper_mode,
+        paper_mode,
     )
     _train_lines(job, output, description, resume=resume)
     if synthetic and is_own:

@@ -16,8 +16,8 @@ from .train_grain_size import StorageName
 
 if TYPE_CHECKING:
     from ..classification.micrographs import ClassifiedMicrographs
+    from ..training.results import Description
     from ..training.structure import StructureJob
-    from ..training.structure_results import StructureDescription
 
 
 class Triplets(StrEnum):
@@ -93,7 +93,7 @@ def train_structure(
     device: Device = DeviceName.auto,
 ) -> None:
     """Train a network that names structures; write it with history.csv and training.json."""
-    from ..training.results import checkpoint_path, require_free
+    from ..training.results import Description, checkpoint_path, require_free
 
     require_free(output, resume=resume)
     from ..classification.images import OUTSIDER
@@ -103,7 +103,6 @@ def train_structure(
     from ..segmentation.encoders import encoder_state
     from ..training.recipe import StructureRecipe
     from ..training.structure import StructureJob
-    from ..training.structure_results import StructureDescription
 
     changes = {
         "iterations": iterations,
@@ -144,7 +143,7 @@ def train_structure(
         Path(encoder_weights).name,
         checkpoint_path(output),
     )
-    description = StructureDescription(data_name or data.name, licence, attribution, storage.value)
+    description = Description(data_name or data.name, licence, attribution, storage.value)
     _train(job, output, description, resume=resume)
 
 
@@ -166,9 +165,7 @@ def _parts(
     return known.where(~chosen), known.where(chosen)
 
 
-def _train(
-    job: StructureJob, output: Path, description: StructureDescription, *, resume: bool
-) -> None:
+def _train(job: StructureJob, output: Path, description: Description, *, resume: bool) -> None:
     from ..training.structure import train_structure as training
     from ..training.structure_results import write_structure_results
 

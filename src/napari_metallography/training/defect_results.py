@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from ..classification.model import defect_classes, save_defect_model
-from ..models.card import DataSource, ModelCard, Storage
+from ..models.card import ModelCard
 from .defects import DefectJob, TrainedDefects
-from .results import made_with, write_all
-
-
-@dataclass(frozen=True)
-class DefectDescription:
-    """What a card says beyond the training itself."""
-
-    data_name: str
-    licence: str = "unstated"
-    attribution: str = ""
-    storage: Storage = "float32"
+from .results import Description, class_metrics, made_with, write_all
 
 
 def write_defect_results(
-    path: Path, job: DefectJob, trained: TrainedDefects, description: DefectDescription
+    path: Path, job: DefectJob, trained: TrainedDefects, description: Description
 ) -> ModelCard:
     """Write the model, `history.csv` and `training.json` beside it, all or none of them.
 
@@ -45,7 +34,7 @@ def write_defect_results(
 
 
 def defect_card(
-    name: str, job: DefectJob, trained: TrainedDefects, description: DefectDescription
+    name: str, job: DefectJob, trained: TrainedDefects, description: Description
 ) -> ModelCard:
     """The card of a trained network."""
     shown = job.shown.model_copy(
@@ -55,7 +44,6 @@ def defect_card(
             "most_strange": trained.most_strange,
         }
     )
-    words = {"accuracy": "validation accuracy", "macro_f1": "validation macro F1"}
     return ModelCard(
         name=name,
         task="defects",
@@ -64,16 +52,10 @@ def defect_card(
         normalisation=job.normalisation,
         defects=shown,
         pixel_size_um=job.images.pixel_size_range_um,
-        data=DataSource(
-            name=description.data_name,
-            digest=job.images.digest(),
-            images=job.images.files,
-            licence=description.licence,
-            attribution=description.attribution,
-        ),
+        data=description.source(job.images.digest(), job.images.files),
         training={**job.recipe.model_dump(), "device": job.device.type},
         parent=job.start.parent if job.start else None,
-        metrics={words[key]: value for key, value in trained.metrics.items()},
+        metrics=class_metrics(trained.metrics),
         storage=description.storage,
     )
 

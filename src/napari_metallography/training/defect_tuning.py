@@ -15,11 +15,11 @@ from ..classification.splitting import held_out
 from ..devices import choose_device
 from ..events import Events, Notice
 from ..models.card import ModelCard
-from .defect_results import DefectDescription, write_defect_results
+from .defect_results import write_defect_results
 from .defect_start import from_defect_model
 from .defects import DefectJob, train_defects
 from .recipe import DefectRecipe
-from .results import require_free
+from .results import Description, require_free
 
 TUNING = DefectRecipe(iterations=150, batch_size=16, learning_rate=3e-4, validate_every=50)
 """A gentle recipe: few images, and a network that knows most of what it needs."""
@@ -98,7 +98,7 @@ def tune_defects(plan: TuningPlan) -> Events[ModelCard]:
         start=start,
     )
     trained = yield from train_defects(job)
-    return write_defect_results(plan.output, job, trained, DefectDescription(_DATA_NAME))
+    return write_defect_results(plan.output, job, trained, Description(_DATA_NAME))
 
 
 def _parts(

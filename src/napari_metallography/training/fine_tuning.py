@@ -30,7 +30,7 @@ from .checkpoint import fingerprint, stopped_at
 from .job import TrainingJob
 from .recipe import SegmentationRecipe
 from .results import (
-    Description,
+    SegmentationDescription,
     finished,
     gains_path,
     model_card,
@@ -146,7 +146,7 @@ class Tuned:
 
     job: TrainingJob
     trained: TrainedNetwork
-    description: Description
+    description: SegmentationDescription
     before: dict[str, Segmentation] = field(default_factory=dict)
     after: dict[str, Segmentation] = field(default_factory=dict)
     search: Search | None = None
@@ -337,13 +337,14 @@ def read_painted(plan: Plan) -> Events[list[LabelledImage]]:
     return images
 
 
-def description_of(plan: Plan, images: Sequence[LabelledImage]) -> Description:
+def description_of(plan: Plan, images: Sequence[LabelledImage]) -> SegmentationDescription:
     """What the card of a plan's model says of its data."""
-    return Description(plan.classes, ", ".join(image.name for image in images))
+    names = ", ".join(image.name for image in images)
+    return SegmentationDescription(names, classes=plan.classes)
 
 
 def look_after(
-    plan: Plan, job: TrainingJob, trained: TrainedNetwork, description: Description
+    plan: Plan, job: TrainingJob, trained: TrainedNetwork, description: SegmentationDescription
 ) -> Events[dict[str, Segmentation]]:
     """The plan's images by the new network."""
     model = SegmentationModel(model_card("fine-tuned", job, description), trained.network, "")
@@ -405,7 +406,7 @@ def stopped_origin(
     """
     if stopped.checkpoint is None:
         raise InputError("the stopped training kept no checkpoint; press Train to start anew")
-    card = model_card("the stopped training", stopped, Description(classes, ""))
+    card = model_card("the stopped training", stopped, SegmentationDescription("", classes=classes))
     network = SegmentationNetwork(card.network, len(card.classes))
     weights, history = stopped_at(stopped.checkpoint)
     network.load_state_dict(weights)

@@ -10,20 +10,16 @@ import pandas as pd
 from ..classes import named_classes
 from ..grains.grades import GRADES, REFERENCE_UM
 from ..grains.line_model import save_line_model
-from ..models.card import DataSource, LineInput, ModelCard, Network, Storage
+from ..models.card import LineInput, ModelCard, Network
 from .grain_size import GrainSizeJob, TrainedLines
-from .results import made_with, write_all
+from .results import Description, made_with, write_all
 
 
 @dataclass(frozen=True)
-class LineDescription:
+class LineDescription(Description):
     """What a line network's card says beyond the training itself."""
 
-    data_name: str
     images: tuple[str, ...] = ()
-    licence: str = "unstated"
-    attribution: str = ""
-    storage: Storage = "float32"
     paper_mode: bool = False
 
 
@@ -74,13 +70,7 @@ def line_card(
             grades=GRADES,
             each_line=job.recipe.normalise_by == "line",
         ),
-        data=DataSource(
-            name=description.data_name,
-            digest=job.lines.digest(),
-            images=description.images,
-            licence=description.licence,
-            attribution=description.attribution,
-        ),
+        data=description.source(job.lines.digest(), description.images),
         training={**job.recipe.model_dump(), "device": job.device.type},
         metrics={named[key]: value for key, value in trained.metrics.items()},
         storage=description.storage,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from ..events import Events
 from ..io.files import together
 from ..io.tables import write_csv, write_json
 from ..labelled import LabelledImage, digest
-from ..models.card import DataSource, ModelCard, TrainingRound
+from ..models.card import DataSource, ModelCard, Storage, TrainingRound
 from ..segmentation.model import SegmentationModel, save_model
 from ..segmentation.segment import SegmentParameters
 from .job import TrainingJob
@@ -34,11 +34,27 @@ _WHOLE = 0.5
 class Description:
     """What a model card says beyond the training itself."""
 
-    classes: tuple[PhaseClass, ...]
     data_name: str
     licence: str = "unstated"
     attribution: str = ""
-    half_precision: bool = False
+    storage: Storage = "float32"
+
+    def source(self, data_digest: str, images: Sequence[str]) -> DataSource:
+        """Where the training data came from."""
+        return DataSource(
+            name=self.data_name,
+            digest=data_digest,
+            images=tuple(images),
+            licence=self.licence,
+            attribution=self.attribution,
+        )
+
+
+@dataclass(frozen=True)
+class SegmentationDescription(Description):
+    """What the card of a segmentation model says beyond the training itself."""
+
+    classes: tuple[PhaseClass, ...] = field(kw_only=True)
 
 
 def checkpoint_path(model: Path) -> Path:
@@ -76,7 +92,7 @@ def require_free(model: Path, *, resume: bool) -> None:
 
 
 def finished(
-    name: str, job: TrainingJob, trained: TrainedNetwork, description: Description
+    name: str, job: TrainingJob, trained: TrainedNetwork, description: SegmentationDescription
 ) -> Events[tuple[ModelCard, Score]]:
     """Score the trained network on the validation images and make out its card.
 
@@ -111,7 +127,7 @@ def write_results(
     job: TrainingJob,
     trained: TrainedNetwork,
     card: ModelCard,
-    description: Description,
+    description: SegmentationDescription,
 ) -> None:
     """Write the model, `history.csv` and `training.json` beside it, all or none of them.
 
@@ -168,7 +184,7 @@ def past_round(
     return PastRound(told, history)
 
 
-def model_card(name: str, job: TrainingJob, description: Description) -> ModelCard:
+def model_card(name: str, job: TrainingJob, description: SegmentationDescription) -> ModelCard:
     """The card of a trained model, without scores."""
     sizes = [i.pixel_size_um for i in job.images if i.pixel_size_um is not None]
     return ModelCard(
@@ -178,21 +194,21 @@ def model_card(name: str, job: TrainingJob, description: Description) -> ModelCa
         classes=description.classes,
         normalisation=job.start.normalisation,
         pixel_size_um=(min(sizes), max(sizes)) if len(sizes) == len(job.images) else None,
-        data=DataSource(
-            name=description.data_name,
-            digest=digest(job.images),
-            images=tuple(i.name for i in job.images),
-            licence=description.licence,
-            attribution=description.attribution,
-        ),
+        data=description.source(digest(job.images), [i.name for i in job.images]),
         training={
             **job.recipe.model_dump(),
             "encoder_weights": job.start.encoder_weights,
             "device": job.device.type,
         },
         parent=job.start.parent,
-        storage="float16" if description.half_precision else "float32",
+        storage=description.storage,
     )
+
+
+def class_metrics(found: dict[str, float]) -> dict[str, float]:
+    """The validation results of a classifier as its card names them."""
+    words = {"accuracy": "validation accuracy", "macro_f1": "validation macro F1"}
+    return {words[key]: value for key, value in found.items()}
 
 
 def _require_new(model: Path) -> None:
@@ -232,7 +248,9 @@ def _are_whole(images: Sequence[LabelledImage]) -> bool:
     return all((image.labels != UNLABELLED).mean() > _WHOLE for image in images)
 
 
-def _metrics_before(trained: TrainedNetwork, description: Description) -> dict[str, float]:
+def _metrics_before(
+    trained: TrainedNetwork, description: SegmentationDescription
+) -> dict[str, float]:
     """The scores of the network before it learnt the held-out labels."""
     by_class = {
         f"IoU of {phase.name}, before the held-out labels were learnt": trained.metrics[key]
@@ -252,7 +270,9 @@ def _scores_for_card(scores: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _report(job: TrainingJob, trained: TrainedNetwork, description: Description) -> dict[str, Any]:
+def _report(
+    job: TrainingJob, trained: TrainedNetwork, description: SegmentationDescription
+) -> dict[str, Any]:
     return {
         **job.settings(),
         "training_images": [_row(image) for image in job.images],

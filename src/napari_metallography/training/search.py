@@ -24,8 +24,8 @@ from .checkpoint import fingerprint
 from .job import TrainingJob
 from .loop import metrics_of
 from .results import (
-    Description,
     Score,
+    SegmentationDescription,
     checkpoint_path,
     finished,
     gains_path,
@@ -181,7 +181,7 @@ def with_tricks(
     return reduce(lambda job, name: tricks[name](job), chosen, baseline)
 
 
-def kept_in(folder: Path, description: Description) -> Train:
+def kept_in(folder: Path, description: SegmentationDescription) -> Train:
     """Trainings that leave model, history and scores in a folder each, and are not run twice.
 
     A stopped one goes on where it ended. The trainings raise `InputError` when a folder holds a

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,23 +9,13 @@ import pandas as pd
 
 from ..classes import named_classes
 from ..classification.structure_model import ARCHITECTURE, ENCODER, save_structure_model
-from ..models.card import DataSource, ModelCard, Network, Storage
-from .results import made_with, write_all
+from ..models.card import ModelCard, Network
+from .results import Description, class_metrics, made_with, write_all
 from .structure import StructureJob, TrainedStructure
 
 
-@dataclass(frozen=True)
-class StructureDescription:
-    """What a card says beyond the training itself."""
-
-    data_name: str
-    licence: str = "unstated"
-    attribution: str = ""
-    storage: Storage = "float32"
-
-
 def write_structure_results(
-    path: Path, job: StructureJob, trained: TrainedStructure, description: StructureDescription
+    path: Path, job: StructureJob, trained: TrainedStructure, description: Description
 ) -> ModelCard:
     """Write the model, `history.csv` and `training.json` beside it, all or none of them.
 
@@ -46,10 +35,9 @@ def write_structure_results(
 
 
 def structure_card(
-    name: str, job: StructureJob, trained: TrainedStructure, description: StructureDescription
+    name: str, job: StructureJob, trained: TrainedStructure, description: Description
 ) -> ModelCard:
     """The card of a trained network."""
-    words = {"accuracy": "validation accuracy", "macro_f1": "validation macro F1"}
     return ModelCard(
         name=name,
         task="structure",
@@ -58,19 +46,13 @@ def structure_card(
         normalisation=job.normalisation,
         structure=trained.shown,
         pixel_size_um=job.images.pixel_size_range_um(),
-        data=DataSource(
-            name=description.data_name,
-            digest=job.images.digest(),
-            images=job.images.files,
-            licence=description.licence,
-            attribution=description.attribution,
-        ),
+        data=description.source(job.images.digest(), job.images.files),
         training={
             **job.recipe.model_dump(),
             "encoder_weights": job.encoder_name,
             "device": job.device.type,
         },
-        metrics={words[key]: value for key, value in trained.metrics.items()},
+        metrics=class_metrics(trained.metrics),
         storage=description.storage,
     )
 
