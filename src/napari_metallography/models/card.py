@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from .. import __version__
 from ..classes import PhaseClass
 
-Task = Literal["segmentation", "grain-size", "structure", "few-shot", "defects"]
+Task = Literal["segmentation", "grain-size", "structure", "few-shot", "defects", "backbone"]
 Storage = Literal["float32", "float16", "int8"]
 Settings = dict[str, str | int | float | bool | None]
 PixelSizeRange = Annotated[tuple[float, float], Field(description="smallest and largest, µm")]
@@ -139,6 +139,37 @@ class StructureInput(BaseModel):
     quantile: float = Field(default=0.01, ge=0, lt=1)
 
 
+class FewShotInput(BaseModel):
+    """What images a few-shot network is shown, and how it is tuned to a task.
+
+    Attributes
+    ----------
+    side
+        Rows and columns that images were brought to.
+    pixel_um
+        Pixel size of the squares it sees, which then are parts of the images. None: the largest
+        square of each image, whatever its scale.
+    metric, scale
+        As of `classification.prototypes.PrototypeHead`; no scale for "euclidean".
+    ways, shots
+        Classes of the tasks it was trained on, and examples of each.
+    tuning_steps, tuning_rate
+        Steps of the tuning to a task, and their learning rate, chosen on other classes than those
+        of the training; 0 where no tuning helped.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    side: int = Field(default=224, ge=32)
+    pixel_um: float | None = Field(default=None, gt=0)
+    metric: Literal["cosine", "euclidean"] = "cosine"
+    scale: float | None = None
+    ways: int = Field(default=5, ge=2)
+    shots: int = Field(default=1, ge=1)
+    tuning_steps: int = Field(default=50, ge=0)
+    tuning_rate: float = Field(default=0.0, ge=0)
+
+
 class DataSource(BaseModel):
     """Where the training data came from."""
 
@@ -178,6 +209,7 @@ class ModelCard(BaseModel):
     lines: LineInput | None = Field(default=None, description="of a grain-size model")
     defects: DefectInput | None = Field(default=None, description="of a defects model")
     structure: StructureInput | None = Field(default=None, description="of a structure model")
+    few_shot: FewShotInput | None = Field(default=None, description="of a few-shot model")
     pixel_size_um: PixelSizeRange | None = None
     data: DataSource
     parent: str | None = Field(
@@ -195,6 +227,7 @@ class ModelCard(BaseModel):
 
     @model_validator(mode="after")
     def _has_two_classes(self) -> ModelCard:
-        if len(self.classes) < 2:
+        # A backbone learns without them.
+        if self.task != "backbone" and len(self.classes) < 2:
             raise ValueError("a model needs two classes at least")
         return self

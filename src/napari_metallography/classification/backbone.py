@@ -1,0 +1,93 @@
+"""Residual networks that turn grey images into features; they start other networks too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torchvision.models import resnet18, resnet50
+
+from ..errors import InputError
+from ..models.card import Normalisation
+
+EncoderName = Literal["resnet18", "resnet50"]
+
+_BUILT: dict[EncoderName, Callable[..., nn.Module]] = {"resnet18": resnet18, "resnet50": resnet50}
+_FEATURES: dict[EncoderName, int] = {"resnet18": 512, "resnet50": 2048}
+_FIRST = "conv1.weight"
+_CLASSIFIER = "fc."
+_COLOURS = 3
+_SPARSE = 4
+
+
+class Backbone(nn.Module):
+    """A ResNet without its classifier, for one grey channel.
+
+    He, Zhang, Ren and Sun, Deep residual learning for image recognition, CVPR (2016).
+    """
+
+    def __init__(self, encoder: EncoderName) -> None:
+        super().__init__()
+        self.features = _FEATURES[encoder]
+        self.core = _BUILT[encoder](weights=None)
+        self.core.conv1 = nn.Conv2d(1, 64, 7, stride=2, padding=3, bias=False)
+        self.core.fc = nn.Identity()
+        nn.init.kaiming_normal_(self.core.conv1.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Features (B, 512 or 2048) of normalised grey images (B, 1, H, W)."""
+        return cast(Tensor, self.core(images))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The weights in torchvision's names, those of the first kernels for three colours.
+
+        On a grey image, of which all colours are the same, the answer stays the same.
+        """
+        found = dict(self.core.state_dict())
+        found[_FIRST] = (found[_FIRST] / _COLOURS).repeat(1, _COLOURS, 1, 1)
+        return found
+
+    def take(self, tensors: Mapping[str, Tensor], source: str) -> None:
+        """Start from weights in torchvision's names; a classifier among them is left.
+
+        Kernels for three colours are added up: on grey images the answer is the same.
+
+        Raises
+        ------
+        InputError
+            When they do not fit.
+        """
+        found = {name: t for name, t in tensors.items() if not name.startswith(_CLASSIFIER)}
+        try:
+            if _FIRST in found:
+                found[_FIRST] = found[_FIRST].sum(1, keepdim=True)
+            self.core.load_state_dict(found)
+        except (RuntimeError, IndexError) as error:
+            raise InputError(
+                f"{source}: not the weights of this encoder; name the encoder they are of, or "
+                "use random ones"
+            ) from error
+
+
+def encoder_named(name: str) -> EncoderName:
+    """The encoder of a name.
+
+    Raises
+    ------
+    InputError
+        When it is none of a backbone.
+    """
+    for known in _BUILT:
+        if known == name:
+            return known
+    raise InputError(f"unknown backbone '{name}'; choose from {', '.join(_BUILT)}")
+
+
+def grey_normalisation(planes: Sequence[NDArray[np.uint8]]) -> Normalisation:
+    """Mean and standard deviation of the grey values (Y, X) of images."""
+    values = np.concatenate([plane[::_SPARSE, ::_SPARSE].ravel() for plane in planes])
+    mean, std = float(values.mean()), max(float(values.std()), 1.0)
+    return Normalisation(mean=(mean, mean, mean), std=(std, std, std))

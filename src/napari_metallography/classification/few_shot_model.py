@@ -1,0 +1,198 @@
+"""Few-shot models: a backbone, the head that compares with prototypes, and the card."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ..calibration import HOW_TO_CALIBRATE
+from ..errors import InputError
+from ..models import registry
+from ..models.card import FewShotInput, ModelCard, Normalisation
+from ..models.file import ModelFile, write_model
+from .backbone import Backbone, EncoderName, encoder_named
+from .crops import Atlas, Crops
+from .prototypes import Metric, PrototypeHead, prototypes
+
+ARCHITECTURE = "prototypes"
+
+_BATCH = 32
+
+
+class FewShotNetwork(nn.Module):
+    """A backbone whose features are compared with prototypes."""
+
+    def __init__(self, encoder: EncoderName, metric: Metric) -> None:
+        super().__init__()
+        self.backbone = Backbone(encoder)
+        self.head = PrototypeHead(metric)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Features (B, d) of normalised images (B, 1, S, S)."""
+        features: Tensor = self.backbone(images)
+        return features
+
+    def logits(self, support: Tensor, classes: Tensor, queries: Tensor, ways: int) -> Tensor:
+        """Logits (Q, ways) of the features (Q, d) of queries.
+
+        Parameters
+        ----------
+        support, classes
+            Features (n, d) of the examples, and their classes (n,) from 0 to ways − 1.
+        """
+        found: Tensor = self.head(queries, prototypes(support, classes, ways))
+        return found
+
+
+@dataclass(frozen=True)
+class FewShotModel:
+    """A network ready for use; `digest` is the SHA-256 of the file it came from."""
+
+    card: ModelCard
+    network: FewShotNetwork
+    digest: str
+
+    @property
+    def shown(self) -> FewShotInput:
+        """What images it is shown."""
+        return _shown(self.card)
+
+
+@dataclass(frozen=True)
+class SquareReader:
+    """Squares of the images of an atlas as the network takes them.
+
+    Attributes
+    ----------
+    sides_px
+        (n,) of the squares, in pixels of each image.
+    grey_mean, grey_std
+        By which grey values are normalised.
+    """
+
+    atlas: Atlas
+    sides_px: Tensor
+    shown: FewShotInput
+    grey_mean: float
+    grey_std: float
+
+    def clean(self, images: Tensor) -> Tensor:
+        """The middle of images (B,), normalised (B, 1, S, S), neither turned nor varied."""
+        sides = self.sides_px[images]
+        centres = self.atlas.shapes[images] / 2
+        level = torch.zeros(len(images))
+        crops = Crops(images, centres.float(), sides, level, level.bool())
+        return self.normalised(self.atlas.cut(crops, self.shown.side))
+
+    def normalised(self, squares: Tensor) -> Tensor:
+        """Squares (B, 1, S, S), 0 to 255, as the network takes them."""
+        return ((squares - self.grey_mean) / self.grey_std).contiguous(
+            memory_format=torch.channels_last
+        )
+
+
+def square_reader(
+    planes: Sequence[NDArray[np.uint8]],
+    pixel_sizes_um: Sequence[float | None],
+    shown: FewShotInput,
+    grey: Normalisation,
+    device: torch.device,
+) -> SquareReader:
+    """Reader of grey images (Y, X), which then lie on the device.
+
+    Beyond the edges of an image that is smaller than the square, it is mirrored.
+
+    Raises
+    ------
+    InputError
+        When the network needs a pixel size that is not known.
+    """
+    shorter = torch.tensor([min(plane.shape) for plane in planes]).float()
+    if shown.pixel_um is not None:
+        sizes = require_pixel_sizes(pixel_sizes_um)
+        shorter = (shown.side * shown.pixel_um / sizes).float()
+    return SquareReader(Atlas(planes, device), shorter, shown, grey.mean[0], grey.std[0])
+
+
+def require_pixel_sizes(pixel_sizes_um: Sequence[float | None]) -> Tensor:
+    """The pixel sizes (n,).
+
+    Raises
+    ------
+    InputError
+        When one is unknown.
+    """
+    known = [size for size in pixel_sizes_um if size is not None]
+    if len(known) < len(pixel_sizes_um):
+        raise InputError(
+            f"{len(pixel_sizes_um) - len(known)} of {len(pixel_sizes_um)} images have no pixel "
+            f"size, and the model compares at one scale; {HOW_TO_CALIBRATE}, or use a model that "
+            "was trained on whole images"
+        )
+    return torch.tensor(known, dtype=torch.float64)
+
+
+def common_pixel_um(
+    planes: Sequence[NDArray[np.uint8]], pixel_sizes_um: Sequence[float | None], side: int
+) -> float | None:
+    """The largest pixel size at which a square of `side` fits into every image.
+
+    None unless all pixel sizes are known.
+    """
+    fields = [
+        min(plane.shape) * (size or math.nan)
+        for plane, size in zip(planes, pixel_sizes_um, strict=True)
+    ]
+    narrowest = float(np.min(fields))
+    return None if math.isnan(narrowest) else narrowest / side
+
+
+def features_of(network: FewShotNetwork, reader: SquareReader, images: Tensor) -> Tensor:
+    """Features (B, d) of the clean squares of images (B,)."""
+    network.eval()
+    with torch.no_grad():
+        parts = [network(reader.clean(part)) for part in torch.split(images, _BATCH)]
+    return torch.cat(parts)
+
+
+def load_few_shot_model(name_or_file: str) -> FewShotModel:
+    """Load a few-shot model by name or path.
+
+    Raises
+    ------
+    InputError
+        When there is no such model, or the file is not a few-shot model.
+    """
+    file = registry.load(name_or_file, "few-shot")
+    network = _network(file, name_or_file)
+    return FewShotModel(file.card, network.to(memory_format=torch.channels_last), file.digest)
+
+
+def save_few_shot_model(path: Path, card: ModelCard, network: FewShotNetwork) -> None:
+    """Write a model whole or not at all; its tensors also start other networks.
+
+    They are the backbone's in torchvision's names; the scale of the head is on the card.
+    """
+    write_model(path, card, network.backbone.tensors())
+
+
+def _network(file: ModelFile, source: str) -> FewShotNetwork:
+    shown = _shown(file.card)
+    network = FewShotNetwork(encoder_named(file.card.network.encoder), shown.metric)
+    network.backbone.take(file.state, source)
+    if network.head.scale is not None and shown.scale is not None:
+        network.head.scale.data.fill_(shown.scale)
+    return network.eval()
+
+
+def _shown(card: ModelCard) -> FewShotInput:
+    if card.few_shot is None:
+        raise InputError(f"model {card.name}: its card does not say what images it takes")
+    return card.few_shot
