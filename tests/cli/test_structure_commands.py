@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import safetensors.torch
@@ -11,6 +12,8 @@ import torch
 from torchvision.models import resnet18
 
 from napari_metallography.cli import train_structure as command
+from napari_metallography.io.labels import read_labels
+from napari_metallography.io.raster import read_raster
 from napari_metallography.models.file import read_card
 from napari_metallography.training.recipe import StructureRecipe
 
@@ -56,6 +59,31 @@ def test_a_model_is_trained_used_and_scored(run, data, tmp_path) -> None:
     assert (table["crops"] == 8).all()
     told = json.loads((out / "classes.json").read_text())
     assert len(told["model_digest"]) == 64
+
+    windows = ("--saliency", "--window", 60, "--stride", 30)
+    done = run(
+        "classify", "structure", images[0], "-o", out, "--model", model, "--crops", 2, *windows
+    )
+    assert done.code == 0, done.err
+    labels = read_labels(out / f"{images[0].stem}_saliency.tif")
+    assert labels.indices.shape == (80, 96)
+    assert [one.name for one in labels.classes] == ["network", "pearlite-fine"]
+    assert set(np.unique(labels.indices)) <= {0, 1, 255}
+    assert labels.calibration is not None
+    assert labels.calibration.mean_um == pytest.approx(0.016)
+    assert labels.provenance["window_px"] == 60
+    picture, _ = read_raster(out / f"{images[0].stem}_saliency.png")
+    assert picture.shape[0] > 80
+    assert picture.shape[1:] == (96, 3)
+    for option, value, said in (("--window", 90, "do not fit"), ("--stride", 0, "--stride: must")):
+        bad = tmp_path / "bad"
+        done = run(
+            "classify", "structure", images[0], "-o", bad, "--model", model, "--saliency",
+            option, value,
+        )  # fmt: skip
+        assert done.code == 2
+        assert said in done.err
+        assert not bad.exists()
 
     scores = tmp_path / "scores.json"
     options = ("--crops", 4, "--outsider", "spheroidite-fine")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .. import __version__
 from ..calibration import Calibration, require
 from ..devices import device_errors
 from ..events import Events, Notice, Progress
@@ -89,17 +91,45 @@ def classify_plane(
     DeviceError
         When the device fails.
     """
-    shown = model.shown
-    require_room(plane, shown.smallest_px, name)
-    size = require(calibration, name).mean_um if shown.magnification else math.nan
-    mean, std = model.card.normalisation.mean[0], model.card.normalisation.std[0]
-    with device_errors():
-        sizes = torch.tensor([size], dtype=torch.float64)
-        reader = CropReader(Atlas([plane], device), sizes, shown, mean, std)
+    require_room(plane, model.shown.smallest_px, name)
+    reader = plane_reader(plane, calibration, model, device, name)
     found = yield from _settled(reader, model, crops)
     if found.outside > 0:
-        yield Notice(_outside_words(name, size, found.outside, model))
+        yield Notice(outside_words(name, float(reader.pixel_sizes_um[0]), found.outside, model))
     return found
+
+
+def plane_reader(
+    plane: NDArray[np.uint8],
+    calibration: Calibration | None,
+    model: StructureModel,
+    device: torch.device,
+    name: str,
+) -> CropReader:
+    """Crops of grey values (Y, X), uint8, as a model takes them.
+
+    Raises
+    ------
+    InputError
+        When the pixel size is needed and not known.
+    DeviceError
+        When the device fails.
+    """
+    shown, grey = model.shown, model.card.normalisation
+    size = require(calibration, name).mean_um if shown.magnification else math.nan
+    with device_errors():
+        sizes = torch.tensor([size], dtype=torch.float64)
+        return CropReader(Atlas([plane], device), sizes, shown, grey.mean[0], grey.std[0])
+
+
+def provenance(model: StructureModel, crops: int | None) -> dict[str, Any]:
+    """How answers came about: JSON."""
+    return {
+        "model": model.card.name,
+        "model_digest": model.digest,
+        "parameters": {"crops": crops},
+        "version": __version__,
+    }
 
 
 def crop_probabilities(
@@ -154,11 +184,12 @@ def _answer(probabilities: Tensor, px_per_um: Tensor, model: StructureModel) -> 
         probabilities.mean(0).numpy(),
         probabilities.std(0, correction=0).numpy(),
         len(probabilities),
-        _share_outside(px_per_um, model.shown.px_per_um),
+        share_outside(px_per_um, model.shown.px_per_um),
     )
 
 
-def _share_outside(px_per_um: Tensor, trained: tuple[float, float] | None) -> float:
+def share_outside(px_per_um: Tensor, trained: tuple[float, float] | None) -> float:
+    """Share of crops (n,) whose magnification lies outside the trained range."""
     if trained is None:
         return 0.0
     low, high = trained
@@ -167,10 +198,13 @@ def _share_outside(px_per_um: Tensor, trained: tuple[float, float] | None) -> fl
     return float(outside.double().mean())
 
 
-def _outside_words(name: str, size_um: float, share: float, model: StructureModel) -> str:
+def outside_words(
+    name: str, size_um: float, share: float, model: StructureModel, what: str = "crops"
+) -> str:
+    """What the user should know of an answer at other magnifications than those of the training."""
     finest, coarsest = model.card.pixel_size_um or (math.nan, math.nan)
     return (
-        f"{name}: {share:.0%} of its crops are at magnifications the model was not trained on "
+        f"{name}: {share:.0%} of its {what} are at magnifications the model was not trained on "
         f"({size_um:.3g} µm/px; trained on {finest:.3g} to {coarsest:.3g}): the answer is an "
         "extrapolation; train with images of this magnification"
     )

@@ -6,15 +6,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 
+from ..classes import UNLABELLED
 from ..events import Events
-from ..inputs import PixelSizes, read_image
+from ..inputs import PixelSizes, measured_field, read_image
 from ..io.files import together
+from ..io.images import Micrograph
+from ..io.labels import LabelImage, write_labels
+from ..io.overlays import with_legend, write_png
 from ..io.tables import write_csv, write_json
 from .micrographs import grey_planes
-from .structure import StructureAnswer, classify_plane
+from .saliency import Saliency, SaliencyParameters, saliency_map
+from .structure import StructureAnswer, classify_plane, provenance
 from .structure_model import StructureModel
 
 Row = dict[str, Any]
@@ -53,6 +59,43 @@ def name_file(
     return rows
 
 
+def map_file(
+    path: Path,
+    folder: Path,
+    model: StructureModel,
+    device: torch.device,
+    sizes: PixelSizes,
+    parameters: SaliencyParameters,
+) -> Events[None]:
+    """Write what structure lies where in an image, on every plane.
+
+    `<stem>_saliency.tif` holds labels, 255 where none is the most probable and on the data bar;
+    `<stem>_saliency.png` is a picture of the first plane.
+
+    Yields
+    ------
+    Progress, Notice
+        As `saliency.saliency_map`.
+
+    Raises
+    ------
+    InputError
+        When the image cannot be used, is smaller than a window, its pixel size is needed and not
+        known, or a file cannot be written.
+    """
+    micrograph = read_image(path, sizes)
+    model.network.core.to(device)
+    maps = []
+    for plane in grey_planes(micrograph):
+        found = yield from saliency_map(
+            plane, micrograph.calibration, model, device, parameters, name=str(path)
+        )
+        maps.append(found)
+    told = {**provenance(model, None), "parameters": parameters.model_dump(mode="json")}
+    told["window_px"] = maps[0].window_px
+    _write_maps(folder, micrograph, maps, model, told)
+
+
 def write_classes(folder: Path, rows: Sequence[Row], told: dict[str, Any]) -> None:
     """Write `classes.csv`, and what made it as `classes.json`.
 
@@ -79,3 +122,25 @@ def _row(found: StructureAnswer, pixel_size_um: float | None, names: Sequence[st
             for name, value in zip(names, found.probabilities, strict=True)
         },
     }
+
+
+def _write_maps(
+    folder: Path,
+    micrograph: Micrograph,
+    maps: Sequence[Saliency],
+    model: StructureModel,
+    told: dict[str, Any],
+) -> None:
+    measured = measured_field(micrograph)
+    indices = np.full((len(maps), *micrograph.shape), UNLABELLED, np.uint8)
+    for plane, found in zip(indices, maps, strict=True):
+        plane[measured.frame().slices] = found.labels()
+    whole = indices if len(maps) > 1 else indices[0]
+    classes = model.card.classes
+    labels = LabelImage(whole, classes, micrograph.calibration, measured, told)
+    stem = micrograph.source.stem
+    table, picture = (folder / f"{stem}_saliency.{ending}" for ending in ("tif", "png"))
+    with together(table, picture):
+        write_labels(table, labels)
+        legend = with_legend(maps[0].picture(classes), classes)
+        write_png(picture, legend, micrograph.calibration)

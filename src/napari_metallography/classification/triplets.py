@@ -54,10 +54,13 @@ class TripletNetwork(nn.Module):
 
     def forward(self, crops: Tensor, magnifications: Tensor) -> Tensor:
         """Descriptors (B, 2); the magnifications are left aside by the control."""
-        seen = self.features(crops)
+        return self.place(self.features(crops), magnifications)
+
+    def place(self, features: Tensor, magnifications: Tensor) -> Tensor:
+        """Descriptors (B, 2) of what the encoder saw, (B, 512), at some magnifications (B,)."""
         if self.magnification:
-            seen = torch.cat([seen, magnifications[:, None]], 1)
-        descriptors: Tensor = self.head(seen)
+            features = torch.cat([features, magnifications[:, None]], 1)
+        descriptors: Tensor = self.head(features)
         return descriptors
 
     def load_encoder(self, state: Mapping[str, Tensor], source: str) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from .. import __version__
+from ..errors import validated
 from . import terminal
 from .options import (
     Device,
@@ -17,12 +17,10 @@ from .options import (
     PixelSize,
     each,
     fail_if,
+    option_of,
     pixel_sizes,
     results_file,
 )
-
-if TYPE_CHECKING:
-    from ..classification.structure_model import StructureModel
 
 Crops = Annotated[
     int | None,
@@ -35,31 +33,50 @@ def classify_structure(
     output: Output,
     model: Annotated[str, typer.Option(help="Name or file of a structure model.")],
     crops: Crops = None,
+    saliency: Annotated[
+        bool, typer.Option(help="Also write what lies where, a map and a picture an image.")
+    ] = False,
+    window: Annotated[
+        float | None,
+        typer.Option(
+            help="Side in pixels of the windows of that map; default: twice the smallest crop of "
+            "the training, or what comes closest at magnifications that the model knows."
+        ),
+    ] = None,
+    stride: Annotated[float, typer.Option(help="How far these are apart, in pixels.")] = 20,
     pixel_size: PixelSize = None,
     index: Index = None,
     device: Device = DeviceName.auto,
 ) -> None:
     """Name the structure of images; write classes.csv with a probability a class and 'none'."""
-    from ..inputs import image_files
+    from ..inputs import image_files, require_distinct_stems
 
     files = image_files(images, terminal.notice)
+    if saliency:
+        require_distinct_stems(files)
     # Only now: these take seconds to import.
-    from ..classification.structure_files import name_file, write_classes
+    from ..classification.saliency import SaliencyParameters
+    from ..classification.structure import provenance
+    from ..classification.structure_files import map_file, name_file, write_classes
     from ..classification.structure_model import load_structure_model
     from ..devices import choose_device
 
+    windows = validated(SaliencyParameters, {"window_px": window, "stride_px": stride}, option_of)
     loaded = load_structure_model(model)
     chosen = choose_device(device.value)
     sizes = pixel_sizes(pixel_size, index)
 
     def work(path: Path) -> list[dict[str, Any]]:
-        running = name_file(path, loaded, chosen, sizes, crops)
-        return terminal.follow(running, path.name)
+        rows = terminal.follow(name_file(path, loaded, chosen, sizes, crops), path.name)
+        if saliency:
+            running = map_file(path, output, loaded, chosen, sizes, windows)
+            terminal.follow(running, f"{path.name}, saliency")
+        return rows
 
     results, code = each(files, work)
     rows = [row for one in results for row in one]
     if rows:
-        write_classes(output, rows, _provenance(loaded, crops))
+        write_classes(output, rows, provenance(loaded, crops))
         none = sum(row["answer"] == loaded.names[-1] for row in rows)
         terminal.done(f"{len(rows)} named, {none} of them none; classes.csv in {output}")
     fail_if(code)
@@ -84,6 +101,7 @@ def evaluate_structure(
     device: Device = DeviceName.auto,
 ) -> None:
     """Score a structure model; write accuracy, macro F1, confusion and rejected outsiders."""
+    from ..classification.structure import provenance
     from ..classification.structure_model import load_structure_model
     from ..devices import choose_device
     from ..evaluation.structure import evaluate_structure as evaluate
@@ -99,7 +117,7 @@ def evaluate_structure(
         sizes=pixel_sizes(pixel_size, None) if pixel_size is not None else None,
     )
     result = terminal.follow(running, "evaluating")
-    write_json(output, {**result, "provenance": _provenance(loaded, crops)})
+    write_json(output, {**result, "provenance": provenance(loaded, crops)})
     rejected = result["outsiders_rejected"]
     print(
         f"accuracy {result['accuracy']:.4f}, macro F1 {result['macro_f1']:.4f}, falsely rejected "
@@ -111,12 +129,3 @@ def evaluate_structure(
         )
     )
     terminal.done(f"written to {output}")
-
-
-def _provenance(model: StructureModel, crops: int | None) -> dict[str, Any]:
-    return {
-        "model": model.card.name,
-        "model_digest": model.digest,
-        "parameters": {"crops": crops},
-        "version": __version__,
-    }
