@@ -8,14 +8,15 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel
 
-from napari_metallography.cli import options, quantify, segment, train
+from napari_metallography.cli import options, quantify, segment, train, training
 from napari_metallography.devices import Precision, choose_device
+from napari_metallography.models.card import ModelCard
 from napari_metallography.quantification.parameters import QuantifyParameters
 from napari_metallography.segmentation.networks import ARCHITECTURES
 from napari_metallography.segmentation.prediction import PredictionParameters
 from napari_metallography.segmentation.segment import SegmentParameters
 from napari_metallography.segmentation.thresholding import ThresholdParameters
-from napari_metallography.training.recipe import RECIPES
+from napari_metallography.training.recipe import RECIPES, DefectRecipe, StructureRecipe
 
 
 def _values(choices: type[StrEnum]) -> set[str]:
@@ -39,6 +40,9 @@ def test_networks_recipes_and_precisions_are_those_there_are() -> None:
         (segment.Method, SegmentParameters, "method"),
         (segment.Phase, ThresholdParameters, "phase"),
         (options.Mode, PredictionParameters, "mode"),
+        (training.Kept, DefectRecipe, "keep"),
+        (training.Kept, StructureRecipe, "keep"),
+        (training.StorageName, ModelCard, "storage"),
     ],
 )
 def test_choices_are_those_of_the_parameters(

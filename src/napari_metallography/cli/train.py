@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from ..errors import InputError, validated
-from . import terminal
-from .options import Device, DeviceName, Index, PixelSize, pixel_sizes, results_file, stems
+from . import terminal, training
+from .options import Device, DeviceName, Index, PixelSize, pixel_sizes, stems
 
 if TYPE_CHECKING:
     import torch
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from ..labelled import LabelledImage
     from ..models.card import Storage
     from ..training.job import TrainingJob
-    from ..training.recipe import SegmentationRecipe
     from ..training.results import SegmentationDescription
     from ..training.start import Start
 
@@ -57,10 +56,7 @@ class PrecisionName(StrEnum):
 def train_segmentation(
     images: Annotated[Path, typer.Option(help="Folder of images.")],
     labels: Annotated[Path, typer.Option(help="Folder of labels with the same stems.")],
-    output: Annotated[
-        Path,
-        typer.Option("-o", "--output", help="Model to write: .safetensors.", callback=results_file),
-    ],
+    output: training.NewModel,
     val_images: Annotated[Path | None, typer.Option(help="Images for validation.")] = None,
     val_labels: Annotated[Path | None, typer.Option(help="Labels for validation.")] = None,
     split: Annotated[Path | None, typer.Option(help="File that lists the stems to use.")] = None,
@@ -88,13 +84,13 @@ def train_segmentation(
         str | None, typer.Option(help="Name or file of a model to train further.")
     ] = None,
     recipe: Annotated[Recipe, typer.Option(help="Settings to start from.")] = Recipe.adamw,
-    iterations: Annotated[int | None, typer.Option(help="Steps of gradient descent.")] = None,
+    iterations: training.Iterations = None,
     batch_size: Annotated[int | None, typer.Option(help="Crops a step, two at least.")] = None,
     crop: Annotated[int | None, typer.Option(help="Side of a crop in pixels.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Largest learning rate.")] = None,
-    validate_every: Annotated[int | None, typer.Option(help="Iterations between.")] = None,
-    seed: Annotated[int, typer.Option(help="Same seed, same device: same model.")] = 0,
-    resume: Annotated[bool, typer.Option(help="Go on where a stopped training ended.")] = False,
+    learning_rate: training.LearningRate = None,
+    validate_every: training.ValidateEvery = None,
+    seed: training.Seed = 0,
+    resume: training.Resume = False,
     search: Annotated[
         bool,
         typer.Option(
@@ -113,11 +109,9 @@ def train_segmentation(
         int, typer.Option(help="Machines; start the same command on each, as torchrun does.")
     ] = 1,
     half: Annotated[bool, typer.Option(help="Store the model in half precision.")] = False,
-    data_name: Annotated[
-        str | None, typer.Option(help="Name of the data, for the card; default: the folder's.")
-    ] = None,
-    licence: Annotated[str, typer.Option(help="Licence of the data, for the card.")] = "unstated",
-    attribution: Annotated[str, typer.Option(help="Whom to name, for the card.")] = "",
+    data_name: training.DataName = None,
+    licence: training.Licence = "unstated",
+    attribution: training.Attribution = "",
     pixel_size: PixelSize = None,
     index: Index = None,
     device: Device = DeviceName.auto,
@@ -125,6 +119,7 @@ def train_segmentation(
     """Train a segmentation model; write it with history.csv and training.json beside it."""
     from ..devices import choose_device
     from ..training.job import TrainingJob
+    from ..training.recipe import RECIPES
     from ..training.results import SegmentationDescription, checkpoint_path, require_free
 
     require_free(output, resume=resume and not search)
@@ -136,10 +131,10 @@ def train_segmentation(
         held_out = _Source(val_images or images, val_labels or labels, val_split)
     sizes = pixel_sizes(pixel_size, index)
     network = _NetworkOptions(classes, architecture, encoder, encoder_weights, enlargement)
-    training, validation, named = _read(
+    learnt_from, validation, named = _read(
         source, held_out, ignore=ignore, sizes=sizes, names=network.names()
     )
-    phases, start = network.start(start_from, training, named)
+    phases, start = network.start(start_from, learnt_from, named)
     changes = {
         "iterations": iterations,
         "batch_size": batch_size,
@@ -151,11 +146,11 @@ def train_segmentation(
     }
     where = choose_device(device.value)
     job = TrainingJob(
-        images=training,
+        images=learnt_from,
         validation=validation,
         start=start,
         classes=len(phases),
-        recipe=_recipe(recipe, changes),
+        recipe=training.changed(RECIPES[recipe.value], changes),
         device=where,
         checkpoint=checkpoint_path(output),
         precision=_precision(precision, where),
@@ -163,7 +158,7 @@ def train_segmentation(
     storage: Storage = "float16" if half else "float32"
     name = data_name or images.name
     description = SegmentationDescription(name, licence, attribution, storage, classes=phases)
-    _require_fit(training, phases)
+    _require_fit(learnt_from, phases)
     if not (validation or search):
         job = _with_strokes_held_out(job)
     if search:
@@ -322,13 +317,6 @@ def _kept(
     return "; ".join(f"{what}: {', '.join(names)}" for what, names in parts.items() if names)
 
 
-def _recipe(name: Recipe, changes: dict[str, Any]) -> SegmentationRecipe:
-    from ..training.recipe import RECIPES, SegmentationRecipe
-
-    given = {key: value for key, value in changes.items() if value is not None}
-    return validated(SegmentationRecipe, {**RECIPES[name.value].model_dump(), **given})
-
-
 def _train(
     job: TrainingJob,
     output: Path,
@@ -338,20 +326,17 @@ def _train(
     processes: tuple[int, int],
 ) -> None:
     from ..events import drain
-    from ..training.results import checkpoint_path, finished, write_results
+    from ..training.results import finished, write_results
     from ..training.segmentation import several_devices, train
 
     fabric = several_devices(job, *processes)
     if not fabric.is_global_zero:
         drain(train(job, resume=resume, fabric=fabric))
         return
-    if resume and not checkpoint_path(output).exists():
-        terminal.notice("there is no stopped training to go on with; starting anew")
-    trained = terminal.follow(train(job, resume=resume, fabric=fabric), "training")
+    trained = training.follow(train(job, resume=resume, fabric=fabric), output, resume=resume)
     card, _ = terminal.follow(finished(output.stem, job, trained, description), "validating")
     write_results(output, job, trained, card, description)
-    scores = ", ".join(f"{name} {value:.4f}" for name, value in card.metrics.items())
-    terminal.done(f"written to {output}" + (f"; {scores}" if scores else ""))
+    training.tell_written(output, card)
 
 
 def _search(job: TrainingJob, output: Path, description: SegmentationDescription) -> None:

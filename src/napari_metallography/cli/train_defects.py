@@ -10,18 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import InputError, validated
-from . import terminal
-from .options import Device, DeviceName, PixelSize, pixel_sizes, results_file, stems
-from .train_grain_size import StorageName
+from ..errors import InputError
+from . import terminal, training
+from .options import Device, DeviceName, PixelSize, pixel_sizes, stems
 
 if TYPE_CHECKING:
     from ..classification.images import ClassifiedImages
     from ..classification.model import DefectModel
     from ..inputs import PixelSizes
     from ..models.card import DefectInput, Network
-    from ..training.defects import DefectJob
-    from ..training.results import Description
 
 _LARGEST_KERNEL = 32
 
@@ -52,21 +49,9 @@ class DefectAugmentation(StrEnum):
     strong = "strong"
 
 
-class Kept(StrEnum):
-    """Which weights are the result."""
-
-    best = "best"
-    last = "last"
-
-
 def train_defects(
-    data: Annotated[
-        Path, typer.Option(help="Folder with a folder a class, or an index.csv with class.")
-    ],
-    output: Annotated[
-        Path,
-        typer.Option("-o", "--output", help="Model to write: .safetensors.", callback=results_file),
-    ],
+    data: training.ClassFolders,
+    output: training.NewModel,
     val_data: Annotated[
         Path | None, typer.Option(help="Like --data, to validate on; default: a held-out share.")
     ] = None,
@@ -94,9 +79,9 @@ def train_defects(
     spliced: Annotated[
         str | None, typer.Option(help="Which of the two blocks are spliced, such as T,F.")
     ] = None,
-    iterations: Annotated[int | None, typer.Option(help="Steps of gradient descent.")] = None,
+    iterations: training.Iterations = None,
     batch_size: Annotated[int | None, typer.Option(help="Images a step, two at least.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Largest learning rate.")] = None,
+    learning_rate: training.LearningRate = None,
     weight_decay: Annotated[float | None, typer.Option(help="Decay of the weights.")] = None,
     label_smoothing: Annotated[
         float | None, typer.Option(help="Share of a target spread over all classes.")
@@ -107,11 +92,9 @@ def train_defects(
     augmentation: Annotated[
         DefectAugmentation | None, typer.Option(help="How images are varied.")
     ] = None,
-    validate_every: Annotated[int | None, typer.Option(help="Iterations between.")] = None,
-    keep: Annotated[
-        Kept | None, typer.Option(help="Weights of the best score or the last.")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Same seed, same device: same model.")] = 0,
+    validate_every: training.ValidateEvery = None,
+    keep: training.Keep = None,
+    seed: training.Seed = 0,
     side: Annotated[
         int | None,
         typer.Option(min=32, help="Images are brought to this side.  [default: 224]"),
@@ -122,15 +105,11 @@ def train_defects(
             min=1, max=100, help="Every image is compressed anew at this quality.  [default: 90]"
         ),
     ] = None,
-    resume: Annotated[bool, typer.Option(help="Go on where a stopped training ended.")] = False,
-    storage: Annotated[
-        StorageName, typer.Option(help="Precision of the weights in the file.")
-    ] = StorageName.float32,
-    data_name: Annotated[
-        str | None, typer.Option(help="Name of the data, for the card; default: the folder's.")
-    ] = None,
-    licence: Annotated[str, typer.Option(help="Licence of the data, for the card.")] = "unstated",
-    attribution: Annotated[str, typer.Option(help="Whom to name, for the card.")] = "",
+    resume: training.Resume = False,
+    storage: training.Storage = training.StorageName.float32,
+    data_name: training.DataName = None,
+    licence: training.Licence = "unstated",
+    attribution: training.Attribution = "",
     pixel_size: PixelSize = None,
     device: Device = DeviceName.auto,
 ) -> None:
@@ -141,8 +120,10 @@ def train_defects(
     if val_data is not None and val_split is not None:
         raise InputError("give --val-data or --val-split, not both")
     from ..devices import choose_device
+    from ..training.defect_results import write_defect_results
     from ..training.defect_start import from_defect_model
     from ..training.defects import DefectJob
+    from ..training.defects import train_defects as train
     from ..training.recipe import DefectRecipe
 
     changes = {
@@ -151,13 +132,13 @@ def train_defects(
         "learning_rate": learning_rate,
         "weight_decay": weight_decay,
         "label_smoothing": label_smoothing,
-        "balance": balance.value if balance else None,
-        "augmentation": augmentation.value if augmentation else None,
+        "balance": balance,
+        "augmentation": augmentation,
         "validate_every": validate_every,
-        "keep": keep.value if keep else None,
+        "keep": keep,
         "seed": seed,
     }
-    recipe = validated(DefectRecipe, {k: v for k, v in changes.items() if v is not None})
+    recipe = training.changed(DefectRecipe(), changes)
     given = _Given(variant, kernels, spliced, side, jpeg_quality)
     parent = _parent(start_from, given)
     network, shown = (parent.card.network, parent.input) if parent else given.anew()
@@ -175,7 +156,8 @@ def train_defects(
         from_defect_model(parent, images.names) if parent else None,
     )
     description = Description(data_name or data.name, licence, attribution, storage.value)
-    _train(job, output, description, resume=resume)
+    trained = training.follow(train(job, resume=resume), output, resume=resume)
+    training.tell_written(output, write_defect_results(output, job, trained, description))
 
 
 @dataclass(frozen=True)
@@ -297,15 +279,3 @@ def _spliced(text: str | None) -> tuple[bool, bool] | None:
     if len(letters) != 2 or not set(letters) <= {"T", "F"}:
         raise InputError(f"--spliced {text}: give T or F for each of the two blocks, such as T,F")
     return letters[0] == "T", letters[1] == "T"
-
-
-def _train(job: DefectJob, output: Path, description: Description, *, resume: bool) -> None:
-    from ..training.defect_results import write_defect_results
-    from ..training.defects import train_defects as training
-
-    if resume and not (job.checkpoint and job.checkpoint.exists()):
-        terminal.notice("there is no stopped training to go on with; starting anew")
-    trained = terminal.follow(training(job, resume=resume), "training")
-    card = write_defect_results(output, job, trained, description)
-    scores = ", ".join(f"{name} {value:.4f}" for name, value in card.metrics.items())
-    terminal.done(f"written to {output}" + (f"; {scores}" if scores else ""))

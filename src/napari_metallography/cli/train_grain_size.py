@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import InputError, validated
-from . import terminal
-from .options import Device, DeviceName, results_file
+from ..errors import InputError
+from . import terminal, training
+from .options import Device, DeviceName
 
 if TYPE_CHECKING:
     from ..training.grain_lines import Lines
-    from ..training.grain_results import LineDescription
-    from ..training.grain_size import GrainSizeJob
 
 
 class GrainSizeRecipeName(StrEnum):
@@ -33,19 +31,8 @@ class LineLoss(StrEnum):
     focal = "focal"
 
 
-class StorageName(StrEnum):
-    """Precision of the weights in a model file."""
-
-    float32 = "float32"
-    float16 = "float16"
-    int8 = "int8"
-
-
 def train_grain_size(
-    output: Annotated[
-        Path,
-        typer.Option("-o", "--output", help="Model to write: .safetensors.", callback=results_file),
-    ],
+    output: training.NewModel,
     data: Annotated[
         Path | None,
         typer.Option(help="Table with the columns image, pixel_size_um, G and perhaps specimen."),
@@ -61,12 +48,12 @@ def train_grain_size(
         GrainSizeRecipeName, typer.Option(help="Settings to start from.")
     ] = GrainSizeRecipeName.adamw,
     loss: Annotated[LineLoss | None, typer.Option(help="Loss; default: the recipe's.")] = None,
-    iterations: Annotated[int | None, typer.Option(help="Steps of gradient descent.")] = None,
+    iterations: training.Iterations = None,
     batch_size: Annotated[int | None, typer.Option(help="Lines a step, two at least.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Largest learning rate.")] = None,
-    validate_every: Annotated[int | None, typer.Option(help="Iterations between.")] = None,
-    seed: Annotated[int, typer.Option(help="Same seed, same device: same model.")] = 0,
-    resume: Annotated[bool, typer.Option(help="Go on where a stopped training ended.")] = False,
+    learning_rate: training.LearningRate = None,
+    validate_every: training.ValidateEvery = None,
+    seed: training.Seed = 0,
+    resume: training.Resume = False,
     processes: Annotated[
         int | None, typer.Option(min=1, help="That make synthetic images; default: all cores.")
     ] = None,
@@ -74,21 +61,17 @@ def train_grain_size(
         Path | None,
         typer.Option(help="Folder that keeps lines of synthetic images for further trainings."),
     ] = None,
-    storage: Annotated[
-        StorageName, typer.Option(help="Precision of the weights in the file.")
-    ] = StorageName.float32,
-    data_name: Annotated[
-        str | None, typer.Option(help="Name of the data, for the card; default: the table's.")
-    ] = None,
-    licence: Annotated[str, typer.Option(help="Licence of the data, for the card.")] = "unstated",
-    attribution: Annotated[str, typer.Option(help="Whom to name, for the card.")] = "",
+    storage: training.Storage = training.StorageName.float32,
+    data_name: training.DataName = None,
+    licence: training.Licence = "unstated",
+    attribution: training.Attribution = "",
     device: Device = DeviceName.auto,
 ) -> None:
     """Train the line network on graded images; write it with history.csv and training.json."""
     from ..devices import choose_device
-    from ..training.grain_results import LineDescription
-    from ..training.grain_size import GrainSizeJob
-    from ..training.recipe import GRAIN_SIZE_RECIPES, GrainSizeRecipe
+    from ..training.grain_results import LineDescription, write_line_results
+    from ..training.grain_size import GrainSizeJob, train_lines
+    from ..training.recipe import GRAIN_SIZE_RECIPES
     from ..training.results import checkpoint_path, require_free
 
     require_free(output, resume=resume)
@@ -97,16 +80,14 @@ def train_grain_size(
     if synthetic and paper_mode:
         raise InputError("--paper-mode needs images of one magnification; give them by --data")
     changes = {
-        "loss": loss.value if loss else None,
+        "loss": loss,
         "iterations": iterations,
         "batch_size": batch_size,
         "learning_rate": learning_rate,
         "validate_every": validate_every,
         "seed": seed,
     }
-    given = {key: value for key, value in changes.items() if value is not None}
-    ready = GRAIN_SIZE_RECIPES[recipe.value].model_dump()
-    settings = validated(GrainSizeRecipe, {**ready, **given})
+    settings = training.changed(GRAIN_SIZE_RECIPES[recipe.value], changes)
     own = lines or output.with_name(f"{output.stem}.lines")
     if synthetic and lines is None and own.exists() and not resume:
         raise InputError(
@@ -129,7 +110,8 @@ def train_grain_size(
         learnt_from,
         paper_mode,
     )
-    _train_lines(job, output, description, resume=resume)
+    trained = training.follow(train_lines(job, resume=resume), output, resume=resume)
+    training.tell_written(output, write_line_results(output, job, trained, description))
     if synthetic and is_own:
         shutil.rmtree(own, ignore_errors=True)
 
@@ -169,17 +151,3 @@ def _table_lines(
         "too few images or specimens to hold some out: no score tells how good the model is"
     )
     return (lines, None), names
-
-
-def _train_lines(
-    job: GrainSizeJob, output: Path, description: LineDescription, *, resume: bool
-) -> None:
-    from ..training.grain_results import write_line_results
-    from ..training.grain_size import train_lines
-
-    if resume and not (job.checkpoint and job.checkpoint.exists()):
-        terminal.notice("there is no stopped training to go on with; starting anew")
-    trained = terminal.follow(train_lines(job, resume=resume), "training")
-    card = write_line_results(output, job, trained, description)
-    scores = ", ".join(f"{name} {value:.4f}" for name, value in card.metrics.items())
-    terminal.done(f"written to {output}" + (f"; {scores}" if scores else ""))

@@ -8,16 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import validated
-from . import terminal
-from .options import Device, DeviceName, PixelSize, pixel_sizes, results_file
-from .train_defects import Kept
-from .train_grain_size import StorageName
+from . import terminal, training
+from .options import Device, DeviceName, PixelSize, pixel_sizes
 
 if TYPE_CHECKING:
     from ..classification.micrographs import ClassifiedMicrographs
-    from ..training.results import Description
-    from ..training.structure import StructureJob
 
 
 class Triplets(StrEnum):
@@ -35,13 +30,8 @@ class StructureAugmentation(StrEnum):
 
 
 def train_structure(
-    data: Annotated[
-        Path, typer.Option(help="Folder with a folder a class, or an index.csv with class.")
-    ],
-    output: Annotated[
-        Path,
-        typer.Option("-o", "--output", help="Model to write: .safetensors.", callback=results_file),
-    ],
+    data: training.ClassFolders,
+    output: training.NewModel,
     scale_free: Annotated[
         bool, typer.Option(help="Train the control that sees pixels alone, without a scale.")
     ] = False,
@@ -61,10 +51,10 @@ def train_structure(
     encoder_weights: Annotated[
         str, typer.Option(help="random, or a file with the weights of a ResNet18.")
     ] = "random",
-    iterations: Annotated[int | None, typer.Option(help="Steps of gradient descent.")] = None,
+    iterations: training.Iterations = None,
     classes_per_batch: Annotated[int | None, typer.Option(help="Classes in a step.")] = None,
     crops_per_class: Annotated[int | None, typer.Option(help="Crops of each of them.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Of Adam.")] = None,
+    learning_rate: training.LearningRate = None,
     margin: Annotated[float | None, typer.Option(help="How far classes shall be apart.")] = None,
     triplets: Annotated[
         Triplets | None, typer.Option(help="Which triplets are learnt from.")
@@ -75,20 +65,14 @@ def train_structure(
     quantile: Annotated[
         float | None, typer.Option(help="Share of known crops that 'none' may take.")
     ] = None,
-    validate_every: Annotated[int | None, typer.Option(help="Iterations between.")] = None,
-    keep: Annotated[
-        Kept | None, typer.Option(help="Weights of the best score or the last.")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Same seed, same device: same model.")] = 0,
-    resume: Annotated[bool, typer.Option(help="Go on where a stopped training ended.")] = False,
-    storage: Annotated[
-        StorageName, typer.Option(help="Precision of the weights in the file.")
-    ] = StorageName.float32,
-    data_name: Annotated[
-        str | None, typer.Option(help="Name of the data, for the card; default: the folder's.")
-    ] = None,
-    licence: Annotated[str, typer.Option(help="Licence of the data, for the card.")] = "unstated",
-    attribution: Annotated[str, typer.Option(help="Whom to name, for the card.")] = "",
+    validate_every: training.ValidateEvery = None,
+    keep: training.Keep = None,
+    seed: training.Seed = 0,
+    resume: training.Resume = False,
+    storage: training.Storage = training.StorageName.float32,
+    data_name: training.DataName = None,
+    licence: training.Licence = "unstated",
+    attribution: training.Attribution = "",
     pixel_size: PixelSize = None,
     device: Device = DeviceName.auto,
 ) -> None:
@@ -103,6 +87,8 @@ def train_structure(
     from ..segmentation.encoders import encoder_state
     from ..training.recipe import StructureRecipe
     from ..training.structure import StructureJob
+    from ..training.structure import train_structure as train
+    from ..training.structure_results import write_structure_results
 
     changes = {
         "iterations": iterations,
@@ -110,14 +96,14 @@ def train_structure(
         "crops_per_class": crops_per_class,
         "learning_rate": learning_rate,
         "margin": margin,
-        "triplets": triplets.value if triplets else None,
-        "augmentation": augmentation.value if augmentation else None,
+        "triplets": triplets,
+        "augmentation": augmentation,
         "quantile": quantile,
         "validate_every": validate_every,
-        "keep": keep.value if keep else None,
+        "keep": keep,
         "seed": seed,
     }
-    recipe = validated(StructureRecipe, {k: v for k, v in changes.items() if v is not None})
+    recipe = training.changed(StructureRecipe(), changes)
     shown = StructureInput(
         side=side,
         smallest_px=smallest_crop,
@@ -144,7 +130,8 @@ def train_structure(
         checkpoint_path(output),
     )
     description = Description(data_name or data.name, licence, attribution, storage.value)
-    _train(job, output, description, resume=resume)
+    trained = training.follow(train(job, resume=resume), output, resume=resume)
+    training.tell_written(output, write_structure_results(output, job, trained, description))
 
 
 def _parts(
@@ -163,15 +150,3 @@ def _parts(
         )
         return known, None
     return known.where(~chosen), known.where(chosen)
-
-
-def _train(job: StructureJob, output: Path, description: Description, *, resume: bool) -> None:
-    from ..training.structure import train_structure as training
-    from ..training.structure_results import write_structure_results
-
-    if resume and not (job.checkpoint and job.checkpoint.exists()):
-        terminal.notice("there is no stopped training to go on with; starting anew")
-    trained = terminal.follow(training(job, resume=resume), "training")
-    card = write_structure_results(output, job, trained, description)
-    scores = ", ".join(f"{name} {value:.4f}" for name, value in card.metrics.items())
-    terminal.done(f"written to {output}" + (f"; {scores}" if scores else ""))
