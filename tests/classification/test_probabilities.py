@@ -39,11 +39,37 @@ def test_answers_at_a_risk_are_wrong_no_more_often(answers, risk) -> None:
     assert [p.risk for p in points] == sorted({p.risk for p in points})
     least = least_probability(points, risk)
     given_ = confidences >= least
-    if least < 1:
+    if given_.any():
         assert (~correct[given_]).mean() <= risk
     # No lower probability would have done.
     for level in set(confidences[confidences < least]):
         assert (~correct[confidences >= level]).mean() > risk
+
+
+def test_many_points_are_thinned_and_keep_both_ends() -> None:
+    random = np.random.default_rng(0)
+    confidences = random.random(3000)
+    correct = random.random(3000) < confidences
+    points = risk_points(confidences, correct)
+    assert 2 < len(points) <= 50
+    assert points[-1].answered == 1
+    assert points[-1].risk == pytest.approx((~correct).mean())
+    assert least_probability(points, points[-1].risk) == confidences.min()
+    assert points[0].risk < 0.01
+    gaps = np.diff([point.answered for point in points])
+    assert gaps.min() > 0
+    assert gaps.max() < 0.15
+
+
+def test_a_risk_that_no_answers_keep_answers_nothing() -> None:
+    # Of softmax in double precision a probability may be 1 exactly.
+    points = risk_points(np.array([1.0, 0.9, 0.8]), np.array([False, True, True]))
+    assert 1.0 < least_probability(points, 0.0)
+
+
+def test_a_risk_of_one_answers_everything() -> None:
+    points = risk_points(np.array([0.9, 0.8]), np.array([True, False]))
+    assert least_probability(points, 1.0) == 0
 
 
 def test_without_a_validation_every_answer_is_given() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -39,7 +40,8 @@ def temperature(logits: Tensor, classes: Tensor) -> float:
 def risk_points(confidences: Floats, correct: NDArray[np.bool_]) -> tuple[RiskPoint, ...]:
     """From which probability on how many answers are wrong, and how many images are answered.
 
-    Each point answers as many images as can be at its risk; a smaller risk answers fewer.
+    Each point answers as many images as can be at its risk; a smaller risk answers fewer. Of many
+    points, some are left out, never the first or the last, which answers all.
 
     Parameters
     ----------
@@ -57,15 +59,17 @@ def risk_points(confidences: Floats, correct: NDArray[np.bool_]) -> tuple[RiskPo
         if not points or risk < points[-1].risk:
             share = float((end + 1) / len(levels))
             points.append(RiskPoint(probability=float(levels[end]), risk=risk, answered=share))
-    return tuple(points[::-1][:_MOST_POINTS])
+    kept = np.linspace(0, len(points) - 1, min(len(points), _MOST_POINTS)).round().astype(int)
+    return tuple(points[::-1][number] for number in kept)
 
 
 def least_probability(points: Sequence[RiskPoint], risk: float) -> float:
     """The probability from which on at most this share of the answers was wrong in validation.
 
-    1 where no answers were right so often; 0 where nothing was validated.
+    Infinite where no answers were right so often; 0 where nothing was validated, and where every
+    answer may be wrong.
     """
-    if not points:
+    if not points or risk >= 1:
         return 0.0
     allowed = [point.probability for point in points if point.risk <= risk]
-    return min(allowed, default=1.0)
+    return min(allowed, default=math.inf)
