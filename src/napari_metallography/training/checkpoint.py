@@ -20,7 +20,7 @@ from ..errors import InputError
 from ..events import Events, Notice
 from ..io.files import write_bytes
 from ..models.file import metadata
-from .recipe import DefectRecipe, GrainSizeRecipe, SegmentationRecipe, StructureRecipe
+from .recipe import SegmentationRecipe, SteppedRecipe
 
 _KEY = "training"
 _FIRST_AFTER = 5
@@ -53,7 +53,7 @@ class TrainingState:
 def first_state(
     make: Callable[[], nn.Module],
     optimiser: Callable[[nn.Module], torch.optim.Optimizer],
-    recipe: SegmentationRecipe | GrainSizeRecipe | DefectRecipe | StructureRecipe,
+    recipe: SegmentationRecipe | SteppedRecipe,
     device: torch.device,
 ) -> TrainingState:
     """The state before the first step, the same under the recipe's seed whatever was drawn before.

@@ -15,7 +15,7 @@ from ..devices import device_errors
 from ..events import Events
 from .checkpoint import TrainingState
 from .loop import Row
-from .recipe import DefectRecipe, GrainSizeRecipe, StructureRecipe
+from .recipe import SteppedRecipe
 
 
 class Descent(ABC):
@@ -23,7 +23,7 @@ class Descent(ABC):
 
     score = "accuracy"
 
-    def __init__(self, recipe: GrainSizeRecipe | DefectRecipe | StructureRecipe) -> None:
+    def __init__(self, recipe: SteppedRecipe) -> None:
         self._recipe = recipe
 
     @property

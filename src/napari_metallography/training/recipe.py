@@ -200,6 +200,114 @@ class StructureRecipe(BaseModel):
         return self.learning_rate
 
 
+class FewShotRecipe(BaseModel):
+    """How a few-shot network is trained.
+
+    Attributes
+    ----------
+    iterations
+        Tasks, of one step each; the paper has 100 epochs of 100.
+    ways, shots, queries
+        Classes of a task, images of each to learn from, and to name, at most.
+    warm_up
+        Share of the training over which the learning rate rises; then it falls by a cosine.
+    augmentation
+        "full": turned, mirrored, warped, of other brightness, blurred in places. "none".
+    validation_tasks
+        By which the weights, and in the end the learning rate of the tuning, are chosen.
+    tuning_steps
+        Of the tuning to a task.
+    keep
+        Which weights are the result: those of the best accuracy in validation, or the last.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    iterations: int = Field(default=10_000, ge=1)
+    ways: int = Field(default=5, ge=2)
+    shots: int = Field(default=1, ge=1)
+    queries: int = Field(default=15, ge=1)
+    metric: Literal["cosine", "euclidean"] = "cosine"
+    learning_rate: float = Field(default=5e-5, gt=0)
+    weight_decay: float = Field(default=0.05, ge=0)
+    warm_up: float = Field(default=0.05, ge=0, lt=1)
+    augmentation: Literal["full", "none"] = "full"
+    validate_every: int = Field(default=500, ge=1)
+    validation_tasks: int = Field(default=30, ge=1)
+    tuning_steps: int = Field(default=50, ge=1)
+    keep: Literal["best", "last"] = "best"
+    seed: int = 0
+
+    @property
+    def batch_size(self) -> int:
+        """Images a step, at most."""
+        return self.ways * (self.shots + self.queries)
+
+    def learning_rate_at(self, iteration: int) -> float:
+        """Learning rate of the step from `iteration` (counted from 0) to the next."""
+        return self.learning_rate * _rise_and_cosine(iteration, self.iterations, self.warm_up)
+
+
+class BackboneRecipe(BaseModel):
+    """How a backbone learns from images without classes.
+
+    Attributes
+    ----------
+    batch_size
+        Images a step.
+    local_crops
+        Small parts of each image, beside two large ones.
+    warm_up
+        Share of the training over which the learning rate rises; then it falls by a cosine.
+    teacher_momentum
+        Share of the teacher's weights that stays in a step; by a cosine it becomes 1.
+    temperature, teacher_temperature
+        What the outputs of student and teacher are divided by.
+    centre_momentum
+        Share of the centre of the teacher's outputs that stays in a step.
+    outputs
+        Number of outputs that student and teacher compare.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    iterations: int = Field(default=5000, ge=1)
+    batch_size: int = Field(default=32, ge=2)
+    local_crops: int = Field(default=6, ge=0)
+    learning_rate: float = Field(default=0.03, gt=0)
+    weight_decay: float = Field(default=1e-4, ge=0)
+    warm_up: float = Field(default=0.1, ge=0, lt=1)
+    teacher_momentum: float = Field(default=0.996, ge=0, le=1)
+    temperature: float = Field(default=0.1, gt=0)
+    teacher_temperature: float = Field(default=0.04, gt=0)
+    centre_momentum: float = Field(default=0.9, ge=0, lt=1)
+    outputs: int = Field(default=4096, ge=2)
+    validate_every: int = Field(default=500, ge=1)
+    keep: Literal["best", "last"] = "last"
+    seed: int = 0
+
+    def learning_rate_at(self, iteration: int) -> float:
+        """Learning rate of the step from `iteration` (counted from 0) to the next."""
+        return self.learning_rate * _rise_and_cosine(iteration, self.iterations, self.warm_up)
+
+    def momentum_at(self, iteration: int) -> float:
+        """The teacher's momentum in a step."""
+        left = 0.5 * (1 + math.cos(math.pi * iteration / self.iterations))
+        return 1 - (1 - self.teacher_momentum) * left
+
+
+SteppedRecipe = GrainSizeRecipe | DefectRecipe | StructureRecipe | FewShotRecipe | BackboneRecipe
+"""Those of the trainings whose steps each learn from one batch."""
+
+
+def _rise_and_cosine(iteration: int, iterations: int, warm_up: float) -> float:
+    """Share of the largest learning rate at a step."""
+    rising = round(warm_up * iterations)
+    if iteration < rising:
+        return (iteration + 1) / (rising + 1)
+    return 0.5 * (1 + math.cos(math.pi * (iteration - rising) / (iterations - rising)))
+
+
 def _one_cycle(part: float) -> float:
     """Share of the largest learning rate after a part of the training."""
     warm_up = 0.1
@@ -253,3 +361,6 @@ GRAIN_SIZE_PAPER = GrainSizeRecipe(
 """The paper's: 100 epochs of its 3817 images, × 0.7 every 10 epochs."""
 
 GRAIN_SIZE_RECIPES = {"adamw": GrainSizeRecipe(), "paper": GRAIN_SIZE_PAPER}
+
+DEFECT_TUNING = DefectRecipe(iterations=150, batch_size=16, learning_rate=3e-4, validate_every=50)
+"""A gentle one: few images, and a network that knows most of what it needs."""

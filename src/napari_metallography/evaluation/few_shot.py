@@ -1,0 +1,200 @@
+"""Scores of a few-shot model over tasks drawn from images of known class."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.stats import t as student
+
+from ..classification.few_shot_model import (
+    FewShotModel,
+    FewShotNetwork,
+    SquareReader,
+    features_of,
+    square_reader,
+)
+from ..classification.images import OUTSIDER
+from ..classification.micrographs import ClassifiedMicrographs, read_micrographs
+from ..devices import device_errors, keep_freed_memory
+from ..events import Event, Events, Notice, Progress, relayed
+from ..inputs import PixelSizes
+from ..training.episodes import Episode, Episodes
+from ..training.task_tuning import Tuning, tuned
+
+SMALLEST_PX = 32
+"""Side of the smallest image that tells anything."""
+
+_CONFIDENCE = 0.975
+_FEWEST = 2
+
+
+@dataclass(frozen=True)
+class Tasks:
+    """Which tasks a model is scored on."""
+
+    ways: int
+    shots: int
+    count: int
+    seed: int = 0
+
+
+def evaluate_few_shot(
+    model: FewShotModel,
+    data: Path,
+    device: torch.device,
+    tasks: Tasks,
+    *,
+    sizes: PixelSizes | None = None,
+) -> Events[dict[str, Any]]:
+    """Name the queries of tasks drawn from a folder a class, with and without tuning.
+
+    Returns
+    -------
+    dict
+        `accuracy_prototypes` and `accuracy_finetuned`, each with `mean`, `s`, `ci95` and
+        `n_tasks`, and their difference task by task, `gain`, likewise; `learning_rate` and
+        `steps` of the tuning; `classes`, those `left_out` for want of images, and `known`: those
+        whose names are also among the training's.
+
+    Yields
+    ------
+    Progress, Notice
+        Images read and tasks done; what was skipped or is doubtful.
+
+    Raises
+    ------
+    InputError
+        When the data cannot be used, a pixel size is missing that the model needs, or classes or
+        images are too few for the tasks.
+    """
+    found = yield from read_micrographs(data, smallest_px=SMALLEST_PX, sizes=sizes)
+    images = found.where(found.classes != OUTSIDER)
+    episodes = Episodes(images, tasks.ways, tasks.shots)
+    known = sorted({*images.names} & {one.name for one in model.card.classes})
+    for words in _doubts(model, images, episodes, known):
+        yield Notice(words)
+    shown, grey = model.shown, model.card.normalisation
+    with device_errors():
+        reader = square_reader(images.planes, images.pixel_sizes_um, shown, grey, device)
+        model.network.to(device)
+    rates = (0.0, shown.tuning_rate)
+    accuracies = yield from task_accuracies(
+        model.network, reader, episodes, tasks, rates, shown.tuning_steps
+    )
+    plain, finetuned = accuracies.T
+    return {
+        "ways": tasks.ways,
+        "shots": tasks.shots,
+        "tasks": tasks.count,
+        "seed": tasks.seed,
+        "accuracy_prototypes": interval(plain, 0, 1),
+        "accuracy_finetuned": interval(finetuned, 0, 1),
+        "gain": interval(finetuned - plain, -1, 1),
+        "learning_rate": shown.tuning_rate,
+        "steps": shown.tuning_steps,
+        "classes": list(images.names),
+        "left_out": episodes.left_out,
+        "known": known,
+        "skipped": list(images.skipped),
+    }
+
+
+def task_accuracies(
+    network: FewShotNetwork,
+    reader: SquareReader,
+    episodes: Episodes,
+    tasks: Tasks,
+    rates: Sequence[float],
+    steps: int,
+) -> Events[NDArray[np.float64]]:
+    """Share of the queries that are named rightly, (tasks, rates).
+
+    The network stays as it is: each task tunes a copy.
+
+    Parameters
+    ----------
+    rates, steps
+        Learning rates of the tuning, 0 for none, and its number of steps.
+
+    Yields
+    ------
+    Progress
+        Of the tasks.
+    """
+    if reader.atlas.device.type == "cpu":
+        keep_freed_memory()
+    random = torch.Generator().manual_seed(tasks.seed)
+    found = np.empty((tasks.count, len(rates)))
+    for number in range(tasks.count):
+        yield Progress(number, tasks.count, "tasks")
+        task = episodes.draw(random)
+        for column, rate in enumerate(rates):
+            tuning = Tuning(steps, rate, seed=number)
+            running = _accuracy(network, reader, task, tuning)
+            found[number, column] = yield from relayed(running, _kept_back)
+    yield Progress(tasks.count, tasks.count, "tasks")
+    return found
+
+
+def interval(values: NDArray[np.float64], smallest: float, largest: float) -> dict[str, Any]:
+    """Mean over tasks (n,), standard deviation and 95 % confidence interval, cut at the limits.
+
+    The interval is mean ± t·s/√n; None for a single task.
+    """
+    n, mean = len(values), float(values.mean())
+    if n < _FEWEST:
+        return {"mean": mean, "s": None, "ci95": None, "n_tasks": n}
+    s = float(values.std(ddof=1))
+    half = float(student.ppf(_CONFIDENCE, n - 1)) * s / math.sqrt(n)
+    limits = [max(smallest, mean - half), min(largest, mean + half)]
+    return {"mean": mean, "s": s, "ci95": limits, "n_tasks": n}
+
+
+def _accuracy(
+    network: FewShotNetwork, reader: SquareReader, task: Episode, tuning: Tuning
+) -> Events[float]:
+    fitted = network
+    if tuning.learning_rate:
+        fitted = yield from tuned(network, reader, task.support, task.support_classes, tuning)
+    with device_errors(), torch.no_grad():
+        features = features_of(fitted, reader, task.images)
+        known, seen = features[: len(task.support)], features[len(task.support) :]
+        classes = task.support_classes.to(features.device)
+        logits = fitted.logits(known, classes, seen, int(classes.max()) + 1)
+        answers = logits.argmax(1).cpu()
+    return float((answers == task.query_classes).double().mean())
+
+
+def _doubts(
+    model: FewShotModel, images: ClassifiedMicrographs, episodes: Episodes, known: Sequence[str]
+) -> list[str]:
+    """What the user should know of the data, each in one line."""
+    said = []
+    if episodes.left_out:
+        said.append(f"too few images of {', '.join(episodes.left_out)}: in no task")
+    if known:
+        said.append(
+            f"{', '.join(known)}: names of classes that the model learnt from; the score tells how "
+            "it does on new ones only where they are others"
+        )
+    side_um = model.shown.side * (model.shown.pixel_um or 0.0)
+    fields = zip(images.planes, images.pixel_sizes_um, strict=True)
+    narrow = sum(min(plane.shape) * size < side_um * 0.999 for plane, size in fields if size)
+    if narrow:
+        said.append(
+            f"{narrow} images show less than the {side_um:.3g} µm that the model looks at, and are "
+            "mirrored at their edges; take larger parts of the specimen"
+        )
+    return said
+
+
+def _kept_back(event: Event) -> Event | None:
+    """Of the steps of a task; the tasks tell how far it is."""
+    return None
