@@ -12,6 +12,7 @@ from .classify import classify_defects
 from .demo import demo
 from .evaluate import evaluate_boundaries, evaluate_grain_size, evaluate_segmentation
 from .evaluate_defects import evaluate_defects
+from .few_shot import evaluate_few_shot
 from .grain_size import grain_size
 from .info import info
 from .models import export, list_models, model_info
@@ -22,6 +23,7 @@ from .synthesize import synthesize_carbides, synthesize_polycrystal, synthesize_
 from .terminal import BAD_INPUT, INTERRUPTED
 from .train import train_segmentation
 from .train_defects import train_defects
+from .train_few_shot import train_few_shot
 from .train_grain_size import train_grain_size
 from .train_structure import train_structure
 
@@ -52,6 +54,7 @@ train.command("segmentation")(train_segmentation)
 train.command("grain-size")(train_grain_size)
 train.command("defects")(train_defects)
 train.command("structure")(train_structure)
+train.command("few-shot")(train_few_shot)
 evaluate.command("boundaries")(evaluate_boundaries)
 classify.command("defects")(classify_defects)
 classify.command("structure")(classify_structure)
@@ -59,6 +62,7 @@ evaluate.command("defects")(evaluate_defects)
 evaluate.command("grain-size")(evaluate_grain_size)
 evaluate.command("segmentation")(evaluate_segmentation)
 evaluate.command("structure")(evaluate_structure)
+evaluate.command("few-shot")(evaluate_few_shot)
 synthesize.command("polycrystal")(synthesize_polycrystal)
 synthesize.command("carbides")(synthesize_carbides)
 synthesize.command("structure")(synthesize_structure)
