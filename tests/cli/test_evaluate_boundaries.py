@@ -49,6 +49,32 @@ def test_an_image_in_which_nothing_is_found_scores_nothing(run, pairs, tmp_path)
     assert 0.3 < found["recall"] < 0.7
 
 
+def test_the_contrast_that_a_notice_names_can_be_lowered(run, pairs, tmp_path) -> None:
+    random = np.random.default_rng(0)
+    for mask in pairs[1].iterdir():
+        grooves = np.asarray(Image.open(mask)) > 0
+        grey = np.where(grooves, 168, 180) + random.normal(0, 4, grooves.shape)
+        # One scratch, much darker than any boundary.
+        grey[100:104] = 0
+        Image.fromarray(np.clip(grey, 0, 255).astype(np.uint8)).save(pairs[0] / mask.name)
+    found = {}
+    for contrast in ("0.9", "0.05"):
+        output = tmp_path / f"{contrast}.json"
+        done = run("evaluate", "boundaries", "--images", pairs[0], "--boundaries", pairs[1],
+                   "--contrast", contrast, "-o", output)  # fmt: skip
+        assert done.code == 0, done.err
+        found[contrast] = json.loads(output.read_text("utf-8"))["recall"]
+    assert found["0.05"] > found["0.9"] + 0.5
+
+
+def test_options_of_the_other_way_to_find_boundaries_are_refused(run, pairs, tmp_path) -> None:
+    for options in (("--threshold", "0.3"), ("--model", "grain-boundaries", "--contrast", "0.1")):
+        done = run("evaluate", "boundaries", "--images", pairs[0], "--boundaries", pairs[1],
+                   *options, "-o", tmp_path / "scores.json")  # fmt: skip
+        assert done.code == 2
+        assert f"{options[-2]}: has no effect" in done.err
+
+
 def test_an_image_without_a_mask_is_refused(run, pairs, tmp_path) -> None:
     (pairs[1] / "field1.png").unlink()
     done = run("evaluate", "boundaries", "--images", pairs[0], "--boundaries", pairs[1],

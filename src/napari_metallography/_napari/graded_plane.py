@@ -16,7 +16,7 @@ from ..grains.choice import GradingChoice
 from ..grains.files import GradedFile, picture
 from ..grains.finding import MASK, Given, takes_masks
 from ..grains.grading import FieldGrade, Method
-from ..grains.plan import graded
+from ..grains.plan import graded, needs_grains
 from ..grains.study import GradedField
 from ..io.files import digest
 from ..io.labels import looks_like_mask
@@ -88,7 +88,7 @@ def graded_events(source: PlaneSource, choice: GradingChoice) -> Events[GradedPl
     pixels = plane.rgb8(*source.box.slices)
     notes = source.notes
     given = choice.finding if isinstance(choice.finding, Given) else None
-    if choice.needs_grains and takes_masks(choice.finding) and _is_mask(source):
+    if needs_grains(choice.methods) and takes_masks(choice.finding) and _is_mask(source):
         given, notes = Given(source.name, np.asarray(source.pixels)), (*notes, MASK)
     yield from (Notice(f"{source.name}: {note}") for note in notes)
     if given is not None:
@@ -105,7 +105,7 @@ def graded_events(source: PlaneSource, choice: GradingChoice) -> Events[GradedPl
         "calibration": source.calibration.to_dict(),
         "box": source.box.to_list(),
     }
-    are_found = given is None and plan.needs_grains
+    are_found = given is None and needs_grains(plan.methods)
     return GradedPlane(source, pixels, by_method, provenance, are_found, notes)
 
 

@@ -8,14 +8,18 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from ..errors import validated
+from ..errors import InputError, validated
 from . import terminal
 from .options import (
+    Contrast,
     Device,
     DeviceName,
+    Groove,
     Index,
     Mode,
     PixelSize,
+    Shown,
+    Threshold,
     option_of,
     pixel_sizes,
     prediction_settings,
@@ -162,13 +166,10 @@ def evaluate_boundaries(
         str | None,
         typer.Option(help="Name or file of a model with a class boundary; default: none."),
     ] = None,
-    shown: Annotated[
-        float | None, typer.Option(help="Part of a boundary that must show, 0 to 1.")
-    ] = None,
-    threshold: Annotated[
-        float | None,
-        typer.Option(help="Probability from which on a boundary of the model shows."),
-    ] = None,
+    groove: Groove = None,
+    contrast: Contrast = None,
+    shown: Shown = None,
+    threshold: Threshold = None,
     flips: Annotated[bool, typer.Option(help="Average the model over mirror images.")] = True,
     multi_scale: Annotated[bool, typer.Option(help="Average the model over three scales.")] = True,
     pixel_size: PixelSize = None,
@@ -176,27 +177,26 @@ def evaluate_boundaries(
     device: Device = DeviceName.auto,
 ) -> None:
     """Score found grain boundaries: F1 at two pixels, and the mean intercept in pixels."""
-    from ..devices import choose_device
     from ..evaluation.boundaries import evaluate_files
     from ..grains.boundary_probability import ModelBoundaryParameters
+    from ..grains.choice import ModelChosen
     from ..grains.etched import EtchedParameters
     from ..grains.finding import ByEtching, Finding
-    from ..grains.model_boundaries import ByModel, load_boundary_model
     from ..inputs import image_files
     from ..io.tables import write_json
-    from ..segmentation.prediction import PredictionParameters
 
-    stated = {"shown": shown, "threshold": threshold}
+    stated = {"groove_px": groove, "contrast": contrast, "shown": shown, "threshold": threshold}
     given = {name: value for name, value in stated.items() if value is not None}
+    kind = ModelBoundaryParameters if model else EtchedParameters
+    if unused := [name for name in given if name not in kind.model_fields]:
+        counts = "without" if model else "with"
+        raise InputError(f"{option_of(unused[0])}: has no effect; it counts only {counts} --model")
     finding: Finding
     if model is None:
         finding = ByEtching(validated(EtchedParameters, given, option_of))
     else:
         rules = validated(ModelBoundaryParameters, given, option_of)
-        looks = prediction_settings(Mode.fast, flips=flips, multi_scale=multi_scale)
-        prediction = validated(PredictionParameters, looks, option_of)
-        loaded = load_boundary_model(model)
-        finding = ByModel(loaded, choose_device(device.value), rules, prediction)
+        finding = ModelChosen(model, rules, flips, multi_scale).loaded(device.value)
     files = image_files([images], terminal.notice)
     events = evaluate_files(files, boundaries, finding, pixel_sizes(pixel_size, index))
     result = terminal.follow(events, "evaluating")

@@ -14,11 +14,15 @@ from pydantic import BaseModel
 from ..errors import InputError, validated
 from . import terminal
 from .options import (
+    Contrast,
     Device,
     DeviceName,
+    Groove,
     Index,
     Output,
     PixelSize,
+    Shown,
+    Threshold,
     box,
     each,
     fail_if,
@@ -99,20 +103,10 @@ def grain_size(
             "spots are no grains."
         ),
     ] = None,
-    groove: Annotated[
-        float | None, typer.Option(help="Width of an etched boundary in pixels.")
-    ] = None,
-    contrast: Annotated[
-        float | None,
-        typer.Option(help="Weakest boundary, as a part of a well etched one, 0 to 1."),
-    ] = None,
-    shown: Annotated[
-        float | None, typer.Option(help="Part of a boundary that must show, 0 to 1.")
-    ] = None,
-    threshold: Annotated[
-        float | None,
-        typer.Option(help="Probability from which on a boundary of the model shows, 0 to 1."),
-    ] = None,
+    groove: Groove = None,
+    contrast: Contrast = None,
+    shown: Shown = None,
+    threshold: Threshold = None,
     flips: Annotated[
         bool | None,
         typer.Option(

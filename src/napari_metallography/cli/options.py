@@ -75,6 +75,16 @@ Index = Annotated[
         "index.csv beside each image."
     ),
 ]
+Groove = Annotated[float | None, typer.Option(help="Width of an etched boundary in pixels.")]
+Contrast = Annotated[
+    float | None,
+    typer.Option(help="Weakest boundary, as a part of a well etched one, 0 to 1."),
+]
+Shown = Annotated[float | None, typer.Option(help="Part of a boundary that must show, 0 to 1.")]
+Threshold = Annotated[
+    float | None,
+    typer.Option(help="Probability from which on a boundary of the model shows, 0 to 1."),
+]
 
 
 def pixel_sizes(stated_um: float | None, index: Path | None) -> PixelSizes:

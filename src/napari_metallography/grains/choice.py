@@ -11,7 +11,7 @@ from ..models import registry
 from .boundary_probability import ModelBoundaryParameters
 from .finding import ByEtching, Finding
 from .grading import GradingParameters, Method
-from .plan import GradingPlan
+from .plan import GradingPlan, needs_grains
 from .twins import TwinParameters
 
 if TYPE_CHECKING:
@@ -71,14 +71,9 @@ class GradingChoice:
     twins: TwinParameters | None = None
 
     @property
-    def needs_grains(self) -> bool:
-        """Whether a method of the standards is among the methods."""
-        return any(method != "network" for method in self.methods)
-
-    @property
     def needs_model(self) -> bool:
         """Whether a model is to be loaded."""
-        by_model = self.needs_grains and isinstance(self.finding, ModelChosen)
+        by_model = needs_grains(self.methods) and isinstance(self.finding, ModelChosen)
         return by_model or "network" in self.methods
 
     def plan(self) -> GradingPlan:

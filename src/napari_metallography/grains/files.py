@@ -25,7 +25,7 @@ from ..regions import Box
 from .drawing import drawn, legend
 from .finding import MASK, Given, takes_masks
 from .grading import FieldGrade, Method
-from .plan import GradingPlan, LeftOut, graded
+from .plan import GradingPlan, LeftOut, graded, needs_grains
 from .report import write_report
 from .stages import staged
 from .study import GradedField, grain_size_of
@@ -101,7 +101,7 @@ def grade_file(
     calibration = require(micrograph.calibration, str(path))
     field = measured_field(micrograph, keep_data_bar=keep_data_bar, region=region)
     box, cut = measured_box(field.frame(), region, str(path))
-    given = _given(micrograph, boundaries, plan, smallest_area_px) if plan.needs_grains else None
+    given = _given(micrograph, boundaries, plan, smallest_area_px)
     notes = (*cut, *((MASK,) if given is not None and given.micrograph is micrograph else ()))
     yield from (Notice(f"{path.name}: {note}") for note in notes)
     count = len(micrograph.planes)
@@ -240,6 +240,8 @@ def _given(
     micrograph: Micrograph, boundaries: Path | None, plan: GradingPlan, smallest: int
 ) -> GivenFile | None:
     """What is given of an image, or the image where it may be a mask itself, and is."""
+    if not needs_grains(plan.methods):
+        return None
     if boundaries is not None:
         return boundaries_given(micrograph, boundaries, smallest)
     may_be = takes_masks(plan.finding) and not micrograph.rgb

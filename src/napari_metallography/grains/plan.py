@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,11 @@ from .twins import TwinParameters, without_twins
 if TYPE_CHECKING:
     # It needs torch, whose import takes seconds.
     from .by_network import ByLineNetwork
+
+
+def needs_grains(methods: Iterable[Method]) -> bool:
+    """Whether a method of the standards is among the methods."""
+    return any(method != "network" for method in methods)
 
 
 @dataclass(frozen=True)
@@ -53,11 +59,6 @@ class GradingPlan:
         if "network" in self.methods and self.network is None:
             raise InputError("the method network needs a line network; choose a model")
 
-    @property
-    def needs_grains(self) -> bool:
-        """Whether a method of the standards is among the methods."""
-        return any(method != "network" for method in self.methods)
-
     def with_finding(self, finding: Finding) -> GradingPlan:
         """The same with grains from elsewhere."""
         return replace(self, finding=finding)
@@ -65,7 +66,7 @@ class GradingPlan:
     def provenance(self) -> dict[str, Any]:
         """JSON form."""
         return {
-            **(self._grains_provenance() if self.needs_grains else {}),
+            **(self._grains_provenance() if needs_grains(self.methods) else {}),
             **(self.network.provenance() if self.network else {}),
             "grading": self.grading.model_dump(),
         }
@@ -127,9 +128,10 @@ def _without_name(said: str, name: str) -> str:
 def _graded(
     plan: GradingPlan, pixels: Pixels, calibration: Calibration, name: str
 ) -> Events[dict[Method, FieldGrade]]:
-    stages = len(plan.methods) + (plan.needs_grains and 1 + (plan.twins is not None))
+    looks_for_grains = needs_grains(plan.methods)
+    stages = len(plan.methods) + (looks_for_grains and 1 + (plan.twins is not None))
     grains: _Grains | InputError | None = None
-    if plan.needs_grains:
+    if looks_for_grains:
         grains = yield from _grains_or_why(plan, pixels, calibration, name, stages)
     found: dict[Method, FieldGrade] = {}
     reasons: dict[Method, str] = {}
