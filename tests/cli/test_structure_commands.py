@@ -60,7 +60,7 @@ def test_a_model_is_trained_used_and_scored(run, data, tmp_path) -> None:
     told = json.loads((out / "classes.json").read_text())
     assert len(told["model_digest"]) == 64
 
-    windows = ("--saliency", "--window", 60, "--stride", 30)
+    windows = ("--saliency", "--window", 60, "--stride", 30, "--descriptor-map")
     done = run(
         "classify", "structure", images[0], "-o", out, "--model", model, "--crops", 2, *windows
     )
@@ -75,6 +75,8 @@ def test_a_model_is_trained_used_and_scored(run, data, tmp_path) -> None:
     picture, _ = read_raster(out / f"{images[0].stem}_saliency.png")
     assert picture.shape[0] > 80
     assert picture.shape[1:] == (96, 3)
+    drawn, _ = read_raster(out / f"{images[0].stem}_descriptors.png")
+    assert min(drawn.shape[:2]) > 500
     for option, value, said in (("--window", 90, "do not fit"), ("--stride", 0, "--stride: must")):
         bad = tmp_path / "bad"
         done = run(

@@ -42,12 +42,15 @@ class StructureAnswer:
         How many were looked at.
     outside
         Share of the crops whose magnification lies outside the trained range.
+    descriptors
+        (crops, 2) of the crops, for the map.
     """
 
     probabilities: NDArray[np.float64]
     spread: NDArray[np.float64]
     crops: int
     outside: float
+    descriptors: NDArray[np.float32]
 
     @property
     def answer(self) -> int:
@@ -132,15 +135,14 @@ def provenance(model: StructureModel, crops: int | None) -> dict[str, Any]:
     }
 
 
-def crop_probabilities(
+def described_crops(
     reader: CropReader, model: StructureModel, images: Tensor, random: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Probabilities (B, m + 1) and magnification in px/µm (B,) of random crops of images (B,)."""
+    """Descriptors (B, 2) and magnification in px/µm (B,) of random crops of images (B,)."""
     with torch.no_grad():
         pixels, magnifications, sides = reader.draw(images, random)
         descriptors = model.network(reader.normalised(pixels), magnifications).cpu()
-    gaussians = model.network.gaussians.cpu()
-    return gaussians.probabilities(descriptors), reader.px_per_um(images, sides)
+    return descriptors, reader.px_per_um(images, sides)
 
 
 def is_settled(probabilities: Tensor) -> bool:
@@ -161,6 +163,7 @@ def _settled(
     reader: CropReader, model: StructureModel, crops: int | None
 ) -> Events[StructureAnswer]:
     random = torch.Generator().manual_seed(_SEED)
+    gaussians = model.network.gaussians.cpu()
     most = crops or MOST_CROPS
     found: list[Tensor] = []
     scales: list[Tensor] = []
@@ -169,22 +172,25 @@ def _settled(
         yield Progress(seen, most, "crops")
         images = torch.zeros(min(_BATCH, most - seen), dtype=torch.int64)
         with device_errors():
-            probabilities, px_per_um = crop_probabilities(reader, model, images, random)
-        found.append(probabilities)
+            descriptors, px_per_um = described_crops(reader, model, images, random)
+        found.append(descriptors)
         scales.append(px_per_um)
         seen += len(images)
-        if crops is None and seen >= _FEWEST and is_settled(torch.cat(found)):
+        enough = crops is None and seen >= _FEWEST
+        if enough and is_settled(gaussians.probabilities(torch.cat(found))):
             break
     yield Progress(most, most, "crops")
     return _answer(torch.cat(found), torch.cat(scales), model)
 
 
-def _answer(probabilities: Tensor, px_per_um: Tensor, model: StructureModel) -> StructureAnswer:
+def _answer(descriptors: Tensor, px_per_um: Tensor, model: StructureModel) -> StructureAnswer:
+    probabilities = model.network.gaussians.probabilities(descriptors)
     return StructureAnswer(
         probabilities.mean(0).numpy(),
         probabilities.std(0, correction=0).numpy(),
         len(probabilities),
         share_outside(px_per_um, model.shown.px_per_um),
+        descriptors.numpy(),
     )
 
 

@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from ..classes import UNLABELLED
 from ..events import Events
@@ -18,12 +21,15 @@ from ..io.images import Micrograph
 from ..io.labels import LabelImage, write_labels
 from ..io.overlays import with_legend, write_png
 from ..io.tables import write_csv, write_json
+from .descriptor_map import descriptor_figure, descriptor_map
 from .micrographs import grey_planes
 from .saliency import Saliency, SaliencyParameters, saliency_map
 from .structure import StructureAnswer, classify_plane, provenance
 from .structure_model import StructureModel
 
 Row = dict[str, Any]
+
+_DPI = 150
 
 
 def name_file(
@@ -32,8 +38,14 @@ def name_file(
     device: torch.device,
     sizes: PixelSizes,
     crops: int | None = None,
+    map_folder: Path | None = None,
 ) -> Events[list[Row]]:
     """Name the structure of every plane of an image; a row of `classes.csv` each.
+
+    Parameters
+    ----------
+    map_folder
+        Where to write `<stem>_descriptors.png`, the descriptor map of the first plane, if at all.
 
     Yields
     ------
@@ -43,8 +55,8 @@ def name_file(
     Raises
     ------
     InputError
-        When the image cannot be used, is smaller than a crop, or its pixel size is needed and not
-        known.
+        When the image cannot be used, is smaller than a crop, its pixel size is needed and not
+        known, or the map cannot be written.
     """
     micrograph = read_image(path, sizes)
     model.network.core.to(device)
@@ -55,7 +67,10 @@ def name_file(
             plane, calibration, model, device, name=str(path), crops=crops
         )
         size = calibration.mean_um if calibration else None
-        rows.append({"image": path.name, "plane": number, **_row(found, size, model.names)})
+        rows.append({"image": path.name, "plane": number, **answer_row(found, size, model.names)})
+        if map_folder is not None and not number:
+            figure = descriptor_figure(descriptor_map(model, found.descriptors))
+            write_png(map_folder / f"{path.stem}_descriptors.png", _drawn(figure))
     return rows
 
 
@@ -110,7 +125,8 @@ def write_classes(folder: Path, rows: Sequence[Row], told: dict[str, Any]) -> No
         write_json(report, told)
 
 
-def _row(found: StructureAnswer, pixel_size_um: float | None, names: Sequence[str]) -> Row:
+def answer_row(found: StructureAnswer, pixel_size_um: float | None, names: Sequence[str]) -> Row:
+    """What a row of `classes.csv` says of an answer."""
     return {
         "answer": names[found.answer],
         "spread": float(found.spread[found.answer]),
@@ -144,3 +160,11 @@ def _write_maps(
         write_labels(table, labels)
         legend = with_legend(maps[0].picture(classes), classes)
         write_png(picture, legend, micrograph.calibration)
+
+
+def _drawn(figure: Figure) -> NDArray[np.uint8]:
+    figure.set_dpi(_DPI)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()  # type: ignore[no-untyped-call]
+    rgba = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
+    return rgba[..., :3].copy()

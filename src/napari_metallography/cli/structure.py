@@ -44,6 +44,9 @@ def classify_structure(
         ),
     ] = None,
     stride: Annotated[float, typer.Option(help="How far these are apart, in pixels.")] = 20,
+    descriptor_map: Annotated[
+        bool, typer.Option(help="Also draw where each image's crops lie among the training's.")
+    ] = False,
     pixel_size: PixelSize = None,
     index: Index = None,
     device: Device = DeviceName.auto,
@@ -52,7 +55,7 @@ def classify_structure(
     from ..inputs import image_files, require_distinct_stems
 
     files = image_files(images, terminal.notice)
-    if saliency:
+    if saliency or descriptor_map:
         require_distinct_stems(files)
     # Only now: these take seconds to import.
     from ..classification.saliency import SaliencyParameters
@@ -67,7 +70,8 @@ def classify_structure(
     sizes = pixel_sizes(pixel_size, index)
 
     def work(path: Path) -> list[dict[str, Any]]:
-        rows = terminal.follow(name_file(path, loaded, chosen, sizes, crops), path.name)
+        maps = output if descriptor_map else None
+        rows = terminal.follow(name_file(path, loaded, chosen, sizes, crops, maps), path.name)
         if saliency:
             running = map_file(path, output, loaded, chosen, sizes, windows)
             terminal.follow(running, f"{path.name}, saliency")
