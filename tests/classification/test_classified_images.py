@@ -82,7 +82,7 @@ def test_too_few_classes_are_refused(folder, tmp_path) -> None:
 def test_a_class_of_which_nothing_can_be_read_is_refused(folder) -> None:
     data = folder(1)
     (data / "spots" / "spots0.png").write_bytes(b"no image")
-    with pytest.raises(InputError, match="no image of the class 'spots' can be read"):
+    with pytest.raises(InputError, match="no image of the class 'spots' can be used"):
         _read(data)
 
 

@@ -7,10 +7,11 @@ import pytest
 
 import other_polycrystals as other
 from napari_metallography.calibration import Calibration
+from napari_metallography.errors import InputError
 from napari_metallography.events import drain
 from napari_metallography.grains.image_lines import LineParameters
 from napari_metallography.grains.line_grading import grade
-from napari_metallography.grains.line_model import load_line_model
+from napari_metallography.grains.line_model import load_line_model, save_line_model
 from napari_metallography.models.registry import model_path
 
 FEW = LineParameters(rows=16, columns=16)
@@ -25,6 +26,14 @@ def test_it_leaves_room_for_the_other_shipped_models() -> None:
     path = model_path("grain-line-net")
     assert path.stat().st_size < 16 * 2**20
     assert sum(p.stat().st_size for p in path.parent.glob("*.safetensors")) < 45 * 2**20
+
+
+def test_a_card_without_the_grade_of_a_class_is_refused(model, tmp_path) -> None:
+    lines = model.lines.model_copy(update={"grades": model.lines.grades[:-1]})
+    path = tmp_path / "short.safetensors"
+    save_line_model(path, model.card.model_copy(update={"lines": lines}), model.network)
+    with pytest.raises(InputError, match="does not say the G of each class"):
+        load_line_model(str(path))
 
 
 def test_it_grades_images_of_another_generator(model) -> None:

@@ -17,6 +17,7 @@ from ..grains.drawing import (
     BOUNDARY,
     LINE,
     PARTS,
+    WHOLE,
     boundary_pixels,
     grade_colours,
     half_numbers,
@@ -126,7 +127,7 @@ class GradedLayers:
 
     def legend(self, method: Method) -> list[PhaseClass]:
         """Names and colours of what is shown of a method."""
-        entries = [_WHOLE] if method == "automatic" else legend(self.by_method[method])
+        entries = [WHOLE] if method == "automatic" else legend(self.by_method[method])
         return [one for one in entries if one is not BOUNDARY or self.boundaries is not None]
 
     def hide(self) -> None:
@@ -254,7 +255,7 @@ def _points_layer(name: str, places: Places, drawn: Intersections) -> Points:
 
 def _parts_layer(name: str, places: Places, drawn: GrainCount, method: Method) -> Labels:
     # Of the automatic method the whole grains alone are measured.
-    shown = {INSIDE: _WHOLE} if method == "automatic" else PARTS
+    shown = {INSIDE: WHOLE} if method == "automatic" else PARTS
     part = np.where(np.isin(drawn.part, list(shown)), drawn.part, 0).astype(np.uint8)
     values = np.concatenate([np.zeros(1, np.uint8), part])[places.grains()]
     return _labels(name, values, places, shown, _PART_OPACITY)
@@ -327,6 +328,3 @@ def _labels(
         opacity=opacity,
         **keywords,
     )
-
-
-_WHOLE = PhaseClass(name="whole: measured", colour=PARTS[INSIDE].colour)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import compress
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -20,6 +21,8 @@ from ..io.images import IMAGE_SUFFIXES, is_image_file
 from ..io.index import ImageIndex, find_index
 from ..io.mark import own_pictures
 from ..plane import as_plane
+
+T = TypeVar("T")
 
 OUTSIDERS = "none"
 """The folder, or class of an index, of images that are of no class."""
@@ -165,20 +168,41 @@ def read_classified(
     if files is not None:
         listed = _chosen(data, listed, files)
     classes = class_names(data, [name for _, name in listed], names)
-    known = PixelSizes(index=_index(data))
-    read: list[_Read] = []
+    known = sizes or PixelSizes(index=_index(data))
+
+    def work(path: Path, name: str) -> _Read:
+        return _read(path, name, (side, quality), known, change)
+
+    read, skipped = yield from read_each(data, listed, () if names else classes, work)
+    return _gathered(data, read, classes, skipped)
+
+
+def read_each(
+    data: Path,
+    listed: Sequence[tuple[Path, str]],
+    needed: Iterable[str],
+    read: Callable[[Path, str], T],
+) -> Events[tuple[list[T], list[str]]]:
+    """What `read` makes of images and their classes, and why some cannot be used.
+
+    Events as of `read_classified`; `InputError` when none is left, or none of a class that is
+    needed.
+    """
+    found: list[T] = []
+    names: set[str] = set()
     skipped: list[str] = []
     for number, (path, name) in enumerate(listed):
         yield Progress(number, len(listed), "images")
         try:
-            read.append(_read(path, name, (side, quality), sizes or known, change))
+            found.append(read(path, name))
+            names.add(name)
         except InputError as error:
             skipped.append(str(error))
     yield Progress(len(listed), len(listed), "images")
     if skipped:
         yield Notice(skipped_words(skipped))
-    _require_members(data, classes if not names else (), [one.name for one in read])
-    return _gathered(data, read, classes, skipped)
+    _require_members(data, needed, names)
+    return found, skipped
 
 
 @dataclass(frozen=True)
@@ -286,12 +310,12 @@ def skipped_words(skipped: Sequence[str]) -> str:
     return f"{len(skipped)} skipped: {'; '.join(skipped[:_NAMED_AT_MOST])}{rest}"
 
 
-def _require_members(data: Path, names: Iterable[str], read: Sequence[str]) -> None:
+def _require_members(data: Path, names: Iterable[str], read: Collection[str]) -> None:
     empty = next((name for name in names if name not in read), None)
     if empty is not None:
-        raise InputError(f"{data}: no image of the class '{empty}' can be read")
+        raise InputError(f"{data}: no image of the class '{empty}' can be used")
     if not read:
-        raise InputError(f"{data}: no image can be read")
+        raise InputError(f"{data}: no image can be used")
 
 
 def _gathered(

@@ -12,14 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from ..events import Events, Notice, Progress
+from ..events import Events
 from ..inputs import PixelSizes, measured_field, read_image
 from ..io.images import Micrograph
 from ..io.index import find_index
 from ..plane import LUMA, Plane, planes_of
-from .images import OUTSIDER, OUTSIDERS, class_names, listed_images, skipped_words
+from .images import OUTSIDER, OUTSIDERS, class_names, listed_images, read_each
 
 Grey = NDArray[np.uint8]
+_Read = tuple[Path, str, Micrograph, Grey]
 
 
 @dataclass(frozen=True)
@@ -130,19 +131,12 @@ def read_micrographs(
     listed = [(path, renamed.get(name, name)) for path, name in found if name not in without]
     known = class_names(data, [name for _, name in listed], names)
     where = sizes or PixelSizes(index=find_index(data))
-    read: list[tuple[Path, str, Micrograph, Grey]] = []
-    skipped: list[str] = []
-    for number, (path, name) in enumerate(listed):
-        yield Progress(number, len(listed), "images")
-        try:
-            micrograph = read_image(path, where)
-            read.append((path, name, micrograph, _usable(micrograph, smallest_px)))
-        except InputError as error:
-            skipped.append(str(error))
-    yield Progress(len(listed), len(listed), "images")
-    if skipped:
-        yield Notice(skipped_words(skipped))
-    _require_members(data, () if names else known, [name for _, name, *_ in read])
+
+    def work(path: Path, name: str) -> _Read:
+        micrograph = read_image(path, where)
+        return path, name, micrograph, _usable(micrograph, smallest_px)
+
+    read, skipped = yield from read_each(data, listed, () if names else known, work)
     return _gathered(data, read, known, skipped)
 
 
@@ -221,17 +215,9 @@ def _require_present(data: Path, wanted: Sequence[str], present: Sequence[str]) 
         )
 
 
-def _require_members(data: Path, names: Sequence[str], read: Sequence[str]) -> None:
-    empty = next((name for name in names if name not in read), None)
-    if empty is not None:
-        raise InputError(f"{data}: no image of the class '{empty}' can be used")
-    if not read:
-        raise InputError(f"{data}: no image can be used")
-
-
 def _gathered(
     data: Path,
-    read: Sequence[tuple[Path, str, Micrograph, Grey]],
+    read: Sequence[_Read],
     names: tuple[str, ...],
     skipped: Sequence[str],
 ) -> ClassifiedMicrographs:

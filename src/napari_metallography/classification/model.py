@@ -82,23 +82,19 @@ def load_defect_model(name_or_file: str) -> DefectModel:
     InputError
         When there is no such model, or the file is not a defects model.
     """
-    file = registry.load(name_or_file, "defects")
-    shown = file.card.defects or DefectInput()
-    network = DefectNetwork(len(file.card.classes), design_of(file.card.network, shown))
-    model = DefectModel(file.card, network.eval(), file.digest)
-    try:
-        network.load_state_dict(file.state)
-    except RuntimeError as error:
-        raise InputError(
-            f"{name_or_file}: its tensors do not fit the network of its card"
-        ) from error
-    network.to(memory_format=torch.channels_last)
+    model = DefectModel(*registry.load_network(name_or_file, "defects", _network))
+    model.network.to(memory_format=torch.channels_last)
     return model
 
 
 def save_defect_model(path: Path, card: ModelCard, network: DefectNetwork) -> None:
     """Write a model whole or not at all."""
     write_model(path, card, network.state_dict())
+
+
+def _network(card: ModelCard) -> DefectNetwork:
+    design = design_of(card.network, card.defects or DefectInput())
+    return DefectNetwork(len(card.classes), design)
 
 
 def normalised(

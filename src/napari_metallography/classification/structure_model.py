@@ -156,18 +156,7 @@ def load_structure_model(name_or_file: str) -> StructureModel:
     InputError
         When there is no such model, or the file is not a structure model.
     """
-    file = registry.load(name_or_file, "structure")
-    model = StructureModel(
-        file.card,
-        StructureNetwork(len(file.card.classes), file.card.structure or StructureInput()).eval(),
-        file.digest,
-    )
-    try:
-        model.network.load_state_dict(file.state)
-    except RuntimeError as error:
-        raise InputError(
-            f"{name_or_file}: its tensors do not fit the network of its card"
-        ) from error
+    model = StructureModel(*registry.load_network(name_or_file, "structure", _network))
     model.network.core.to(memory_format=torch.channels_last)
     return model
 
@@ -175,3 +164,7 @@ def load_structure_model(name_or_file: str) -> StructureModel:
 def save_structure_model(path: Path, card: ModelCard, network: StructureNetwork) -> None:
     """Write a model whole or not at all."""
     write_model(path, card, network.state_dict())
+
+
+def _network(card: ModelCard) -> StructureNetwork:
+    return StructureNetwork(len(card.classes), card.structure or StructureInput())

@@ -67,17 +67,10 @@ def load_line_model(name_or_file: str) -> LineModel:
     InputError
         When there is no such model, or the file is not a grain-size model.
     """
-    file = registry.load(name_or_file, "grain-size")
-    network = LineNetwork(len(file.card.classes))
-    model = LineModel(file.card, network.eval(), file.digest)
-    try:
-        network.load_state_dict(file.state)
-        if len(model.lines.grades) != len(file.card.classes):
-            raise RuntimeError("a grade is missing")
-    except RuntimeError as error:
-        raise InputError(
-            f"{name_or_file}: its tensors do not fit the network of its card"
-        ) from error
+    made = registry.load_network(name_or_file, "grain-size", lambda c: LineNetwork(len(c.classes)))
+    model = LineModel(*made)
+    if len(model.lines.grades) != len(model.card.classes):
+        raise InputError(f"{name_or_file}: its card does not say the G of each class")
     return model
 
 

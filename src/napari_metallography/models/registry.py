@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import InputError
 from .card import ModelCard, Task
 from .file import ModelFile, read_card, read_model
+
+if TYPE_CHECKING:
+    # Cards are read without it: its import takes seconds.
+    from torch import nn
+
+Network = TypeVar("Network", bound="nn.Module")
 
 _SHIPPED = Path(__file__).parent / "shipped"
 _SUFFIX = ".safetensors"
@@ -64,6 +71,27 @@ def model_path(name_or_file: str) -> Path:
 def load(name_or_file: str, task: Task) -> ModelFile:
     """Read a model by name or path; errors as for `models.file.read_model`."""
     return read_model(model_path(name_or_file), task)
+
+
+def load_network(
+    name_or_file: str, task: Task, make: Callable[[ModelCard], Network]
+) -> tuple[ModelCard, Network, str]:
+    """Card, network and digest of a model by name or path; `make` builds the network of a card.
+
+    Raises
+    ------
+    InputError
+        As `load`, and when the tensors do not fit the network.
+    """
+    file = load(name_or_file, task)
+    network = make(file.card)
+    try:
+        network.load_state_dict(file.state)
+    except RuntimeError as error:
+        raise InputError(
+            f"{name_or_file}: its tensors do not fit the network of its card"
+        ) from error
+    return file.card, network.eval(), file.digest
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import InputError
 from ..models import registry
 from ..models.card import ModelCard
 from ..models.file import write_model
@@ -32,20 +31,16 @@ def load_model(name_or_file: str) -> SegmentationModel:
     InputError
         When there is no such model, or the file is not a segmentation model.
     """
-    file = registry.load(name_or_file, "segmentation")
-    network = SegmentationNetwork(file.card.network, len(file.card.classes))
-    try:
-        network.load_state_dict(file.state)
-    except RuntimeError as error:
-        raise InputError(
-            f"{name_or_file}: its tensors do not fit the network of its card"
-        ) from error
-    return SegmentationModel(file.card, network.eval(), file.digest)
+    return SegmentationModel(*registry.load_network(name_or_file, "segmentation", _network))
 
 
 def save_model(path: Path, card: ModelCard, network: SegmentationNetwork) -> None:
     """Write a segmentation model whole or not at all."""
     write_model(path, card, network.state_dict())
+
+
+def _network(card: ModelCard) -> SegmentationNetwork:
+    return SegmentationNetwork(card.network, len(card.classes))
 
 
 def resampling_factor(card: ModelCard, pixel_size_um: float) -> float:
