@@ -63,7 +63,7 @@ class Backbone(nn.Module):
         found = {name: t for name, t in tensors.items() if not name.startswith(_CLASSIFIER)}
         try:
             if _FIRST in found:
-                found[_FIRST] = found[_FIRST].sum(1, keepdim=True)
+                found[_FIRST] = found[_FIRST].float().sum(1, keepdim=True)
             self.core.load_state_dict(found)
         except (RuntimeError, IndexError) as error:
             raise InputError(

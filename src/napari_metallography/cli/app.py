@@ -22,6 +22,7 @@ from .structure import classify_structure, evaluate_structure
 from .synthesize import synthesize_carbides, synthesize_polycrystal, synthesize_structure
 from .terminal import BAD_INPUT, INTERRUPTED
 from .train import train_segmentation
+from .train_backbone import train_backbone
 from .train_defects import train_defects
 from .train_few_shot import train_few_shot
 from .train_grain_size import train_grain_size
@@ -55,6 +56,7 @@ train.command("grain-size")(train_grain_size)
 train.command("defects")(train_defects)
 train.command("structure")(train_structure)
 train.command("few-shot")(train_few_shot)
+train.command("backbone")(train_backbone)
 evaluate.command("boundaries")(evaluate_boundaries)
 classify.command("defects")(classify_defects)
 classify.command("structure")(classify_structure)

@@ -1,4 +1,4 @@
-"""`train few-shot` and `train backbone`: networks that learn new classes from a few images."""
+"""`train few-shot`: networks that learn new classes from a few images."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def train_few_shot(
         Path(encoder_weights).name,
         checkpoint_path(output),
     )
-    name = data_name or ", ".join(_names(data))
+    name = data_name or ", ".join(folder_names(data))
     description = Description(name, licence, attribution, storage.value)
     trained = training.follow(train(job, resume=resume), output, resume=resume)
     training.tell_written(output, write_few_shot_results(output, job, trained, description))
@@ -152,10 +152,10 @@ def _images(folders: Sequence[Path], sizes: PixelSizes | None) -> ClassifiedMicr
         )
         for folder in folders
     ]
-    return joined([*zip(_names(folders), parts, strict=True)])
+    return joined([*zip(folder_names(folders), parts, strict=True)])
 
 
-def _names(folders: Sequence[Path]) -> list[str]:
+def folder_names(folders: Sequence[Path]) -> list[str]:
     """Names of the folders, those that occur again with a number."""
     seen: Counter[str] = Counter()
     found = []

@@ -1,0 +1,92 @@
+"""What the training of a backbone leaves: its tensors with a card, history, how it was made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ..errors import InputError
+from ..models.card import ModelCard, Network, Storage
+from ..models.file import write_model
+from .dino import BackboneJob, TrainedBackbone
+from .results import Description, made_with, write_all
+
+ARCHITECTURE = "dino"
+
+
+def require_startable(storage: Storage) -> None:
+    """Refuse a storage that other networks do not start from.
+
+    Raises
+    ------
+    InputError
+        When it is int8.
+    """
+    if storage == "int8":
+        raise InputError(
+            "--storage int8: other networks start from a backbone, and read float32 or float16"
+        )
+
+
+def write_backbone_results(
+    path: Path, job: BackboneJob, trained: TrainedBackbone, description: Description
+) -> ModelCard:
+    """Write the backbone, `history.csv` and `training.json` beside it, all or none of them.
+
+    The tensors have torchvision's names, and start whatever takes a file of encoder weights. The
+    checkpoint is removed when they are there.
+
+    Raises
+    ------
+    InputError
+        When the file, or another model with its history, has come to exist meanwhile, or a file
+        cannot be written.
+    """
+    card = backbone_card(path.stem, job, trained, description)
+    history, report = pd.DataFrame(trained.history), _report(job, trained)
+    tensors = trained.backbone.tensors()
+    write_all(path, history, report, lambda: write_model(path, card, tensors))
+    return card
+
+
+def backbone_card(
+    name: str, job: BackboneJob, trained: TrainedBackbone, description: Description
+) -> ModelCard:
+    """The card of a backbone, which knows no classes."""
+    sizes = [size for size in job.images.pixel_sizes_um if size is not None]
+    found = _spread(trained)
+    return ModelCard(
+        name=name,
+        task="backbone",
+        network=Network(architecture=ARCHITECTURE, encoder=job.encoder),
+        classes=(),
+        normalisation=job.normalisation,
+        pixel_size_um=(min(sizes), max(sizes)) if len(sizes) == len(job.images) else None,
+        data=description.source(job.images.digest(), job.images.files),
+        training={
+            **job.recipe.model_dump(),
+            "side": job.side,
+            "encoder_weights": job.weights_name,
+            "device": job.device.type,
+        },
+        metrics={} if found is None else {"spread of the features": found},
+        storage=description.storage,
+    )
+
+
+def _spread(trained: TrainedBackbone) -> float | None:
+    """The last that was judged, if any was."""
+    return next((row["spread"] for row in reversed(trained.history) if "spread" in row), None)
+
+
+def _report(job: BackboneJob, trained: TrainedBackbone) -> dict[str, Any]:
+    return {
+        **job.settings(),
+        "training_images": list(job.images.files),
+        "skipped": list(job.images.skipped),
+        "kept_iteration": len(trained.history),
+        "spread": _spread(trained),
+        **made_with(job.device),
+    }

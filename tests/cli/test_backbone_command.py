@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from napari_metallography.models.file import read_card
+from napari_metallography.segmentation.encoders import encoder_state
+
+QUICK = ("--side", 32, "--iterations", 2, "--batch-size", 2, "--local-crops", 1, "--outputs", 8)
+
+
+@pytest.fixture
+def data(tmp_path) -> Path:
+    folder = tmp_path / "many"
+    for name in ("a", "b"):
+        (folder / name).mkdir(parents=True)
+        for number in range(3):
+            random = np.random.default_rng(number)
+            plane = random.integers(0, 255, (80, 80), np.uint8)
+            tifffile.imwrite(folder / name / f"{number}.tif", plane)
+    return folder
+
+
+def test_a_backbone_is_trained_and_starts_other_networks(run, data, tmp_path) -> None:
+    path = tmp_path / "backbone" / "mine.safetensors"
+    done = run("train", "backbone", "--data", data, "-o", path, *QUICK, "--storage", "float16")
+    assert done.code == 0, done.err
+    assert {one.name for one in path.parent.iterdir()} == {
+        "mine.safetensors", "history.csv", "training.json",
+    }  # fmt: skip
+    report = json.loads((path.parent / "training.json").read_text())
+    assert len(report["training_images"]) == 6
+    assert report["spread"] > 0
+    card = read_card(path)
+    assert card.task == "backbone"
+    assert card.data.name == "many"
+    assert card.metrics["spread of the features"] == report["spread"]
+    assert encoder_state("resnet18", str(path))["conv1.weight"].shape == (64, 3, 7, 7)
+    done = run("models", "info", path)
+    assert json.loads(done.out)["network"]["encoder"] == "resnet18"
+
+    tuned = tmp_path / "tuned" / "tuned.safetensors"
+    quick = ("--side", 32, "--smallest-crop", 48, "--iterations", 1, "--crops-per-class", 2)
+    given = ("--scale-free", "--held-out", 0, "--encoder-weights", path)
+    done = run("train", "structure", "--data", data, "-o", tuned, *quick, *given)
+    assert done.code == 0, done.err
+    assert read_card(tuned).training["encoder_weights"] == "mine.safetensors"
+
+
+def test_bad_input_is_one_line(run, data, tmp_path) -> None:
+    path = tmp_path / "m.safetensors"
+    for options, said in (
+        (("--data", tmp_path / "nowhere"), "no such folder"),
+        (("--data", data, "--batch-size", 1), "batch_size: must be 2 or more, not 1"),
+        (("--data", data, "--storage", "int8"), "read float32 or float16"),
+    ):
+        done = run("train", "backbone", "-o", path, *options)
+        assert done.code == 2, done.err
+        assert len(done.errors) == 1
+        assert said in done.err
+        assert not path.exists()

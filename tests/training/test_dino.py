@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from napari_metallography.classification.backbone import Backbone
+from napari_metallography.errors import InputError
+from napari_metallography.events import TrainingStep, drain
+from napari_metallography.training import dino
+from napari_metallography.training.dino import (
+    BackboneJob,
+    SelfTaught,
+    cross_views,
+    spread,
+    train_backbone,
+)
+from napari_metallography.training.recipe import BackboneRecipe
+from napari_metallography.training.unlabelled import Micrographs
+
+CPU = torch.device("cpu")
+RECIPE = BackboneRecipe(
+    iterations=3, batch_size=3, local_crops=1, outputs=8, validate_every=2, warm_up=0.0
+)
+
+
+def _images(count: int = 4) -> Micrographs:
+    random = np.random.default_rng(0)
+    planes = tuple(random.integers(0, 255, (40, 48), np.uint8) for _ in range(count))
+    return Micrographs(planes, tuple(f"{n}.tif" for n in range(count)), (None,) * count)
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> BackboneJob:
+    checkpoint = tmp_path / "net.checkpoint.safetensors"
+    return BackboneJob(_images(), "resnet18", RECIPE, CPU, side=32, checkpoint=checkpoint)
+
+
+def test_a_stopped_training_ends_with_the_weights_of_an_uninterrupted_one(job) -> None:
+    whole = drain(train_backbone(replace(job, checkpoint=None)))
+    running = train_backbone(job)
+    for event in running:
+        if isinstance(event, TrainingStep) and event.iteration == 2:
+            break
+    running.close()
+    resumed = drain(train_backbone(job, resume=True))
+    second = resumed.backbone.state_dict()
+    assert all(torch.equal(second[k], t) for k, t in whole.backbone.state_dict().items())
+    assert resumed.history == whole.history
+    assert [row["iteration"] for row in whole.history if "spread" in row] == [2, 3]
+    assert replace(job, side=64).settings() != job.settings()
+
+
+def test_the_teacher_follows_and_learns_nothing_by_itself() -> None:
+    torch.manual_seed(0)
+    network = SelfTaught("resnet18", 8)
+    large, small = torch.randn(4, 1, 32, 32), torch.randn(6, 1, 32, 32)
+    network.loss(large, small, RECIPE).backward()
+    assert all(one.grad is None for one in network.teacher.parameters())
+    assert all(one.grad is not None for one in network.student.parameters())
+    assert float(network.centre.abs().max()) > 0
+    student, teacher = network.student.directions, network.teacher.directions
+    assert torch.equal(student, teacher)
+    with torch.no_grad():
+        student += 1
+    before = teacher.clone()
+    network.follow(0.75)
+    assert torch.allclose(teacher, before + 0.25, atol=1e-6)
+    network.follow(1.0)
+    assert torch.allclose(teacher, before + 0.25, atol=1e-6)
+
+
+@given(st.integers(0, 200), st.integers(0, 3))
+def test_each_part_is_compared_with_the_other_large_ones(seed, small) -> None:
+    random = torch.Generator().manual_seed(seed)
+    targets = torch.rand(2, 3, 5, generator=random).softmax(2)
+    answers = torch.rand(2 + small, 3, 5, generator=random).log_softmax(2)
+    expected = [
+        -float((targets[one, image] * answers[other, image]).sum())
+        for one in range(2)
+        for other in range(2 + small)
+        for image in range(3)
+        if one != other
+    ]
+    assert float(cross_views(targets, answers)) == pytest.approx(np.mean(expected), rel=1e-5)
+
+
+def test_spread_is_nothing_when_all_features_agree_and_one_when_all_differ() -> None:
+    random = torch.Generator().manual_seed(0)
+    same = torch.randn(1, 64, generator=random).expand(500, -1)
+    assert spread(same * torch.rand(500, 1, generator=random)) == pytest.approx(0, abs=1e-3)
+    assert spread(torch.randn(2000, 64, generator=random)) == pytest.approx(1, abs=0.02)
+
+
+@given(st.integers(1, 9), st.integers(1, 30), st.integers(0, 50))
+def test_every_image_has_its_turn_before_one_comes_again(count, wanted, seed) -> None:
+    turns = dino._turns(count, wanted, torch.Generator().manual_seed(seed))
+    counts = np.bincount(turns.numpy(), minlength=count)
+    assert len(turns) == wanted
+    assert counts.max() - counts.min() <= 1
+
+
+def test_the_momentum_rises_to_one() -> None:
+    recipe = BackboneRecipe(iterations=100)
+    found = [recipe.momentum_at(number) for number in range(101)]
+    assert found[0] == pytest.approx(recipe.teacher_momentum)
+    assert found == sorted(found)
+    assert found[100] == 1
+
+
+def test_a_start_that_cannot_be_is_told(job) -> None:
+    with pytest.raises(InputError, match="from two images at least"):
+        drain(train_backbone(replace(job, images=_images(1))))
+    foreign = Backbone("resnet50").tensors()
+    with pytest.raises(InputError, match=r"^w\.pt: not the weights of this encoder"):
+        drain(train_backbone(replace(job, weights=foreign, weights_name="w.pt")))
+
+
+def test_student_and_teacher_start_from_given_weights(job) -> None:
+    weights = Backbone("resnet18").tensors()
+    network = dino.initial_state(replace(job, weights=weights)).network
+    for part in (network.student, network.teacher):
+        found = part.backbone.tensors()
+        assert all(torch.allclose(found[name], tensor) for name, tensor in weights.items())
