@@ -47,7 +47,9 @@ def test_every_network_is_trained_and_scored_alike(data, tmp_path, monkeypatch) 
     options = argparse.Namespace(
         data=data,
         split=None,
+        val_data=None,
         val_split=None,
+        side=64,
         iterations=1,
         runs=1,
         only=["pdmsnet", "squeezenet1_0"],
