@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -124,7 +123,5 @@ def stripes_model(
     )
     path = tmp_path_factory.mktemp("stripes") / "stripes.safetensors"
     trained = drain(train_defects(job))
-    # Few images were held out to tell what is strange.
-    trained = replace(trained, most_strange=3 * trained.most_strange)
     write_defect_results(path, job, trained, Description("stripes"))
     return path

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from napari_metallography.classification.images import OUTSIDER, ClassifiedImages
-from napari_metallography.classification.model import load_defect_model
+from napari_metallography.classification.inference import pooled_and_logits
+from napari_metallography.classification.model import load_defect_model, normalised
 from napari_metallography.errors import InputError
 from napari_metallography.events import TrainingStep, drain
 from napari_metallography.models.card import DefectInput, Network
@@ -106,6 +107,7 @@ def test_every_recipe_trains_with_outsiders(job, change, augmentation) -> None:
     job = replace(job, images=replace(images, classes=classes), recipe=recipe, checkpoint=None)
     trained = drain(train_defects(job))
     assert np.isfinite(trained.history[0]["loss"])
+    assert trained.most_strange is not None
     assert trained.most_strange > 0
 
 
@@ -115,6 +117,22 @@ def test_a_class_without_images_is_refused(job) -> None:
         drain(train_defects(replace(job, images=images)))
 
 
-def test_without_validation_nothing_is_calibrated(job) -> None:
+def test_without_validation_nothing_is_calibrated_and_new_images_are_familiar(job) -> None:
     trained = drain(train_defects(replace(job, validation=None, checkpoint=None)))
     assert (trained.temperature, trained.risks, trained.metrics) == (1.0, (), {})
+    assert job.validation is not None
+    network = trained.network
+    ready = normalised(job.validation.pixels, job.normalisation, torch.device("cpu"))
+    pooled, _ = pooled_and_logits(network.core, ready)
+    assert trained.most_strange is not None
+    assert (network.familiarity.strangeness(pooled) <= trained.most_strange).float().mean() > 0.7
+
+
+def test_a_handful_of_images_does_not_tell_what_is_strange(job) -> None:
+    first = [np.flatnonzero(job.images.classes == number)[:2] for number in (0, 1)]
+    few = job.images.where(np.isin(np.arange(len(job.images)), first))
+    told = []
+    job = replace(job, images=few, validation=None, checkpoint=None)
+    trained = drain(train_defects(job), told.append)
+    assert trained.most_strange is None
+    assert any("too few images" in str(event) for event in told)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ..models.card import DefectInput, Network
 
 _LARGEST_KERNEL = 32
+_MOST_KERNELS = 8
 
 
 class Variant(StrEnum):
@@ -177,6 +178,9 @@ class _Given:
 
         variant = (self.variant or Variant.pdmsnet).value
         ready = DESIGNS[variant]
+        for name in ("kernels", "spliced"):
+            if getattr(self, name) is not None and ready.expansion != "mixed":
+                raise InputError(f"--{name} is for pdmsnet and squeezenet-dms, not for {variant}")
         shown = DefectInput(
             side=self.side or 224,
             jpeg_quality=self.jpeg_quality or 90,
@@ -231,34 +235,47 @@ def _parts(
     share_and_seed: tuple[float, int],
 ) -> tuple[ClassifiedImages, ClassifiedImages | None]:
     """Images to learn from, and to validate on: given, listed, or a share of each class."""
-    from ..classification.images import without_outsiders
-    from ..classification.splitting import held_out
+    from ..classification.splitting import split_off
 
     images = reading.read(stems(split))
     if val_data is not None or val_split is not None:
         other = replace(reading, data=val_data or reading.data)
-        files = stems(val_split)
-        validation = without_outsiders(other.read(files, images.names))
-        _require_disjoint(images, validation)
-        return images, validation
+        return images, _validation(other, val_split, images)
     share, seed = share_and_seed
-    if share == 0:
+    learnt, judged = split_off(images, share, seed)
+    if judged is None:
+        why = "" if share == 0 else "too few images to spare any: "
         terminal.notice(
-            "nothing is held out: no score tells how good the model is, and its probabilities are "
-            "not calibrated"
+            f"{why}nothing is held out: no score tells how good the model is, and its "
+            "probabilities are not calibrated"
         )
-        return images, None
-    chosen = held_out(images, share, seed)
-    return images.where(~chosen), without_outsiders(images.where(chosen))
+    return learnt, judged
 
 
-def _require_disjoint(images: ClassifiedImages, validation: ClassifiedImages) -> None:
-    shared = sorted(images.contents & validation.contents)
+def _validation(
+    reading: _Reading, val_split: Path | None, images: ClassifiedImages
+) -> ClassifiedImages:
+    """Images to validate on, none of which is learnt from."""
+    from ..classification.images import without_outsiders
+    from ..classification.splitting import shown_in_both
+
+    validation = without_outsiders(reading.read(stems(val_split), images.names))
+    if not len(validation):
+        raise InputError(f"{val_split or reading.data}: no image of a class to validate on")
+    shared = images.contents & validation.contents
     if shared:
         raise InputError(
             f"{len(shared)} of the images to validate on are among those to learn from; list them "
             "once only"
         )
+    alike = shown_in_both(validation, images)
+    if alike:
+        (file, other), *_ = alike
+        terminal.notice(
+            f"{len({one for one, _ in alike})} of the images to validate on show nearly the same "
+            f"as one to learn from, such as {file} and {other}: scores may be too good"
+        )
+    return validation
 
 
 def _kernels(text: str | None) -> tuple[int, ...] | None:
@@ -267,6 +284,8 @@ def _kernels(text: str | None) -> tuple[int, ...] | None:
     parts = [part.strip() for part in text.split(",")]
     kernels = tuple(int(part) for part in parts if part.isdecimal())
     rising = len(kernels) == len(parts) and list(kernels) == sorted(set(kernels))
+    if len(kernels) > _MOST_KERNELS:
+        raise InputError(f"--kernels {text}: {_MOST_KERNELS} at most, one for each of the channels")
     if not rising or not all(kernel % 2 and kernel < _LARGEST_KERNEL for kernel in kernels):
         raise InputError(f"--kernels {text}: give odd numbers that rise, such as 3,5,7")
     return kernels

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..classification.familiarity import of_unseen
 from ..classification.images import OUTSIDER, ClassifiedImages, without_outsiders
 from ..classification.inference import pooled_and_logits
 from ..classification.model import DefectNetwork, design_of, normalised
@@ -19,7 +20,7 @@ from ..classification.probabilities import risk_points, temperature
 from ..devices import device_errors
 from ..errors import InputError
 from ..evaluation.classes import class_scores
-from ..events import Events
+from ..events import Events, Notice
 from ..models.card import DefectInput, Network, Normalisation, RiskPoint
 from .checkpoint import TrainingState, first_state
 from .defect_start import DefectStart
@@ -30,6 +31,7 @@ from .recipe import DefectRecipe
 
 _FAMILIAR_SHARE = 0.99
 _SLACK = 1.1
+_FEWEST_JUDGED = 10
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ class TrainedDefects:
     metrics: dict[str, float]
     temperature: float
     risks: tuple[RiskPoint, ...]
-    most_strange: float
+    most_strange: float | None
 
 
 def train_defects(job: DefectJob, *, resume: bool = False) -> Events[TrainedDefects]:
@@ -114,7 +116,8 @@ def train_defects(job: DefectJob, *, resume: bool = False) -> Events[TrainedDefe
         After each step; validation results on every `validate_every`-th and the last.
     Notice
         When no checkpoint could be written, or the loss stopped being finite: then the last
-        weights that worked are the result.
+        weights that worked are the result; when there are too few images to tell what is unlike
+        them.
 
     Raises
     ------
@@ -129,7 +132,7 @@ def train_defects(job: DefectJob, *, resume: bool = False) -> Events[TrainedDefe
         state, task = initial_state(job), _Task(job)
     row = yield from run_job(state, task, job, resume=resume)
     with device_errors():
-        return _finished(job, state, row)
+        return (yield from _finished(job, state, row))
 
 
 def _require_members(images: ClassifiedImages) -> None:
@@ -199,14 +202,21 @@ class _Task(Descent):
         return {name: found[name] for name in ("accuracy", "macro_f1")}
 
 
-def _finished(job: DefectJob, state: TrainingState, row: Row) -> TrainedDefects:
+def _finished(job: DefectJob, state: TrainingState, row: Row) -> Events[TrainedDefects]:
     """Calibrate the probabilities, and learn what is familiar."""
     network = _core(state).eval()
-    _learn_familiarity(network, job)
-    judged = job.validation or without_outsiders(job.images)
-    pooled, logits = _seen(network, job, judged)
-    divisor, points = (1.0, ()) if job.validation is None else _calibrated(logits, judged)
-    strange = network.familiarity.cpu().strangeness(pooled)
+    strange = [_learn_familiarity(network, job)]
+    divisor, points = 1.0, tuple[RiskPoint, ...]()
+    if job.validation is not None:
+        pooled, logits = _seen(network, job, job.validation)
+        divisor, points = _calibrated(logits, job.validation)
+        strange.append(network.familiarity.strangeness(pooled))
+    limits = [_limit(values) for values in strange if len(values) >= _FEWEST_JUDGED]
+    if not limits:
+        yield Notice(
+            "too few images to tell how far those of a class differ: no image will be answered "
+            "'unsure' for being unlike them"
+        )
     return TrainedDefects(
         network.cpu(),
         state.history,
@@ -214,8 +224,12 @@ def _finished(job: DefectJob, state: TrainingState, row: Row) -> TrainedDefects:
         metrics_of(row),
         divisor,
         points,
-        _SLACK * float(strange.quantile(_FAMILIAR_SHARE)),
+        max(limits, default=None),
     )
+
+
+def _limit(strange: Tensor) -> float:
+    return _SLACK * float(strange.quantile(_FAMILIAR_SHARE))
 
 
 def _calibrated(logits: Tensor, judged: ClassifiedImages) -> tuple[float, tuple[RiskPoint, ...]]:
@@ -224,13 +238,18 @@ def _calibrated(logits: Tensor, judged: ClassifiedImages) -> tuple[float, tuple[
     return divisor, risk_points(confidences.numpy(), answers.numpy() == judged.classes)
 
 
-def _learn_familiarity(network: DefectNetwork, job: DefectJob) -> None:
-    """From the training images as they are, and as light and focus may change them."""
+def _learn_familiarity(network: DefectNetwork, job: DefectJob) -> Tensor:
+    """From the training images as they are, and as light and focus may change them.
+
+    Returns how strange such images are that were not learnt from.
+    """
     known = without_outsiders(job.images)
     random = torch.Generator().manual_seed(job.recipe.seed)
     views = [_seen(network, job, known)[0], _seen(network, job, known, random)[0]]
-    classes = torch.from_numpy(known.classes).repeat(len(views))
-    network.familiarity.cpu().fit(torch.cat(views), classes)
+    classes, images = torch.from_numpy(known.classes), torch.arange(len(known))
+    features, classes, images = torch.cat(views), classes.repeat(2), images.repeat(2)
+    network.familiarity.cpu().fit(features, classes)
+    return of_unseen(features, classes, images)
 
 
 def _seen(
