@@ -94,7 +94,14 @@ def test_discovery_imports_neither_torch_nor_qt() -> None:
     assert not loaded & {"torch", "qtpy", "PyQt6", "PySide6"}
 
 
-def test_the_form_of_grain_sizes_opens_without_torch() -> None:
+@pytest.mark.parametrize(
+    ("module", "form", "is_open"),
+    [
+        ("grain_size", "GrainSizeWidget", "widget.line_network.value"),
+        ("defects", "ClassifyDefectsWidget", "widget.table.rowCount() == 0"),
+    ],
+)
+def test_forms_open_without_torch(module: str, form: str, is_open: str) -> None:
     pytest.importorskip("napari")
     loaded = _loaded(
         "import os\n"
@@ -102,9 +109,9 @@ def test_the_form_of_grain_sizes_opens_without_torch() -> None:
         "from napari.components import ViewerModel\n"
         "from qtpy.QtWidgets import QApplication\n"
         "application = QApplication([])\n"
-        "from napari_metallography._napari.grain_size import GrainSizeWidget\n"
-        "widget = GrainSizeWidget(ViewerModel())\n"
-        "assert widget.line_network.value and widget.device.value == 'auto'"
+        f"from napari_metallography._napari.{module} import {form}\n"
+        f"widget = {form}(ViewerModel())\n"
+        f"assert {is_open} and widget.device.value == 'auto'"
     )
-    assert "napari_metallography._napari.grain_size" in loaded
-    assert "torch" not in loaded
+    assert f"napari_metallography._napari.{module}" in loaded
+    assert not loaded & {"torch", "torchvision"}

@@ -62,7 +62,15 @@ class Preview:
     uncertainty: NDArray[np.uint8] | None
 
 
-Event = Progress | Notice | TrainingStep | Preview
+@dataclass(frozen=True)
+class Part:
+    """A part of the result, handed over when it is there: it outlives a cancellation or an error.
+
+    What it holds is a matter of the computation, which derives a class of its own.
+    """
+
+
+Event = Progress | Notice | TrainingStep | Preview | Part
 Events = Generator[Event, None, T]
 
 

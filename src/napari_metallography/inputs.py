@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -100,6 +101,20 @@ def image_files(
     if left_out:
         notice(f"{_of_ours(left_out)} left out: results are no micrographs")
     return [file for one in found for file in one.images]
+
+
+def table_names(files: Sequence[Path]) -> list[str]:
+    """What tables call files: plain names, or where folders differ paths below the common one.
+
+    With forward slashes. Files without a common folder, as on two drives, go by their whole paths.
+    """
+    whole = [Path(os.path.normpath(file.absolute())) for file in files]
+    folders = {file.parent for file in whole}
+    try:
+        common = Path(os.path.commonpath(folders)) if folders else Path()
+    except ValueError:
+        return [file.as_posix() for file in whole]
+    return [file.relative_to(common).as_posix() for file in whole]
 
 
 def _of_ours(pictures: int) -> str:

@@ -19,8 +19,9 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication, QFileDialog
 
 from napari_metallography._napari import training_round, worker
-from napari_metallography._napari.fine_tune import FineTuneWidget, model_file
+from napari_metallography._napari.fine_tune import FineTuneWidget
 from napari_metallography._napari.layers import calibrate_layer
+from napari_metallography._napari.model_choice import model_file
 from napari_metallography._napari.segment import SegmentWidget
 from napari_metallography._napari.training_round import same_task
 from napari_metallography._napari.training_set import Pair

@@ -4,15 +4,12 @@ import numpy as np
 import pytest
 
 from napari_metallography.calibration import Calibration
-from napari_metallography.classification.defects import DefectParameters
-from napari_metallography.classification.named import (
-    THUMBNAIL,
-    Stack,
-    heat_of_plane,
-    name_stacks,
-)
+from napari_metallography.classification.defect_parameters import DefectParameters
+from napari_metallography.classification.named import heat_of_plane, name_stacks
+from napari_metallography.classification.stacks import THUMBNAIL, Named, Stack
 from napari_metallography.errors import InputError
 from napari_metallography.events import Notice, Progress, drain
+from napari_metallography.models.file import read_model, write_model
 
 
 @pytest.fixture
@@ -68,12 +65,49 @@ def test_heat_is_where_the_class_is(striped, parameters) -> None:
         drain(heat_of_plane(stack, 0, "dent", parameters))
 
 
-def test_a_pixel_size_is_told_for_each_image(striped, parameters, stripes_model) -> None:
-    coarse = Stack("coarse", striped("lying", 3), False, Calibration.square(3, "test"))
+def test_planes_that_cannot_be_used_are_skipped_and_listed(striped, parameters) -> None:
+    planes = np.stack([striped("lying", seed).astype(np.float32) for seed in range(5)])
+    planes[3, 7, 7] = np.nan
+    bad = Stack("bad", np.full((2, 48, 48), np.inf), False, None)
     told: list[object] = []
-    drain(name_stacks([coarse], parameters), told.append)
-    # The model knows of no pixel size: nothing to tell.
-    assert not [event for event in told if isinstance(event, Notice)]
+    stacks = [Stack("strip", planes, False, None), bad]
+    found = drain(name_stacks(stacks, parameters), told.append)
+    assert [(one.stack, one.number) for one in found.planes] == [("strip", n) for n in (0, 1, 2, 4)]
+    # Each was handed over when it was there, with all that is needed to keep it.
+    parts = [event for event in told if isinstance(event, Named)]
+    assert [part.planes for part in parts] == [(one,) for one in found.planes]
+    assert all(part.provenance == found.provenance for part in parts)
+    (notice,) = [event.message for event in told if isinstance(event, Notice)]
+    assert notice.startswith("3 skipped: strip, plane 3: holds NaN")
+    assert "bad, plane 1" in notice
+    with pytest.raises(InputError, match=r"bad, plane 0: holds NaN .+nor can 1 more"):
+        drain(name_stacks([bad], parameters))
+
+
+def test_a_plane_that_there_is_not_is_refused() -> None:
+    stack = Stack("strip", np.zeros((2, 3, 9, 9)), False, None)
+    assert [stack.index(n) for n in (0, 5)] == [(0, 0), (1, 2)]
+    for number in (-1, 6):
+        with pytest.raises(InputError, match=f"strip: has no plane {number}, only 0 to 5"):
+            stack.index(number)
+
+
+def test_a_pixel_size_is_told_for_each_image(striped, parameters, stripes_model, tmp_path) -> None:
+    file = read_model(stripes_model, "defects")
+    card = file.card.model_copy(update={"pixel_size_um": (0.5, 0.5)})
+    write_model(tmp_path / "known.safetensors", card, file.state)
+    parameters = parameters.model_copy(update={"model": str(tmp_path / "known.safetensors")})
+    sizes = {"coarse": 3, "alike": 0.5, "unknown": None}
+    stacks = [
+        Stack(name, striped("lying", 3), False, Calibration.square(um, "test") if um else None)
+        for name, um in sizes.items()
+    ]
+    told: list[object] = []
+    drain(name_stacks(stacks, parameters), told.append)
+    notices = [event.message for event in told if isinstance(event, Notice)]
+    assert [said.partition(": ")[0] for said in notices] == ["coarse", "unknown"]
+    assert "a pixel is 3 µm" in notices[0]
+    assert "no pixel size is known" in notices[1]
 
 
 def test_a_constant_plane_is_unsure_and_an_empty_stack_refused(parameters) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
     QTableWidgetItem,
 )
 
-from ..classification.named import THUMBNAIL
+from ..classification.stacks import THUMBNAIL
 
 HEADINGS = ("", "image", "answer", "probability", "confirmed as")
 CLASS = HEADINGS.index("confirmed as")
@@ -49,7 +49,7 @@ class AnswerTable(QTableWidget):
     Parameters
     ----------
     on_row
-        Called with the row that became the current one.
+        Called with the row that became the current one, or was clicked.
     on_confirmed
         Called with a row and the class that was chosen or typed; "" takes it back.
     """
@@ -96,10 +96,11 @@ class AnswerTable(QTableWidget):
         self.setCurrentCell(-1, -1)
         self.blockSignals(False)
 
-    def show_confirmed(self, row: int, name: str) -> None:
-        """Show the class that somebody confirmed."""
+    def show_confirmed(self, names: Mapping[int, str]) -> None:
+        """Show the classes that somebody confirmed, by row."""
         self.blockSignals(True)
-        cast(QTableWidgetItem, self.item(row, CLASS)).setText(name)
+        for row, name in names.items():
+            cast(QTableWidgetItem, self.item(row, CLASS)).setText(name)
         self.blockSignals(False)
 
     def offer(self, names: Sequence[str]) -> None:
@@ -122,6 +123,8 @@ class AnswerTable(QTableWidget):
             self._on_row(row)
 
     def _clicked(self, row: int, column: int) -> None:
+        # Also of the current row: another plane may have come into view since.
+        self._on_row(row)
         if column == CLASS:
             self.editItem(self.item(row, column))
 

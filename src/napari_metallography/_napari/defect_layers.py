@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,33 +12,61 @@ from napari.components import ViewerModel
 from napari.layers import Image, Labels
 from numpy.typing import NDArray
 
-from ..classes import UNLABELLED
+from ..classes import UNLABELLED, indices_to_layer
 from ..classification.confirmed import Confirmed
-from ..classification.defects import UNSURE_NAME
-from ..classification.named import Named, NamedPlane, Stack
+from ..classification.defect_parameters import UNSURE_NAME
+from ..classification.stacks import Named, NamedPlane, Stack
+from ..plane import ArrayLike
 from ..regions import Box
-from .layers import labels_layer, layer_calibration, pixels_of, plane_shape, snapshot
+from .layers import (
+    labels_layer,
+    layer_calibration,
+    pixels_of,
+    plane_placement,
+    plane_shape,
+    snapshot,
+)
 from .painting import image_shape
-from .results import is_computed, mark_computed, remove_untouched
+from .results import is_computed, is_untouched, mark_computed, remove_untouched
 from .training_layers import add_above, placement_of_part
 
 ANSWERS = "defects"
-"""Key of an image layer's metadata: `provenance`, `answers` and `confirmed`, by plane."""
+"""Key of an image layer's metadata: `provenance`, `answers` and `confirmed` by plane.
 
-_HEAT = "heat"
+With them stands the `shape` of the data they are for.
+"""
+
+_HEAT, _HEAT_OF = "heat", "heat_of"
+_MAP_OF, _COUNTS = "defects_of", "counts_by_plane"
 _OPACITY = 0.5
 
 
+@dataclass(frozen=True)
+class TakenPlanes:
+    """Some planes of an array, copied, by their index along the axes before the rows."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    planes: Mapping[tuple[int, ...], NDArray[Any]]
+
+    def __getitem__(self, key: Any) -> NDArray[Any]:
+        return self.planes[key]
+
+
 def stack_of(image: Image, planes: tuple[int, ...] | None = None) -> Stack:
-    """The pixels of a layer as they are now; call on the GUI thread.
+    """The pixels of a layer as they are now, or those of some planes; call on the GUI thread.
 
     Raises
     ------
     InputError
-        When the layer is sheared, so that its pixels have no one size.
+        When the layer is sheared, so that its pixels have no one size, or has no such plane.
     """
-    array, rgb = snapshot(image)
-    return Stack(image.name, array, rgb, layer_calibration(image), planes)
+    array, rgb = pixels_of(image)
+    whole = Stack(image.name, array, rgb, layer_calibration(image), planes)
+    if planes is None or not whole.leading or type(array) is not np.ndarray:
+        return replace(whole, array=snapshot(image)[0])
+    taken = {index: array[index].copy() for index in map(whole.index, planes)}
+    return replace(whole, array=TakenPlanes(array.shape, array.dtype, taken))
 
 
 def index_of(image: Image, number: int) -> tuple[int, ...]:
@@ -54,22 +83,30 @@ def place_of(image: Image, number: int) -> str:
 
 def note_answers(image: Image, planes: Iterable[NamedPlane], provenance: dict[str, Any]) -> None:
     """Keep answers in the layer's metadata; those of other planes stay if they were had alike."""
-    before = image.metadata.get(ANSWERS, {})
+    before = _noted(image)
     kept = before.get("answers", {}) if before.get("provenance") == provenance else {}
     rows = {one.number: {k: v for k, v in one.row.items() if k != "image"} for one in planes}
     _note(image, provenance=provenance, answers={**kept, **rows})
 
 
-def confirm(image: Image, number: int, name: str) -> None:
-    """Note the class of a plane that somebody confirmed; "" takes it back."""
-    others = {plane: one for plane, one in confirmed_in(image).items() if plane != number}
-    _note(image, confirmed={**others, number: name} if name else others)
+def confirm(image: Image, names: Mapping[int, str]) -> None:
+    """Note the classes of planes that somebody confirmed; "" takes one back."""
+    merged = {**confirmed_in(image), **names}
+    _note(image, confirmed={number: name for number, name in merged.items() if name})
 
 
 def confirmed_in(image: Image) -> dict[int, str]:
-    """Classes by plane that somebody confirmed."""
-    found: dict[int, str] = image.metadata.get(ANSWERS, {}).get("confirmed", {})
+    """Classes by plane that somebody confirmed; of the data as they are shaped now."""
+    found: dict[int, str] = _noted(image).get("confirmed", {})
     return found
+
+
+def forget_stale(image: Image) -> bool:
+    """Take away what is noted of data of another shape; tells whether there was any."""
+    if ANSWERS not in image.metadata or _noted(image):
+        return False
+    image.metadata = {key: value for key, value in image.metadata.items() if key != ANSWERS}
+    return True
 
 
 def confirmed_layers(viewer: ViewerModel) -> list[Image]:
@@ -79,7 +116,7 @@ def confirmed_layers(viewer: ViewerModel) -> list[Image]:
 
 
 def confirmed_planes(viewer: ViewerModel) -> list[Confirmed]:
-    """All planes whose class is confirmed, as they are now; call on the GUI thread."""
+    """All planes whose class is confirmed, in the layers' own memory; call on the GUI thread."""
     return [
         _confirmed(image, number, name)
         for image in confirmed_layers(viewer)
@@ -87,59 +124,76 @@ def confirmed_planes(viewer: ViewerModel) -> list[Confirmed]:
     ]
 
 
-def add_defect_map(
+def show_defects(
     viewer: ViewerModel, image: Image, planes: Sequence[NamedPlane], named: Named
 ) -> Labels:
-    """Show what scanned planes have where; an untouched map of the image makes way.
+    """Show what scanned planes have where, beside the planes that were scanned alike before.
 
-    Row *i* of the features belongs to label *i*: its class, the share of the area, and the number
-    of windows so answered.
+    A map that was edited stays; another is begun. Row *i* of the features belongs to label *i*:
+    its class, the share of the area, and the number of windows so answered.
     """
-    name = f"{image.name} defects"
-    remove_untouched(viewer, name)
-    indices = np.full(image_shape(image), UNLABELLED, np.uint8)
+    layer = _map_to_go_on(viewer, image, named.provenance) or _new_map(viewer, image, named)
+    counts = dict(layer.metadata[_COUNTS])
     for one in planes:
-        if one.defects is not None:
-            indices[index_of(image, one.number)] = one.defects
-    layer = labels_layer(image, indices, named.classes, name, {"provenance": named.provenance})
-    layer.features = map_features(planes, [one.name for one in named.classes])
-    layer.opacity = _OPACITY
+        if one.defects is not None and one.windows is not None:
+            layer.data[index_of(image, one.number)] = indices_to_layer(one.defects)
+            counts[one.number] = map_counts(one.defects, one.windows.given, len(named.classes))
+    layer.metadata = {**layer.metadata, _COUNTS: counts}
+    layer.features = map_features(counts.values(), [one.name for one in named.classes])
     mark_computed(layer)
-    add_above(viewer, image, layer)
+    if layer in viewer.layers:
+        layer.refresh()
+    else:
+        add_above(viewer, image, layer)
     return layer
 
 
-def map_features(planes: Sequence[NamedPlane], names: Sequence[str]) -> pd.DataFrame:
+def map_counts(
+    defects: NDArray[np.uint8], given: NDArray[np.int64], classes: int
+) -> NDArray[np.int64]:
+    """Pixels and windows of a scanned plane (2, classes + 1), of what is unsure first."""
+    # 255 becomes 0, and class 0 becomes 1.
+    pixels = (defects + np.uint8(1)).ravel()
+    return np.stack([np.bincount(x, minlength=classes + 1) for x in (pixels, given + 1)])
+
+
+def map_features(counts: Iterable[NDArray[np.int64]], names: Sequence[str]) -> pd.DataFrame:
     """A row for what is unsure and one a class: share of the area, and windows."""
-    areas, windows = np.zeros((2, len(names) + 1))
-    for one in planes:
-        if one.defects is not None and one.windows is not None:
-            # 255 becomes 0, and class 0 becomes 1.
-            areas += np.bincount((one.defects + np.uint8(1)).ravel(), minlength=len(areas))
-            windows += np.bincount(one.windows.given + 1, minlength=len(windows))
+    areas, windows = sum(counts, np.zeros((2, len(names) + 1), np.int64))
     return pd.DataFrame(
         {
             "class": [UNSURE_NAME, *names],
             "area_fraction": areas / max(1, areas.sum()),
-            "windows": windows.astype(int),
+            "windows": windows,
         }
     )
 
 
 def add_heat(
-    viewer: ViewerModel, image: Image, number: int, name: str, heat: NDArray[np.float32]
+    viewer: ViewerModel,
+    image: Image,
+    number: int,
+    name: str,
+    heat: NDArray[np.float32],
+    brightest: float,
 ) -> Image:
-    """Show what speaks for a class on a plane of an image, over that plane only."""
+    """Show what speaks for a class on a plane of an image, over that plane only.
+
+    Parameters
+    ----------
+    brightest
+        The value that is drawn brightest, so that maps can be compared.
+    """
     remove_heat(viewer)
     index = index_of(image, number)
     layer = Image(
         heat[(None,) * len(index)],
         name=f"{image.name} {_HEAT}",
         colormap="inferno",
-        contrast_limits=(0, max(float(heat.max()), 1e-6)),
+        contrast_limits=(0, max(brightest, 1e-6)),
         opacity=_OPACITY,
         blending="translucent",
-        metadata={_HEAT: name},
+        metadata={_HEAT: name, _HEAT_OF: (image.unique_id, number)},
         **placement_of_part(image, index, Box(0, 0, *plane_shape(image)), heat.shape),
     )
     mark_computed(layer)
@@ -147,21 +201,49 @@ def add_heat(
     return layer
 
 
-def remove_heat(viewer: ViewerModel) -> None:
-    """Take heat maps away, which belong to one plane each."""
-    for layer in [x for x in viewer.layers if is_computed(x) and _HEAT in x.metadata]:
-        viewer.layers.remove(layer)
+def remove_heat(viewer: ViewerModel, *, but_of: tuple[Image, int] | None = None) -> None:
+    """Take heat maps away, which belong to one plane each; but that of a plane of an image."""
+    kept = (but_of[0].unique_id, but_of[1]) if but_of else None
+    for layer in [x for x in viewer.layers if is_computed(x) and _HEAT_OF in x.metadata]:
+        if layer.metadata[_HEAT_OF] != kept:
+            viewer.layers.remove(layer)
+
+
+def _noted(image: Image) -> dict[str, Any]:
+    """What is noted of the data as they are shaped now."""
+    noted: dict[str, Any] = image.metadata.get(ANSWERS, {})
+    return noted if noted.get("shape") == image_shape(image) else {}
 
 
 def _note(image: Image, **values: Any) -> None:
-    noted = {**image.metadata.get(ANSWERS, {}), **values}
+    noted = {**_noted(image), **values, "shape": image_shape(image)}
     image.metadata = {**image.metadata, ANSWERS: noted}
 
 
+def _map_to_go_on(viewer: ViewerModel, image: Image, provenance: dict[str, Any]) -> Labels | None:
+    """The map of an image that was had alike and not edited; None where there is none."""
+    for layer in viewer.layers:
+        if layer.metadata.get(_MAP_OF) != image.unique_id or not is_untouched(layer):
+            continue
+        if layer.metadata["provenance"] == provenance and layer.data.shape == image_shape(image):
+            for name, value in plane_placement(image, layer.ndim).items():
+                setattr(layer, name, value)
+            return layer
+    return None
+
+
+def _new_map(viewer: ViewerModel, image: Image, named: Named) -> Labels:
+    name = f"{image.name} defects"
+    remove_untouched(viewer, name)
+    nothing = np.full(image_shape(image), UNLABELLED, np.uint8)
+    noted = {"provenance": named.provenance, _MAP_OF: image.unique_id, _COUNTS: {}}
+    layer = labels_layer(image, nothing, named.classes, name, noted)
+    layer.opacity = _OPACITY
+    return layer
+
+
 def _confirmed(image: Image, number: int, name: str) -> Confirmed:
-    array, _ = pixels_of(image)
+    array: ArrayLike = pixels_of(image)[0]
     index = index_of(image, number)
     plane = array[index] if index else array
-    # What is read when needed stays so.
-    pixels = plane.copy() if isinstance(plane, np.ndarray) else plane
-    return Confirmed(place_of(image, number), pixels, name, layer_calibration(image))
+    return Confirmed(place_of(image, number), plane, name, layer_calibration(image))

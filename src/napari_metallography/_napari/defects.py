@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,38 +14,41 @@ import numpy as np
 import pandas as pd
 from magicgui.widgets import ComboBox, Container, Label, LineEdit, PushButton, Widget
 from napari.layers import Image
+from napari.utils.notifications import show_warning
+from numpy.typing import NDArray
 from qtpy.compat import isalive
 from qtpy.QtWidgets import QFileDialog
 
-from ..classification.defects import UNSURE_NAME, DefectParameters
+from ..classification.defect_parameters import UNSURE_NAME, DefectParameters
 from ..classification.images import OUTSIDERS
-from ..classification.named import Named, NamedPlane, Stack, heat_of_plane, name_stacks
+from ..classification.stacks import Named, NamedPlane, Stack
 from ..errors import InputError
 from ..events import Event, Notice
 from ..io.files import together
 from ..io.tables import write_csv, write_json
 from ..models.card import ModelCard
 from ..models.registry import own_folder
-from ..training.defect_tuning import TUNING, TuningPlan, tune_defects
-from ..training.recipe import DefectRecipe
+from ..training.recipe import DEFECT_TUNING, DefectRecipe
 from .answer_table import AnswerTable, ShownAnswer
 from .defect_layers import (
-    add_defect_map,
     add_heat,
     confirm,
     confirmed_in,
     confirmed_layers,
     confirmed_planes,
+    forget_stale,
     index_of,
     note_answers,
     place_of,
     remove_heat,
+    show_defects,
     stack_of,
 )
+from .defect_runs import heat_events, named_events, tuned_events
 from .device_choice import devices
-from .fine_tune import model_file
 from .form import (
     Form,
+    RunControls,
     align_labels,
     button_row,
     chosen,
@@ -55,10 +58,12 @@ from .form import (
     wrap,
 )
 from .layers import pixels_of, plane_shape
-from .model_choice import ModelChoice, offer_everywhere
+from .model_choice import ModelChoice, model_file, offer_everywhere
+from .painting import image_shape
 from .quantify_results import with_ending
 from .results import centre_on, is_computed
 from .wording import in_window
+from .worker import nothing
 
 _EXTENTS = {
     "view": "the plane in view",
@@ -70,7 +75,10 @@ _SCAN = (
     "looks at windows of the size of the training images, and shows what lies where; for images "
     "much larger than those"
 )
-_HEAT = "shows where the image speaks for the most probable class of the selected row"
+_HEAT = (
+    "shows where the image speaks for the most probable class of the selected row; colours mean "
+    "the same in all maps of one model, and are brightest where it spoke most so far"
+)
 _CONFIRM = "takes the answers of the selected rows for right, those that are sure"
 _EXPORT = "classes.csv with a probability a class, and what you confirmed; how it was had, as JSON"
 _TUNE = "trains the chosen model further on what you confirmed, in all layers; two classes at least"
@@ -84,6 +92,28 @@ class Answered:
 
     image: Image
     plane: NamedPlane
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What answers were asked for, and those that are there so far.
+
+    Attributes
+    ----------
+    images
+        Layers by the names they had.
+    shapes
+        Of their data.
+    """
+
+    images: Mapping[str, Image]
+    shapes: Mapping[str, tuple[int, ...]]
+    parameters: DefectParameters
+    parts: list[Named] = field(default_factory=list)
+
+    def answers(self, name: str) -> list[NamedPlane]:
+        """The answers for a layer's planes."""
+        return [one for part in self.parts for one in part.planes if one.stack == name]
 
 
 class ClassifyDefectsWidget(Form):
@@ -128,15 +158,21 @@ class ClassifyDefectsWidget(Form):
             {"extent": self.extent, "device": self.device, **self.parameters},
             "Classify",
             "Classify defects",
+            ClassifyControls((self.heat, self.tuning.button), self._ended),
         )
         self.answered: list[Answered] = []
+        self._asked: Asked | None = None
         self._had: DefectParameters | None = None
         self._provenance: dict[str, Any] = {}
         self._notices: list[str] = []
+        self._brightest = 0.0
         self.heat.changed.connect(partial(self.attempt, self.show_heat))
         self.confirm.changed.connect(partial(self.attempt, self.confirm_selected))
         self.export.changed.connect(partial(self.attempt, self._ask_and_export))
         self.tuning.button.changed.connect(partial(self.attempt, self.tune))
+        for layer in self.viewer.layers:
+            layer.events.data.connect(self._data_changed)
+        self.viewer.layers.events.inserted.connect(self._layer_added)
         self.viewer.layers.events.removed.connect(self._layer_removed)
         self._show_confirmed()
 
@@ -147,15 +183,13 @@ class ClassifyDefectsWidget(Form):
         parameters = read(
             DefectParameters, self.parameters, model=self.model.value, device=self.device.value
         )
-        images = self._images()
-        stacks = [self._stack(image) for image in images]
-        self._notices = []
-        self.controls.start(
-            name_stacks(stacks, parameters),
-            "Classify defects",
-            partial(self._take, {image.name: image for image in images}, parameters),
-            self._notice,
-        )
+        images = {image.name: image for image in self._images()}
+        shapes = {name: image_shape(image) for name, image in images.items()}
+        stacks = [self._stack(image) for image in images.values()]
+        events = named_events(stacks, parameters)
+        self.controls.start(events, "Classify defects", nothing, self._happened)
+        # Only now: a run under way, which refuses another, goes on with its own.
+        self._notices, self._asked = [], Asked(images, shapes, parameters)
 
     def _images(self) -> list[Image]:
         if self.extent.value != "selected":
@@ -177,32 +211,43 @@ class ClassifyDefectsWidget(Form):
         number = int(np.ravel_multi_index(tuple(index), lengths)) if lengths else 0
         return stack_of(image, (number,))
 
-    def _notice(self, event: Event) -> None:
+    def _happened(self, event: Event) -> None:
         if isinstance(event, Notice):
             self._notices.append(in_window(event.message))
+        elif isinstance(event, Named) and self._asked is not None:
+            self._asked.parts.append(event)
 
-    def _take(
-        self, images: Mapping[str, Image], parameters: DefectParameters, named: Named
-    ) -> None:
+    def _ended(self, message: str) -> None:
+        """Keep what was answered, however the run ended."""
+        asked, self._asked = self._asked, None
+        if asked is not None and asked.parts:
+            self.attempt(partial(self._take, asked, message))
+
+    def _take(self, asked: Asked, message: str) -> None:
         """Show answers beside earlier ones that were had alike."""
-        if named.provenance != self._provenance:
-            self.answered = []
-        self._had, self._provenance = parameters, named.provenance
-        for image in images.values():
-            if image in self.viewer.layers:
-                self._take_one(image, [p for p in named.planes if images[p.stack] is image], named)
+        told = asked.parts[0]
+        if told.provenance != self._provenance:
+            self.answered, self._brightest = [], 0.0
+        self._had, self._provenance = asked.parameters, told.provenance
+        taken = {name: asked.answers(name) for name in asked.images}
+        for name, image in asked.images.items():
+            if image in self.viewer.layers and image_shape(image) == asked.shapes[name]:
+                self._take_one(image, taken[name], told)
+            elif taken.pop(name) and image in self.viewer.layers:
+                self._notices.append(_replaced(name))
         self._show_table()
-        unsure = sum(one.row["answer"] == UNSURE_NAME for one in named.planes)
-        said = f"{len(named.planes)} named, {unsure} of them unsure"
-        self.controls.say("; ".join([said, *self._notices]))
+        rows = [one.row for planes in taken.values() for one in planes]
+        unsure = sum(row["answer"] == UNSURE_NAME for row in rows)
+        said = f"{len(rows)} named, {unsure} of them unsure"
+        self.controls.say("; ".join(x for x in [message, said, *self._notices] if x))
 
-    def _take_one(self, image: Image, planes: list[NamedPlane], named: Named) -> None:
-        note_answers(image, planes, named.provenance)
+    def _take_one(self, image: Image, planes: list[NamedPlane], told: Named) -> None:
+        note_answers(image, planes, told.provenance)
         anew = {plane.number for plane in planes}
         kept = [x for x in self.answered if x.image is not image or x.plane.number not in anew]
         self.answered = kept + [Answered(image, plane) for plane in planes]
-        if self._had is not None and self._had.scan:
-            add_defect_map(self.viewer, image, planes, named)
+        if planes and self._had is not None and self._had.scan:
+            show_defects(self.viewer, image, planes, told)
 
     # --- the table ---------------------------------------------------------------------------
 
@@ -225,7 +270,7 @@ class ClassifyDefectsWidget(Form):
     def _go_to(self, row: int) -> None:
         """Bring the plane of a row into view, in front of the other images of the table."""
         one = self.answered[row]
-        remove_heat(self.viewer)
+        remove_heat(self.viewer, but_of=(one.image, one.plane.number))
         for image in {x.image for x in self.answered}:
             image.visible = image is one.image
         self.viewer.layers.selection.active = one.image
@@ -239,36 +284,62 @@ class ClassifyDefectsWidget(Form):
     def confirm_as(self, row: int, name: str) -> None:
         """Confirm the class of a row; "" takes it back."""
         one = self.answered[row]
-        if name == UNSURE_NAME:
-            self.table.show_confirmed(row, confirmed_in(one.image).get(one.plane.number, ""))
+        if name.casefold() == UNSURE_NAME:
+            self.table.show_confirmed({row: confirmed_in(one.image).get(one.plane.number, "")})
             raise InputError(
-                f"'{UNSURE_NAME}' is no class; choose one, or '{OUTSIDERS}' for an image of none"
+                f"'{name}' is no class; choose one, or '{OUTSIDERS}' for an image of none"
             )
-        confirm(one.image, one.plane.number, name)
-        self.table.show_confirmed(row, name)
-        self.table.offer(self._class_names())
-        self._show_confirmed()
+        self._confirm({row: name})
 
     def confirm_selected(self) -> None:
         """Take the sure answers of the selected rows for right."""
-        rows = [(n, str(self.answered[n].plane.row["answer"])) for n in self.table.selected]
-        sure = [(row, answer) for row, answer in rows if answer != UNSURE_NAME]
+        rows = {n: str(self.answered[n].plane.row["answer"]) for n in self.table.selected}
+        sure = {row: answer for row, answer in rows.items() if answer != UNSURE_NAME}
         if not sure:
             raise InputError("select rows with an answer first; give unsure ones a class by hand")
-        for row, answer in sure:
-            self.confirm_as(row, answer)
+        self._confirm(sure)
         self.controls.say(f"{len(sure)} confirmed")
+
+    def _confirm(self, names: Mapping[int, str]) -> None:
+        by_image: dict[Image, dict[int, str]] = {}
+        for row, name in names.items():
+            one = self.answered[row]
+            by_image.setdefault(one.image, {})[one.plane.number] = name
+        for image, planes in by_image.items():
+            confirm(image, planes)
+        self.table.show_confirmed(names)
+        self.table.offer(self._class_names())
+        self._show_confirmed()
 
     def _show_confirmed(self) -> None:
         images = confirmed_layers(self.viewer)
         self.tuning.show(Counter(n for one in images for n in confirmed_in(one).values()))
 
+    # --- layers that come, go and change -----------------------------------------------------
+
+    def _layer_added(self, event: Any) -> None:
+        if isalive(self.native):  # type: ignore[no-untyped-call]
+            event.value.events.data.connect(self._data_changed)
+            self._show_confirmed()
+
     def _layer_removed(self, event: Any) -> None:
-        if not isalive(self.native):  # type: ignore[no-untyped-call]
-            return
-        if any(one.image is event.value for one in self.answered):
-            self.answered = [one for one in self.answered if one.image is not event.value]
+        if isalive(self.native):  # type: ignore[no-untyped-call]
+            self._drop_rows(event.value)
+
+    def _data_changed(self, event: Any) -> None:
+        """Drop what was answered and confirmed of data of another shape."""
+        if isalive(self.native) and forget_stale(event.source):  # type: ignore[no-untyped-call]
+            remove_heat(self.viewer)
+            self._drop_rows(event.source)
+            said = f"{event.source.name}: its answers are dropped, as its data were replaced"
+            self.controls.say(said)
+            show_warning(said)
+
+    def _drop_rows(self, image: Image) -> None:
+        if any(one.image is image for one in self.answered):
+            self.answered = [one for one in self.answered if one.image is not image]
             self._show_table()
+        self._show_confirmed()
 
     # --- what else can be had ----------------------------------------------------------------
 
@@ -279,16 +350,25 @@ class ClassifyDefectsWidget(Form):
             raise InputError("select a row of the table first")
         one = self.answered[row]
         name = str(one.plane.row["most_probable"])
+        stack = stack_of(one.image, (one.plane.number,))
         self.controls.start(
-            heat_of_plane(stack_of(one.image), one.plane.number, name, self._had),
+            heat_events(stack, one.plane.number, name, self._had),
             f"Heat map of {one.image.name}",
             partial(self._show_heat, one, name),
         )
 
-    def _show_heat(self, one: Answered, name: str, heat: Any) -> None:
-        if one.image in self.viewer.layers:
-            layer = add_heat(self.viewer, one.image, one.plane.number, name, heat)
-            self.controls.say(f"{layer.name}: what speaks for {name}")
+    def _show_heat(self, one: Answered, name: str, heat: NDArray[np.float32]) -> None:
+        if not any(one is other for other in self.answered):
+            return
+        most = float(heat.max())
+        self._brightest = max(self._brightest, most)
+        layer = add_heat(
+            self.viewer, one.image, one.plane.number, name, heat, brightest=self._brightest
+        )
+        self.controls.say(
+            f"{layer.name}: what speaks for {name}, {most:.3g} at most; the brightest colour "
+            f"stands for {self._brightest:.3g}, the most so far"
+        )
 
     def write(self, path: Path) -> None:
         """Write the table as CSV, and how it was had as JSON beside it."""
@@ -318,17 +398,12 @@ class ClassifyDefectsWidget(Form):
     def tune(self) -> None:
         """Train the chosen model further on all confirmed answers."""
         path = model_file(own_folder() / self.tuning.file_name(), own_folder())
-        plan = TuningPlan(
-            confirmed_planes(self.viewer),
-            self.model.value,
-            path,
-            self.device.value,
-            self.tuning.recipe(),
-        )
+        confirmed = confirmed_planes(self.viewer)
+        recipe = self.tuning.recipe()
+        events = tuned_events(confirmed, self.model.value, path, self.device.value, recipe)
+        title = f"Train {path.stem}"
+        self.controls.start(events, title, partial(self._tuned, path), self._happened)
         self._notices = []
-        self.controls.start(
-            tune_defects(plan), f"Train {path.stem}", partial(self._tuned, path), self._notice
-        )
 
     def _tuned(self, path: Path, card: ModelCard) -> None:
         offer_everywhere(path)
@@ -336,6 +411,31 @@ class ClassifyDefectsWidget(Form):
         scores = [f"{name} {value:.3f}" for name, value in card.metrics.items()]
         said = f"written to {path}; press Classify to see what it answers"
         self.controls.say("; ".join([said, *scores, *self._notices]))
+
+
+class ClassifyControls(RunControls):
+    """Run and Cancel; meanwhile buttons that would begin something else wait.
+
+    Parameters
+    ----------
+    waiting
+        Those buttons.
+    on_ended
+        Called last with the line that says how a run ended; "" after success.
+    """
+
+    def __init__(self, waiting: Sequence[Widget], on_ended: Callable[[str], None]) -> None:
+        super().__init__("Classify")
+        self._waiting, self._on_ended = tuple(waiting), on_ended
+
+    def _end(self, message: str) -> None:
+        super()._end(message)
+        self._on_ended(message)
+
+    def _set_running(self, running: bool) -> None:
+        super()._set_running(running)
+        for button in self._waiting:
+            button.enabled = not running
 
 
 class TuningFields:
@@ -346,7 +446,7 @@ class TuningFields:
         wrap(self.confirmed)
         self.name = LineEdit(value="my-defects", label="New model", tooltip=_NAME)
         self.fields = parameter_fields(DefectRecipe, ("iterations",))
-        self.fields["iterations"].value = TUNING.iterations
+        self.fields["iterations"].value = DEFECT_TUNING.iterations
         self.button = PushButton(text="Fine-tune on confirmed", label="", tooltip=_TUNE)
         self.widgets: list[Widget] = [
             self.confirmed,
@@ -369,10 +469,14 @@ class TuningFields:
 
     def recipe(self) -> DefectRecipe:
         """The gentle recipe with as many iterations as asked for."""
-        return read(DefectRecipe, self.fields, **TUNING.model_dump(exclude={"iterations"}))
+        return read(DefectRecipe, self.fields, **DEFECT_TUNING.model_dump(exclude={"iterations"}))
 
 
 _PROBABILITY = "probability_"
+
+
+def _replaced(name: str) -> str:
+    return f"{name}: its data were replaced meanwhile; classify it again"
 
 
 def _shown(one: Answered) -> ShownAnswer:

@@ -49,7 +49,7 @@ from .layers import (
     snapshot,
     stated_names,
 )
-from .model_choice import offer_everywhere
+from .model_choice import model_file, offer_everywhere
 from .painting import (
     fill_unlabelled,
     make_paintable,
@@ -471,9 +471,3 @@ def _outcome(tuned: Tuned) -> str:
     score = best.miou if best is not None else tuned.trained.metrics.get("miou")
     said = f"mean IoU {score:.3f} over the held-out labels" if score is not None else "trained"
     return f"'{best.name}' is best: {said}" if best is not None else said
-
-
-def model_file(asked: Path, own: Path) -> Path:
-    """The file of a model; among the user's own each has a folder, which holds its history."""
-    path = asked if asked.suffix == ".safetensors" else asked.with_name(f"{asked.name}.safetensors")
-    return own / path.stem / path.name if path.parent == own else path

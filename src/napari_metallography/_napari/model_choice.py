@@ -152,6 +152,12 @@ def offer_everywhere(path: Path) -> None:
             choice.offer(path)
 
 
+def model_file(asked: Path, own: Path) -> Path:
+    """The file of a model; among the user's own each has a folder, which holds its history."""
+    path = asked if asked.suffix == ".safetensors" else asked.with_name(f"{asked.name}.safetensors")
+    return own / path.stem / path.name if path.parent == own else path
+
+
 def card_html(card: ModelCard) -> str:
     """A model's card for people, a line a matter."""
     matters = {

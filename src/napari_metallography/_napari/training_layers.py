@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.components import ViewerModel
@@ -15,8 +15,6 @@ from numpy.typing import NDArray
 from ..classes import UNLABELLED, PhaseClass
 from ..events import Preview
 from ..regions import Box
-from ..segmentation.segment import Segmentation
-from ..training.fine_tuning import Session
 from .layers import (
     class_labels_keywords,
     labels_layer,
@@ -26,6 +24,11 @@ from .layers import (
 from .painting import image_shape
 from .results import mark_computed, remove_untouched
 from .side_by_side import add_on_top
+
+if TYPE_CHECKING:
+    # They import torch.
+    from ..segmentation.segment import Segmentation
+    from ..training.fine_tuning import Session
 
 Index = tuple[int, ...]
 """Leading indices of a plane of a stack; empty for a single image."""

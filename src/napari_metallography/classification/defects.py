@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 
 from .. import __version__
 from ..calibration import Calibration
@@ -23,13 +22,13 @@ from ..plane import Plane
 from ..regions import Box
 from ..segmentation.model import is_far_from_training
 from ..segmentation.tiling import Window, overlapping
+from .defect_parameters import DefectParameters
 from .images import prepared
 from .inference import deployed, pooled_and_evidence
 from .model import DefectModel, normalised
 from .probabilities import least_probability
 
 UNSURE = -1
-UNSURE_NAME = "unsure"
 
 _BATCH = 32
 _SHORTEST = 64
@@ -37,29 +36,6 @@ _MOST_SIDES = 4
 _CELLS = 16
 
 Floats = NDArray[np.float64]
-
-
-class DefectParameters(BaseModel):
-    """How surface defects are named.
-
-    Attributes
-    ----------
-    model
-        Name or file of a defects model.
-    device
-        "auto", "cpu" or "cuda".
-    risk
-        Share of wrong answers that is put up with; what is less sure is answered "unsure".
-    scan
-        Look at windows of the trained size one by one, not at the image as a whole.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    model: str = "xsdd-pdmsnet"
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    risk: float = Field(default=0.02, ge=0, le=1)
-    scan: bool = False
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,37 +11,39 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..classes import indices_to_layer, named_classes
-from ..events import Events
+from ..classes import UNLABELLED, indices_to_layer, named_classes
+from ..errors import InputError
+from ..events import Events, Notice
 from ..inputs import PixelSizes, measured_field, read_image
 from ..io.files import together
 from ..io.images import Micrograph
 from ..io.labels import LabelImage, write_labels
 from ..io.overlays import overlay, with_legend, write_png
 from ..io.tables import write_csv, write_json
-from ..plane import Plane, planes_of
+from .defect_parameters import UNSURE_NAME, DefectParameters
 from .defects import (
     UNSURE,
-    UNSURE_NAME,
     Answers,
     Classifier,
-    DefectParameters,
     PlaneAnswer,
     defect_map,
     name_plane,
     pixel_size_notices,
     provenance,
 )
+from .images import skipped_words
+from .stacks import Stack
 
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Tables:
-    """Rows of `classes.csv`, and of `windows.csv` where images were scanned."""
+    """Rows of `classes.csv`, of `windows.csv` where images were scanned, and what was skipped."""
 
-    planes: list[Row]
-    windows: list[Row]
+    planes: list[Row] = field(default_factory=list)
+    windows: list[Row] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
 
 
 def name_file(
@@ -50,34 +52,63 @@ def name_file(
     classifier: Classifier,
     parameters: DefectParameters,
     sizes: PixelSizes,
+    called: str,
 ) -> Events[Tables]:
     """Name every plane of an image; a scanned one leaves its defect map in the folder.
+
+    A plane that cannot be used is skipped; in the map all of it is unlabelled.
+
+    Parameters
+    ----------
+    called
+        What the tables call the image.
 
     Yields
     ------
     Progress, Notice
-        Of each plane; what the user should know of its pixel size.
+        Of each plane; what the user should know of its pixel size, and of planes skipped.
 
     Raises
     ------
     InputError
-        When the image cannot be used or a file cannot be written.
+        When no plane of the image can be used or a file cannot be written.
     """
     micrograph = read_image(path, sizes)
     yield from pixel_size_notices(classifier.model.card, micrograph.calibration)
-    tables = Tables([], [])
-    maps = []
-    for number, plane in enumerate(_planes(micrograph)):
-        found = yield from name_plane(
-            plane, classifier, micrograph.calibration, scan=parameters.scan
-        )
-        tables.planes.append(answer_row(path.name, number, found.answer, 0, classifier.model.names))
+    stack = Stack(str(path), micrograph.pixels, micrograph.rgb, micrograph.calibration)
+    tables, maps, names = Tables(), {}, classifier.model.names
+    for number in stack.numbers:
+        try:
+            plane = stack.plane(number)
+            found = yield from name_plane(
+                plane, classifier, stack.calibration, scan=parameters.scan
+            )
+        except InputError as error:
+            tables.skipped.append(str(error))
+            continue
+        tables.planes.append(answer_row(called, number, found.answer, 0, names))
         if parameters.scan:
-            tables.windows.extend(_window_rows(path, number, found, classifier.model.names))
-            maps.append(defect_map(found, plane.shape))
+            tables.windows.extend(_window_rows(called, number, found, names))
+            maps[number] = defect_map(found, plane.shape)
+    yield from skipped_notices(tables.skipped, len(tables.planes))
     if maps:
-        _write_map(folder, micrograph, np.stack(maps), classifier, parameters)
+        _write_map(folder, micrograph, stack, maps, classifier, parameters)
     return tables
+
+
+def skipped_notices(skipped: Sequence[str], used: int) -> Iterator[Notice]:
+    """What to say of planes that could not be used, beside so many that could.
+
+    Raises
+    ------
+    InputError
+        When none could be used.
+    """
+    if skipped and not used:
+        others = f"; nor can {len(skipped) - 1} more be used" if len(skipped) > 1 else ""
+        raise InputError(f"{skipped[0]}{others}")
+    if skipped:
+        yield Notice(skipped_words(skipped))
 
 
 def write_tables(folder: Path, tables: Sequence[Tables], told: dict[str, Any]) -> None:
@@ -89,23 +120,14 @@ def write_tables(folder: Path, tables: Sequence[Tables], told: dict[str, Any]) -
         As `defects.provenance` gives it.
     """
     windows = [row for one in tables for row in one.windows]
+    skipped = [said for one in tables for said in one.skipped]
     names = ("classes.csv", "classes.json", *(("windows.csv",) if windows else ()))
     with together(*(folder / name for name in names)):
         planes = pd.DataFrame([row for one in tables for row in one.planes])
         write_csv(folder / "classes.csv", planes)
         if windows:
             write_csv(folder / "windows.csv", pd.DataFrame(windows))
-        write_json(folder / "classes.json", told)
-
-
-def _planes(micrograph: Micrograph) -> Iterator[Plane]:
-    return planes_of(
-        micrograph.pixels,
-        rgb=micrograph.rgb,
-        name=str(micrograph.source),
-        measured=measured_field(micrograph),
-        may_be_constant=True,
-    )
+        write_json(folder / "classes.json", {**told, "skipped": skipped})
 
 
 def answer_row(image: str, plane: int, answers: Answers, place: int, names: Sequence[str]) -> Row:
@@ -125,10 +147,10 @@ def answer_row(image: str, plane: int, answers: Answers, place: int, names: Sequ
     }
 
 
-def _window_rows(path: Path, plane: int, found: PlaneAnswer, names: Sequence[str]) -> list[Row]:
+def _window_rows(image: str, plane: int, found: PlaneAnswer, names: Sequence[str]) -> list[Row]:
     rows = []
     for place, box in enumerate(found.windows):
-        answered = answer_row(path.name, plane, found.by_window, place, names)
+        answered = answer_row(image, plane, found.by_window, place, names)
         corners = zip(("top_px", "left_px", "bottom_px", "right_px"), box.to_list(), strict=True)
         rows.append({"image": answered.pop("image"), "plane": plane, **dict(corners), **answered})
     return rows
@@ -137,22 +159,27 @@ def _window_rows(path: Path, plane: int, found: PlaneAnswer, names: Sequence[str
 def _write_map(
     folder: Path,
     micrograph: Micrograph,
-    maps: NDArray[np.uint8],
+    stack: Stack,
+    maps: Mapping[int, NDArray[np.uint8]],
     classifier: Classifier,
     parameters: DefectParameters,
 ) -> None:
-    """`<stem>_defects.tif`, labels, and `<stem>_defects.png`, a picture of the first plane."""
+    """`<stem>_defects.tif`, labels, and `<stem>_defects.png`, a picture of the first map."""
     classes = classifier.model.card.classes
     told = provenance(classifier.model, parameters, classifier.least_probability)
-    indices = maps if len(maps) > 1 else maps[0]
-    labels = LabelImage(indices, classes, micrograph.calibration, measured_field(micrograph), told)
+    indices = np.full((*stack.leading, *micrograph.shape), UNLABELLED, np.uint8)
+    for number, one in maps.items():
+        indices[stack.index(number)] = one
+    whole = indices if len(stack.numbers) > 1 else indices.reshape(micrograph.shape)
+    labels = LabelImage(whole, classes, micrograph.calibration, measured_field(micrograph), told)
     stem = micrograph.source.stem
     table, picture = folder / f"{stem}_defects.tif", folder / f"{stem}_defects.png"
     rows, columns = micrograph.shape
-    rgb = next(_planes(micrograph)).rgb8(slice(0, rows), slice(0, columns))
+    first = min(maps)
+    rgb = stack.plane(first).rgb8(slice(0, rows), slice(0, columns))
     # What is unsure takes the matrix's place, which stays untinted.
     legend = named_classes([UNSURE_NAME]) + classes
-    tinted = overlay(rgb, indices_to_layer(maps[0]), legend)
+    tinted = overlay(rgb, indices_to_layer(maps[first]), legend)
     with together(table, picture):
         write_labels(table, labels)
         write_png(picture, with_legend(tinted, legend[1:]), micrograph.calibration)

@@ -39,13 +39,14 @@ def classify_defects(
     device: Device = DeviceName.auto,
 ) -> None:
     """Name surface defects; write classes.csv with a probability a class."""
-    from ..inputs import image_files, require_distinct_stems
+    from ..inputs import image_files, require_distinct_stems, table_names
 
     files = image_files(images, terminal.notice)
     if scan:
         require_distinct_stems(files)
     # Only now: these take seconds to import.
-    from ..classification.defects import Classifier, DefectParameters, provenance
+    from ..classification.defect_parameters import UNSURE_NAME, DefectParameters
+    from ..classification.defects import Classifier, provenance
     from ..classification.files import name_file, write_tables
     from ..classification.model import load_defect_model
     from ..devices import choose_device
@@ -55,8 +56,10 @@ def classify_defects(
     sizes = pixel_sizes(pixel_size, index)
     classifier = Classifier(load_defect_model(model), choose_device(device.value), risk)
 
+    names = dict(zip(files, table_names(files), strict=True))
+
     def work(path: Path) -> Tables:
-        running = name_file(path, output, classifier, parameters, sizes)
+        running = name_file(path, output, classifier, parameters, sizes, names[path])
         return terminal.follow(running, path.name)
 
     results, code = each(files, work)
@@ -64,6 +67,6 @@ def classify_defects(
         told = provenance(classifier.model, parameters, classifier.least_probability)
         write_tables(output, results, told)
         rows = [row for one in results for row in one.planes]
-        unsure = sum(row["answer"] == "unsure" for row in rows)
+        unsure = sum(row["answer"] == UNSURE_NAME for row in rows)
         terminal.done(f"{len(rows)} named, {unsure} of them unsure; classes.csv in {output}")
     fail_if(code)

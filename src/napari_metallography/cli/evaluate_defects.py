@@ -33,7 +33,8 @@ def evaluate_defects(
     device: Device = DeviceName.auto,
 ) -> None:
     """Score a model of surface defects; write accuracy, macro F1, confusion and outsiders."""
-    from ..classification.defects import Classifier, DefectParameters, provenance
+    from ..classification.defect_parameters import DefectParameters
+    from ..classification.defects import Classifier, provenance
     from ..classification.model import load_defect_model
     from ..devices import choose_device
     from ..evaluation.defects import evaluate_defects as evaluation

@@ -18,11 +18,8 @@ from ..models.card import ModelCard
 from .defect_results import write_defect_results
 from .defect_start import from_defect_model
 from .defects import DefectJob, train_defects
-from .recipe import DefectRecipe
+from .recipe import DEFECT_TUNING, DefectRecipe
 from .results import Description, require_free
-
-TUNING = DefectRecipe(iterations=150, batch_size=16, learning_rate=3e-4, validate_every=50)
-"""A gentle recipe: few images, and a network that knows most of what it needs."""
 
 _DATA_NAME = "answers confirmed in the viewer"
 
@@ -47,7 +44,7 @@ class TuningPlan:
     model: str
     output: Path
     device: str = "auto"
-    recipe: DefectRecipe = TUNING
+    recipe: DefectRecipe = DEFECT_TUNING
     held_out_share: float = 0.15
 
 
