@@ -26,7 +26,6 @@ from napari_metallography.calibration import Calibration
 from napari_metallography.classification.crops import Crops
 from napari_metallography.classification.saliency import (
     Saliency,
-    SaliencyParameters,
     default_window,
     saliency_map,
     window_starts,
@@ -37,6 +36,7 @@ from napari_metallography.classification.structure_model import (
     StructureModel,
     load_structure_model,
 )
+from napari_metallography.classification.structure_parameters import SaliencyParameters
 from napari_metallography.devices import choose_device, keep_freed_memory
 from napari_metallography.events import drain
 from napari_metallography.synthesis.structures import StructureParameters, structure

@@ -11,6 +11,7 @@ from napari_metallography._napari.grain_size import GrainSizeWidget
 from napari_metallography._napari.help import help_dialog, help_text
 from napari_metallography._napari.quantify import QuantifyWidget
 from napari_metallography._napari.segment import SegmentWidget
+from napari_metallography._napari.structure import ClassifyStructureWidget
 
 DOCKS = {
     "Calibrate": CalibrateWidget,
@@ -18,6 +19,7 @@ DOCKS = {
     "Quantify": QuantifyWidget,
     "Grade grain size": GrainSizeWidget,
     "Classify defects": ClassifyDefectsWidget,
+    "Classify structure": ClassifyStructureWidget,
     "Compare with truth": CompareWidget,
     "Fine-tune": FineTuneWidget,
 }

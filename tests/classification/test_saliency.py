@@ -15,12 +15,12 @@ from napari_metallography.classification import saliency
 from napari_metallography.classification.crops import Crops
 from napari_metallography.classification.saliency import (
     Saliency,
-    SaliencyParameters,
     saliency_map,
     window_starts,
 )
 from napari_metallography.classification.structure import plane_reader
 from napari_metallography.classification.structure_model import StructureModel, StructureNetwork
+from napari_metallography.classification.structure_parameters import SaliencyParameters
 from napari_metallography.errors import InputError
 from napari_metallography.events import Notice, Progress, drain
 from napari_metallography.models.card import (

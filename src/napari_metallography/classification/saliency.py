@@ -20,7 +20,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 from torchvision.models import ResNet
 
@@ -33,6 +32,7 @@ from .crops import Crops
 from .micrographs import require_room
 from .structure import outside_words, plane_reader, share_outside
 from .structure_model import CropReader, StructureModel
+from .structure_parameters import SaliencyParameters
 from .triplets import TripletNetwork
 
 Floats = NDArray[np.float64]
@@ -48,24 +48,6 @@ _ALONE = 64
 _RIDGE = 0.1
 _LEAST = 1e-12
 _ROWS = 256
-
-
-class SaliencyParameters(BaseModel):
-    """Which windows of an image are looked at.
-
-    Attributes
-    ----------
-    window_px
-        Their side. None takes twice the smallest crop of the training, or what comes closest to
-        it at magnifications that the model knows.
-    stride_px
-        How far apart they are, at most.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    window_px: float | None = Field(default=None, ge=16)
-    stride_px: float = Field(default=20, ge=1)
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,10 @@ from ..io.overlays import with_legend, write_png
 from ..io.tables import write_csv, write_json
 from .descriptor_map import descriptor_figure, descriptor_map
 from .micrographs import grey_planes
-from .saliency import Saliency, SaliencyParameters, saliency_map
+from .saliency import Saliency, saliency_map
 from .structure import StructureAnswer, classify_plane, provenance
 from .structure_model import StructureModel
+from .structure_parameters import SaliencyParameters
 
 Row = dict[str, Any]
 

@@ -58,10 +58,10 @@ def classify_structure(
     if saliency or descriptor_map:
         require_distinct_stems(files)
     # Only now: these take seconds to import.
-    from ..classification.saliency import SaliencyParameters
     from ..classification.structure import provenance
     from ..classification.structure_files import map_file, name_file, write_classes
     from ..classification.structure_model import load_structure_model
+    from ..classification.structure_parameters import SaliencyParameters
     from ..devices import choose_device
 
     windows = validated(SaliencyParameters, {"window_px": window, "stride_px": stride}, option_of)

@@ -1,0 +1,74 @@
+"""What the form *Classify structure* computes; torch is imported there, not in the window's thread.
+
+Its import takes seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..classification.stacks import Stack
+from ..classification.structure_parameters import (
+    NamedStructures,
+    SaliencyParameters,
+    SaliencyPicture,
+    StructureParameters,
+)
+from ..events import Events, Progress
+from .worker import leave_the_window_a_core
+
+if TYPE_CHECKING:
+    from ..classification.descriptor_map import DescriptorMap
+
+T = TypeVar("T")
+
+
+def named_events(
+    stacks: Sequence[Stack], parameters: StructureParameters
+) -> Events[NamedStructures]:
+    """As `classification.structure_stacks.name_structures`."""
+
+    def begun() -> Events[NamedStructures]:
+        from ..classification.structure_stacks import name_structures
+
+        return name_structures(stacks, parameters)
+
+    return _imported(begun)
+
+
+def saliency_events(
+    stack: Stack, number: int, parameters: StructureParameters, windows: SaliencyParameters
+) -> Events[SaliencyPicture]:
+    """As `classification.structure_stacks.saliency_of_plane`."""
+
+    def begun() -> Events[SaliencyPicture]:
+        from ..classification.structure_stacks import saliency_of_plane
+
+        return saliency_of_plane(stack, number, parameters, windows)
+
+    return _imported(begun)
+
+
+def map_events(
+    descriptors: NDArray[np.float32], parameters: StructureParameters
+) -> Events[DescriptorMap]:
+    """As `classification.structure_stacks.map_of_plane`."""
+
+    def begun() -> Events[DescriptorMap]:
+        from ..classification.structure_stacks import map_of_plane
+
+        return map_of_plane(descriptors, parameters)
+
+    return _imported(begun)
+
+
+def _imported(begun: Callable[[], Events[T]]) -> Events[T]:
+    yield Progress(0, 0, "model")
+    events = begun()
+    # It is known of torch only now.
+    leave_the_window_a_core()
+    return (yield from events)

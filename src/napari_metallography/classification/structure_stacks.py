@@ -1,0 +1,139 @@
+"""Structures of images in memory: layers and stacks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..devices import choose_device
+from ..events import Event, Events, Notice, Progress, relayed
+from ..inputs import measured_field
+from ..io.images import Micrograph
+from ..regions import Box
+from .descriptor_map import DescriptorMap, descriptor_map
+from .micrographs import grey_planes
+from .saliency import saliency_map
+from .stacks import Stack
+from .structure import StructureAnswer, classify_plane, provenance
+from .structure_files import answer_row
+from .structure_model import StructureModel, load_structure_model
+from .structure_parameters import (
+    NamedStructure,
+    NamedStructures,
+    SaliencyParameters,
+    SaliencyPicture,
+    StructureParameters,
+)
+
+
+def name_structures(
+    stacks: Sequence[Stack], parameters: StructureParameters
+) -> Events[NamedStructures]:
+    """Name the structure of planes of images or stacks.
+
+    Yields
+    ------
+    Progress
+        Of the planes; of the crops where there is one plane only.
+    Notice
+        How many answers are extrapolations.
+
+    Raises
+    ------
+    InputError
+        When there is no such model, an image cannot be used or is smaller than a crop, or its
+        pixel size is needed and not known.
+    DeviceError
+        When the device fails.
+    """
+    todo = [(stack, number) for stack in stacks for number in stack.numbers]
+    model, device = _ready(parameters)
+    found: list[NamedStructure] = []
+    for place, (stack, number) in enumerate(todo):
+        progress = Progress(place, len(todo), "planes") if len(todo) > 1 else None
+        events = _answered(stack, number, model, device, parameters.crops)
+        answer = yield from _told(events, progress)
+        found.append(_named(stack, number, answer, model))
+    yield Progress(len(todo), len(todo), "planes")
+    outside = sum(bool(one.note) for one in found)
+    if outside:
+        yield Notice(
+            f"{outside} of {len(found)} answers are extrapolations: the model was not trained on "
+            "such magnifications; train it with images of these"
+        )
+    return NamedStructures(tuple(found), provenance(model, parameters.crops))
+
+
+def saliency_of_plane(
+    stack: Stack, number: int, parameters: StructureParameters, windows: SaliencyParameters
+) -> Events[SaliencyPicture]:
+    """What lies where on a plane; events and errors as for `saliency.saliency_map`."""
+    model, device = _ready(parameters)
+    plane, box = _grey(stack, number)
+    found = yield from saliency_map(
+        plane, stack.calibration, model, device, windows, name=stack.name
+    )
+    classes = model.card.classes
+    told = {**provenance(model, None), "parameters": windows.model_dump(mode="json")}
+    return SaliencyPicture(found.picture(classes), box, classes, found.window_px, told)
+
+
+def map_of_plane(
+    descriptors: NDArray[np.float32], parameters: StructureParameters
+) -> Events[DescriptorMap]:
+    """The descriptor map of a model with the crops of a plane, (k, 2).
+
+    Raises
+    ------
+    InputError
+        When there is no such model.
+    """
+    yield Progress(0, 0, "model")
+    return descriptor_map(load_structure_model(parameters.model), descriptors)
+
+
+def _ready(parameters: StructureParameters) -> tuple[StructureModel, torch.device]:
+    device = choose_device(parameters.device)
+    model = load_structure_model(parameters.model)
+    model.network.core.to(device)
+    return model, device
+
+
+def _answered(
+    stack: Stack, number: int, model: StructureModel, device: torch.device, crops: int | None
+) -> Events[StructureAnswer]:
+    plane, _ = _grey(stack, number)
+    events = classify_plane(plane, stack.calibration, model, device, name=stack.name, crops=crops)
+    return (yield from events)
+
+
+def _told(events: Events[StructureAnswer], progress: Progress | None) -> Events[StructureAnswer]:
+    """Tell of the planes where there are several; extrapolations are told once, at the end."""
+
+    def change(event: Event) -> Event | None:
+        if isinstance(event, Notice):
+            return None
+        return progress if progress is not None and isinstance(event, Progress) else event
+
+    return (yield from relayed(events, change))
+
+
+def _named(
+    stack: Stack, number: int, answer: StructureAnswer, model: StructureModel
+) -> NamedStructure:
+    size = stack.calibration.mean_um if stack.calibration else None
+    row = {"image": stack.name, "plane": number, **answer_row(answer, size, model.names)}
+    return NamedStructure(stack.name, number, row, answer.descriptors)
+
+
+def _grey(stack: Stack, number: int) -> tuple[NDArray[np.uint8], Box]:
+    """Grey values (Y, X) of a plane less its data bar, and which part of it that is."""
+    index = stack.index(number)
+    called = f"{stack.name}, plane {', '.join(map(str, index))}" if index else stack.name
+    pixels = np.asarray(stack.array[index] if index else stack.array)
+    one = Micrograph(pixels, stack.rgb, stack.calibration, source=Path(called))
+    return grey_planes(one)[0], measured_field(one).frame()

@@ -1,0 +1,245 @@
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from napari.components import ViewerModel
+
+from napari_metallography._napari import worker
+from napari_metallography._napari.layers import calibrate_layer
+from napari_metallography._napari.structure import ClassifyStructureWidget
+from napari_metallography.calibration import Calibration
+from napari_metallography.classes import named_classes
+from napari_metallography.classification.structure_model import (
+    StructureNetwork,
+    save_structure_model,
+)
+from napari_metallography.models.card import (
+    DataSource,
+    ModelCard,
+    Network,
+    Normalisation,
+    StructureInput,
+)
+
+SIZE = Calibration.square(0.1, "test")
+KINDS = ["dark", "bright", "dark"]
+
+
+def plane(kind: str, seed: int, shape: tuple[int, int] = (72, 80)) -> np.ndarray:
+    level = {"dark": 70, "bright": 180}[kind]
+    noise = np.random.default_rng(seed).normal(level, 12, shape)
+    return np.clip(noise, 0, 255).astype(np.uint8)
+
+
+def _model(path: Path, **shown: Any) -> None:
+    """A network of random weights whose Gaussians lie where dark and bright images do."""
+    torch.manual_seed(0)
+    stated = {"side": 32, "smallest_px": 32, "largest_px": 64, "px_per_um": (2.0, 20.0)}
+    card = ModelCard(
+        name=path.stem,
+        task="structure",
+        network=Network(architecture="triplets", encoder="resnet18"),
+        classes=named_classes(("dark", "bright")),
+        structure=StructureInput(**{**stated, **shown, "crops": 8}),
+        pixel_size_um=(0.04, 0.4),
+        normalisation=Normalisation(mean=(100, 100, 100), std=(50, 50, 50)),
+        data=DataSource(name="none", digest="0"),
+    )
+    assert card.structure is not None
+    network = StructureNetwork(2, card.structure).eval()
+    seen = [torch.from_numpy(plane(kind, n, (32, 32))) for kind in KINDS[:2] for n in range(4)]
+    crops = (torch.stack(seen)[:, None].float() - 100) / 50
+    with torch.no_grad():
+        descriptors = network(crops, torch.zeros(8))
+    classes = torch.arange(2).repeat_interleave(4)
+    network.gaussians.fit(descriptors, classes, torch.arange(8), 0.01)
+    network.gaussians.threshold = torch.tensor([-1e4])
+    save_structure_model(path, card, network)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("structures")
+    _model(folder / "levels.safetensors")
+    _model(folder / "free.safetensors", magnification=False, px_per_um=None)
+    return folder
+
+
+@pytest.fixture
+def form(qtbot, models, monkeypatch) -> Iterator[Callable[[Any], ClassifyStructureWidget]]:
+    """Makes the form for a viewer, with the models among the user's own."""
+    monkeypatch.setenv("NAPARI_METALLOGRAPHY_MODELS", str(models))
+    forms = []
+
+    def opened(viewer: Any) -> ClassifyStructureWidget:
+        forms.append(ClassifyStructureWidget(viewer))
+        forms[-1].model.choose("levels")
+        return forms[-1]
+
+    yield opened
+    for one in forms:
+        one.abandon()
+    qtbot.waitUntil(lambda: not worker._under_way, timeout=20_000)
+
+
+@pytest.fixture
+def widget(form, qtbot) -> ClassifyStructureWidget:
+    widget: ClassifyStructureWidget = form(ViewerModel())
+    qtbot.addWidget(widget.native)
+    return widget
+
+
+def run(widget: ClassifyStructureWidget, qtbot: Any, button: Any = None) -> str:
+    (button or widget.controls.run_button).native.click()
+    qtbot.waitUntil(lambda: not widget.controls.is_running, timeout=60_000)
+    return str(widget.controls.status.value)
+
+
+def answers(widget: ClassifyStructureWidget) -> list[str]:
+    return [one.plane.row["answer"] for one in widget.answered]
+
+
+def add(widget: ClassifyStructureWidget, pixels: np.ndarray, name: str) -> Any:
+    image = widget.viewer.add_image(pixels, name=name)
+    calibrate_layer(image, SIZE)
+    return image
+
+
+@pytest.fixture
+def stack() -> np.ndarray:
+    return np.stack([plane(kind, 50 + n) for n, kind in enumerate(KINDS)])
+
+
+def test_a_stack_is_answered_noted_and_exported(widget, stack, qtbot, tmp_path) -> None:
+    image = add(widget, stack, "steel")
+    widget.extent.value = "stack"
+    assert run(widget, qtbot).startswith("3 named, 0 of them none")
+    assert answers(widget) == KINDS
+    noted = image.metadata["structure"]
+    assert [noted["answers"][n]["answer"] for n in range(3)] == KINDS
+    assert noted["provenance"]["model"] == "levels"
+    shown = widget.table.to_dataframe()
+    assert shown["image"].tolist() == [f"steel, plane {n}" for n in range(3)]
+    assert set(shown["note"]) == {""}
+    widget.table.native.setCurrentCell(1, 0)
+    assert widget.viewer.dims.current_step[0] == 1
+    widget.write(tmp_path / "classes.csv")
+    rows = list(csv.DictReader((tmp_path / "classes.csv").read_text("utf-8").splitlines()))
+    assert [row["answer"] for row in rows] == KINDS
+    assert float(rows[0]["pixel_size_um"]) == pytest.approx(0.1)
+    shares = [float(rows[1][f"probability_{name}"]) for name in ("dark", "bright", "none")]
+    assert sum(shares) == pytest.approx(1)
+    told = json.loads((tmp_path / "classes.json").read_text("utf-8"))
+    assert told == noted["provenance"]
+
+
+def test_the_plane_in_view_and_selected_layers(widget, stack, qtbot) -> None:
+    first = add(widget, stack, "steel")
+    widget.viewer.dims.set_point(0, 1)
+    widget.image.value = first
+    run(widget, qtbot)
+    assert [(one.plane.number, one.plane.row["answer"]) for one in widget.answered] == [
+        (1, "bright")
+    ]
+    second = add(widget, plane("dark", 9), "other")
+    widget.extent.value = "selected"
+    widget.viewer.layers.selection = {first, second}
+    run(widget, qtbot)
+    # Had alike, each plane is there once.
+    assert answers(widget) == [*KINDS, "dark"]
+    widget.table.native.setCurrentCell(3, 0)
+    assert (first.visible, second.visible) == (False, True)
+    widget.viewer.layers.remove(first)
+    assert answers(widget) == ["dark"]
+    widget.model.choose("free")
+    run(widget, qtbot)
+    assert widget.table.shape[0] == 1
+    widget.viewer.layers.remove(second)
+    assert widget.table.shape[0] == 0
+
+
+def test_without_a_pixel_size_only_a_scale_free_model_answers(widget, qtbot) -> None:
+    widget.image.value = widget.viewer.add_image(plane("bright", 3), name="steel")
+    said = run(widget, qtbot)
+    assert "steel: no pixel size is known" in said
+    assert "alibrate" in said
+    assert not widget.answered
+    assert "no pixel size is known" in run(widget, qtbot, widget.saliency)
+    widget.model.choose("free")
+    assert run(widget, qtbot).startswith("1 named")
+    assert answers(widget) == ["bright"]
+
+
+def test_extrapolations_are_noted(widget, qtbot) -> None:
+    image = widget.viewer.add_image(plane("bright", 3), name="steel")
+    calibrate_layer(image, Calibration.square(5.0, "test"))
+    assert "1 of 1 answers are extrapolations" in run(widget, qtbot)
+    assert widget.table.to_dataframe()["note"].tolist() == ["extrapolation: 100% of the crops"]
+
+
+def test_saliency_lies_on_its_plane_in_the_colours_of_the_classes(widget, qtbot) -> None:
+    mixed = np.hstack([plane("dark", 1, (64, 96)), plane("bright", 2, (64, 96))])
+    image = add(widget, np.stack([mixed, mixed[:, ::-1]]), "steel")
+    widget.viewer.dims.set_point(0, 1)
+    widget.windows["window_px"].value = 32
+    said = run(widget, qtbot, widget.saliency)
+    layer = widget.viewer.layers["steel saliency"]
+    assert "windows of 32 px" in said
+    assert layer.rgb
+    assert layer.data.shape == (1, 64, 192, 3)
+    assert np.allclose(layer.data_to_world((0, 5, 7)), image.data_to_world((1, 5, 7)))
+    dark, bright = (one.rgb for one in named_classes(("dark", "bright")))
+    assert (layer.data[0, 32, :40] == bright).all()
+    assert (layer.data[0, 32, -40:] == dark).all()
+    assert "bright" in widget.legend.value
+    assert layer.metadata["saliency"]["window_px"] == 32
+    assert layer not in widget.image.choices
+    run(widget, qtbot, widget.saliency)
+    assert len([x for x in widget.viewer.layers if "saliency" in x.name]) == 1
+
+
+def test_saliency_can_be_cancelled(widget, qtbot) -> None:
+    add(widget, plane("dark", 1, (900, 900)), "steel")
+    widget.windows["window_px"].value = 32
+    widget.windows["stride_px"].value = 4
+    widget.saliency.native.click()
+    qtbot.waitUntil(lambda: "parts" in widget.controls.status.value, timeout=30_000)
+    widget.controls.cancel_button.native.click()
+    qtbot.waitUntil(lambda: not widget.controls.is_running, timeout=30_000)
+    assert widget.controls.status.value == "cancelled"
+    assert len(widget.viewer.layers) == 1
+
+
+def test_what_is_missing_is_said_in_a_line(widget, qtbot) -> None:
+    assert "open an image first" in run(widget, qtbot)
+    assert "open an image first" in run(widget, qtbot, widget.saliency)
+    assert "classify images first" in run(widget, qtbot, widget.map)
+    assert "classify images first" in run(widget, qtbot, widget.export)
+    widget.extent.value = "selected"
+    assert "select image layers" in run(widget, qtbot)
+    add(widget, plane("dark", 1, (20, 20)), "small")
+    widget.extent.value = "view"
+    assert "fewer than the smallest crop of 32 px" in run(widget, qtbot)
+
+
+def test_the_descriptor_map_opens_in_a_dock_and_goes_with_the_form(form, viewer, qtbot) -> None:
+    widget = form(viewer)
+    viewer.window.add_dock_widget(widget, name="Classify structure")
+    add(widget, plane("bright", 5), "steel")
+    run(widget, qtbot)
+    assert run(widget, qtbot, widget.map) == "descriptor map of steel"
+    dock = widget.docks.dock
+    assert dock.title.text().startswith("steel.")
+    (axes,) = dock.canvas.figure.axes
+    assert len(axes.collections) >= 4
+    run(widget, qtbot, widget.map)
+    assert widget.docks.dock is dock
+    viewer.window.remove_dock_widget(widget.native)
+    assert widget.docks.dock is None
