@@ -51,7 +51,7 @@ def evaluate_few_shot(
     }
     write_json(output, {**result, "provenance": provenance})
     print(
-        f"{tasks} tasks of {ways} classes and {shots} shot: accuracy of the prototypes "
+        f"{tasks} tasks, {ways}-way {shots}-shot: accuracy of the prototypes "
         f"{_words(result['accuracy_prototypes'])}, tuned {_words(result['accuracy_finetuned'])}"
     )
     terminal.done(f"written to {output}")

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..classification.images import skipped_words
+from ..classification.images import read_each
 from ..classification.micrographs import Grey, grey_planes, require_room
 from ..errors import InputError
-from ..events import Events, Notice, Progress
+from ..events import Events
 from ..inputs import PixelSizes, image_files, read_image
 from ..io.images import is_image_file
+
+_Read = tuple[Grey, str, float | None]
 
 
 @dataclass(frozen=True)
@@ -64,30 +66,19 @@ def read_micrographs_below(folders: Sequence[Path], smallest_px: int) -> Events[
     InputError
         When a folder is not there or holds no image, or none can be used.
     """
-    listed = [(folder, file) for folder in folders for file in _files_below(folder)]
-    planes: list[Grey] = []
-    files: list[str] = []
-    sizes: list[float | None] = []
-    skipped: list[str] = []
-    for number, (folder, path) in enumerate(listed):
-        yield Progress(number, len(listed), "images")
-        try:
-            micrograph = read_image(path, PixelSizes())
-            found = grey_planes(micrograph)
-            require_room(found[0], smallest_px, str(path))
-        except InputError as error:
-            skipped.append(str(error))
-            continue
-        calibration = micrograph.calibration
-        planes += found
-        files += [f"{folder.resolve().name}/{path.relative_to(folder).as_posix()}"] * len(found)
-        sizes += [calibration.mean_um if calibration else None] * len(found)
-    yield Progress(len(listed), len(listed), "images")
-    if skipped:
-        yield Notice(skipped_words(skipped))
-    if not planes:
-        raise InputError(f"{folders[0]}: no image can be used")
-    return Micrographs(tuple(planes), tuple(files), tuple(sizes), tuple(skipped))
+    listed = [(path, str(folder)) for folder in folders for path in _files_below(folder)]
+
+    def work(path: Path, folder: str) -> list[_Read]:
+        micrograph = read_image(path, PixelSizes())
+        planes = grey_planes(micrograph)
+        require_room(planes[0], smallest_px, str(path))
+        file = f"{Path(folder).resolve().name}/{path.relative_to(folder).as_posix()}"
+        size = micrograph.calibration.mean_um if micrograph.calibration else None
+        return [(plane, file, size) for plane in planes]
+
+    read, skipped = yield from read_each(folders[0], listed, (), work)
+    planes, files, sizes = zip(*(one for several in read for one in several), strict=True)
+    return Micrographs(planes, files, sizes, tuple(skipped))
 
 
 def _files_below(folder: Path) -> list[Path]:
