@@ -56,6 +56,14 @@ def test_a_stopped_training_ends_with_the_weights_of_an_uninterrupted_one(job) -
     assert replace(job, side=64).settings() != job.settings()
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_gpu_trains_a_backbone(job) -> None:
+    trained = drain(train_backbone(replace(job, device=torch.device("cuda"), checkpoint=None)))
+    assert [row["iteration"] for row in trained.history] == [1, 2, 3]
+    assert trained.history[-1]["spread"] > 0
+
+
 def test_the_teacher_follows_and_learns_nothing_by_itself() -> None:
     torch.manual_seed(0)
     network = SelfTaught("resnet18", 8)

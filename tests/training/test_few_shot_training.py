@@ -15,6 +15,7 @@ from napari_metallography.training.episodes import Episodes
 from napari_metallography.training.few_shot import (
     FewShotJob,
     TrainedFewShot,
+    doubts,
     train_few_shot,
 )
 from napari_metallography.training.recipe import FewShotRecipe
@@ -115,6 +116,24 @@ def test_images_of_known_pixel_sizes_are_compared_at_one(job) -> None:
     said = next(train_few_shot(mixed))
     assert isinstance(said, Notice)
     assert said.message.startswith("6 of 12 images have no pixel size: all are shown whole")
+
+
+def test_an_image_that_shows_too_little_is_named(job) -> None:
+    known = replace(job, images=stripes((4, 8), size=0.1), validation=stripes((6, 12), size=0.1))
+    assert doubts(known) == []
+    sizes = (0.1,) * 5 + (0.02,)
+    narrow = replace(known, images=replace(known.images, pixel_sizes_um=sizes))
+    (said,) = doubts(narrow)
+    assert said.startswith("8/0-2.tif shows 0.8 µm, most images 4 µm or more")
+    assert doubts(replace(narrow, scale_free=True)) == []
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_gpu_trains_and_tunes(job) -> None:
+    trained = _trained(replace(job, device=torch.device("cuda"), checkpoint=None))
+    assert [row["iteration"] for row in trained.history] == [1, 2, 3]
+    assert all(0 <= accuracy <= 1 for accuracy in trained.by_rate.values())
 
 
 def test_what_cannot_be_learnt_is_told_in_one_line(job) -> None:

@@ -33,6 +33,7 @@ from .loop import Row, run_job
 from .recipe import FewShotRecipe
 from .task_tuning import LEARNING_RATES
 
+_FEW_PARTS = 4
 _JUDGED_BY, _CHOSEN_BY = 0, 1
 """Seeds of the validation tasks: by the first weights are chosen, by the second the tuning."""
 
@@ -192,13 +193,35 @@ def initial_state(job: FewShotJob) -> TrainingState:
 
 def doubts(job: FewShotJob) -> list[str]:
     """What the user should know of the images, each in one line."""
-    if job.scale_free or job.shown.pixel_um is not None:
+    if job.scale_free:
         return []
+    if job.shown.pixel_um is not None:
+        return _narrow(job)
     sizes = [*job.images.pixel_sizes_um, *job.validation.pixel_sizes_um]
     unknown = sum(size is None for size in sizes)
     return [
         f"{unknown} of {len(sizes)} images have no pixel size: all are shown whole, whatever their "
         f"magnification; to compare at one scale {HOW_TO_CALIBRATE}"
+    ]
+
+
+def _narrow(job: FewShotJob) -> list[str]:
+    """Whether an image shows so little that of most others little is seen either."""
+    fields = {
+        file: min(plane.shape) * size
+        for images in (job.images, job.validation)
+        for file, plane, size in zip(
+            images.files, images.planes, images.pixel_sizes_um, strict=True
+        )
+        if size is not None
+    }
+    narrowest = min(fields, key=lambda file: fields[file])
+    usual = float(np.median([*fields.values()]))
+    if usual < _FEW_PARTS * fields[narrowest]:
+        return []
+    return [
+        f"{narrowest} shows {fields[narrowest]:.3g} µm, most images {usual:.3g} µm or more: at one "
+        "scale little of them is seen; leave it out, or show images whole with --scale-free"
     ]
 
 
