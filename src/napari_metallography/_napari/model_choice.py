@@ -161,7 +161,7 @@ def model_file(asked: Path, own: Path) -> Path:
 def card_html(card: ModelCard) -> str:
     """A model's card for people, a line a matter."""
     matters = {
-        "Classes" if card.task == "defects" else "Phases": ", ".join(
+        "Classes" if card.task in ("defects", "structure") else "Phases": ", ".join(
             _coloured(c.name, c.colour) for c in card.classes
         ),
         "Pixel size": _pixel_sizes(card),

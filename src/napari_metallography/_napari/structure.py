@@ -64,7 +64,7 @@ _MAP = (
     "those of the first one"
 )
 _EXPORT = "classes.csv with a probability a class and of none; how it was had, as JSON"
-_COLUMNS = ("image", "answer", "probability", "spread", "P(none)", "crops", "note")
+_COLUMNS = ("image", "answer", "P", "spread", "P(none)", "note")
 _PROBABILITY = "probability_"
 _NONE = "none"
 
@@ -303,7 +303,6 @@ def _shown(one: AnsweredStructure) -> dict[str, Any]:
         f"{row[_PROBABILITY + row['answer']]:.2f}",
         f"{row['spread']:.2f}",
         f"{row[_PROBABILITY + _NONE]:.2f}",
-        row["crops"],
         one.plane.note,
     )
     return dict(zip(_COLUMNS, values, strict=True))

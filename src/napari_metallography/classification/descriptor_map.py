@@ -104,13 +104,13 @@ def descriptor_figure(shown: DescriptorMap) -> Figure:
     labels = _labels(shown)
     for number, (phase, label) in enumerate(zip(shown.classes, labels, strict=False)):
         x, y = shown.known[shown.known_classes == number].T
-        axes.scatter(x, y, s=7, color=phase.colour, linewidths=0, label=label)
+        axes.scatter(x, y, s=9, color=phase.colour, linewidths=0, label=label)
     if len(shown.crops):
         is_none = shown.answers == len(shown.classes)
         x, y = shown.crops[~is_none].T
-        axes.scatter(x, y, s=26, c="black", marker="x", linewidths=1, label="crops")
+        axes.scatter(x, y, s=16, c="black", marker="x", linewidths=0.7, label="crops")
         x, y = shown.crops[is_none].T
-        axes.scatter(x, y, s=40, c="black", marker="*", linewidths=0, label=labels[-1])
+        axes.scatter(x, y, s=28, c="black", marker="*", linewidths=0, label=labels[-1])
     axes.set(xlim=shown.x[[0, -1]], ylim=shown.y[[0, -1]])
     axes.set(xlabel="descriptor 1", ylabel="descriptor 2")
     figure.legend(frameon=False, fontsize="small", loc="outside right upper", markerscale=1.5)
@@ -126,7 +126,8 @@ def _draw_likelihoods(axes: Axes, shown: DescriptorMap) -> None:
     grid = (shown.x, shown.y, shown.likelihoods)
     axes.contourf(*grid, levels=levels, cmap="Greys", alpha=0.35, extend="min")
     if bottom == shown.threshold:
-        axes.contour(*grid, levels=[shown.threshold], colors="black", linewidths=1.2)
+        # Matplotlib dashes negative levels.
+        axes.contour(*grid, [shown.threshold], colors="k", linewidths=1.2, linestyles="solid")
 
 
 def _labels(shown: DescriptorMap) -> Sequence[str]:
