@@ -91,8 +91,10 @@ def stripes_model(
     import torch
 
     from napari_metallography.classification.confirmed import Confirmed, classified_planes
+    from napari_metallography.classification.images import prepared
     from napari_metallography.events import drain
     from napari_metallography.models.card import DefectInput, Network
+    from napari_metallography.plane import Plane
     from napari_metallography.training.defect_results import write_defect_results
     from napari_metallography.training.defects import DefectJob, train_defects
     from napari_metallography.training.recipe import DefectRecipe
@@ -103,7 +105,11 @@ def stripes_model(
         for name in ("lying", "upright")
         for seed in range(12)
     ]
-    images = drain(classified_planes(planes, side=48, quality=90))
+
+    def show(plane: Plane, calibration: object) -> np.ndarray:
+        return prepared(plane.rgb8(slice(0, 48), slice(0, 48)), (48, 48), 90)
+
+    images = drain(classified_planes(planes, show))
     held_out = np.arange(len(images)) % 4 == 0
     job = DefectJob(
         images.where(~held_out),

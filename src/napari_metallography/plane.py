@@ -63,6 +63,11 @@ class Plane:
         """Rows and columns."""
         return plane_shape(self.array, rgb=_is_rgb(self.array))
 
+    @property
+    def is_constant(self) -> bool:
+        """Whether it shows one grey value all over."""
+        return math.isinf(self.high)
+
     def rgb8(self, rows: slice, columns: slice) -> NDArray[np.uint8]:
         """A window of shape (rows, columns, 3), 8-bit."""
         window = self._mapped(_colours(self.array[rows, columns]))

@@ -19,8 +19,9 @@ def _images(counts: list[int], copies: int = 1) -> ClassifiedImages:
     noise = random.integers(0, 255, (len(classes), 24, 24, 3), np.uint8)
     pixels, classes = np.repeat(noise, copies, 0), np.repeat(classes, copies)
     n = len(classes)
+    shapes = np.full((n, 2), 24)
     names = tuple(f"c{i}" for i in range(len(counts)))
-    return ClassifiedImages(pixels, classes, names, ("x",) * n, (None,) * n, np.ones(n))
+    return ClassifiedImages(pixels, classes, names, ("x",) * n, (None,) * n, shapes)
 
 
 @given(st.lists(st.integers(2, 12), min_size=2, max_size=4), st.floats(0.05, 0.6))
@@ -69,7 +70,7 @@ def test_a_large_group_of_duplicates_is_learnt_from() -> None:
     pixels = images.pixels.copy()
     pixels[1:9] = pixels[0]
     alike = ClassifiedImages(
-        pixels, images.classes, images.names, images.files, images.pixel_sizes_um, images.sides_px
+        pixels, images.classes, images.names, images.files, images.pixel_sizes_um, images.shapes
     )
     for seed in range(10):
         chosen = held_out(alike, 0.2, seed)
@@ -83,7 +84,7 @@ def test_a_duplicate_in_another_class_empties_none() -> None:
     pixels = images.pixels.copy()
     pixels[2:4] = pixels[:2]
     alike = ClassifiedImages(
-        pixels, images.classes, images.names, images.files, images.pixel_sizes_um, images.sides_px
+        pixels, images.classes, images.names, images.files, images.pixel_sizes_um, images.shapes
     )
     for seed in range(10):
         assert not held_out(alike, 0.5, seed)[:2].any()
@@ -93,7 +94,7 @@ def test_outsiders_are_all_learnt_from() -> None:
     images = _images([10, 10, 10])
     classes = np.where(images.classes == 2, OUTSIDER, images.classes)
     some = ClassifiedImages(
-        images.pixels, classes, ("c0", "c1"), images.files, images.pixel_sizes_um, images.sides_px
+        images.pixels, classes, ("c0", "c1"), images.files, images.pixel_sizes_um, images.shapes
     )
     learnt, judged = split_off(some, 0.3, 0)
     assert judged is not None
@@ -116,7 +117,7 @@ def test_images_shown_in_both_parts_are_named() -> None:
         images.names,
         ("y2", "y3"),
         (None,) * 2,
-        np.ones(2),
+        np.full((2, 2), 24),
     )
     assert shown_in_both(mirrored, images) == [("y2", "x"), ("y3", "x")]
     assert shown_in_both(mirrored, images.where(images.classes == 5)) == []

@@ -101,3 +101,14 @@ def test_what_cannot_be_tuned_is_refused(plan, tmp_path) -> None:
     with pytest.raises(InputError, match="exists already"):
         drain(tune_defects(plan))
     assert plan.output.read_bytes() == b"a model"
+
+
+def test_strips_are_learnt_as_they_are_named_and_windows_keep_their_size(plan, striped) -> None:
+    strips = [
+        Confirmed(f"{name} {seed}", striped(name, seed, (48, 400)), name)
+        for name in ("lying", "upright")
+        for seed in range(2)
+    ]
+    card = drain(tune_defects(replace(plan, confirmed=strips)))
+    assert card.defects is not None
+    assert (card.defects.window_px, card.defects.square) == (48, True)

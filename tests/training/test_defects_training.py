@@ -14,7 +14,12 @@ from napari_metallography.errors import InputError
 from napari_metallography.events import TrainingStep, drain
 from napari_metallography.models.card import DefectInput, Network
 from napari_metallography.training.defect_results import write_defect_results
-from napari_metallography.training.defects import DefectJob, TrainedDefects, train_defects
+from napari_metallography.training.defects import (
+    DefectJob,
+    TrainedDefects,
+    shown_of,
+    train_defects,
+)
 from napari_metallography.training.recipe import DefectRecipe
 from napari_metallography.training.results import Description
 
@@ -35,7 +40,7 @@ def _stripes(count: int, seed: int = 0, side: int = 32) -> ClassifiedImages:
         ("upright", "lying"),
         tuple(f"{n}.png" for n in range(count)),
         (0.5,) * count,
-        np.full(count, 32.0),
+        np.full((count, 2), 32),
     )
 
 
@@ -136,3 +141,22 @@ def test_a_handful_of_images_does_not_tell_what_is_strange(job) -> None:
     trained = drain(train_defects(job), told.append)
     assert trained.most_strange is None
     assert any("too few images" in str(event) for event in told)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "square"),
+    [([(32, 32)] * 4, True), ([(32, 32)] * 19 + [(32, 90)], True), ([(20, 60)] * 4, False)],
+)
+def test_only_squares_of_one_size_have_a_scale(shapes, square) -> None:
+    images = replace(_stripes(len(shapes)), shapes=np.array(shapes))
+    shown = shown_of(DefectInput(side=32), images)
+    assert shown.square is square
+    assert shown.window_px == pytest.approx(np.sqrt(np.prod(shapes[0])))
+
+
+def test_images_without_a_common_scale_are_told(job) -> None:
+    told = []
+    recipe = RECIPE.model_copy(update={"iterations": 1})
+    shown = job.shown.model_copy(update={"square": False})
+    drain(train_defects(replace(job, shown=shown, recipe=recipe, checkpoint=None)), told.append)
+    assert any("no squares of one size" in str(event) for event in told)

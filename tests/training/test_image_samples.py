@@ -21,7 +21,12 @@ def _images(classes: list[int]) -> ClassifiedImages:
     n = len(classes)
     pixels = np.broadcast_to(np.arange(n, dtype=np.uint8)[:, None, None, None], (n, 8, 8, 3))
     return ClassifiedImages(
-        pixels.copy(), np.array(classes), ("a", "b"), ("x",) * n, (None,) * n, np.ones(n)
+        pixels.copy(),
+        np.array(classes),
+        ("a", "b"),
+        ("x",) * n,
+        (None,) * n,
+        np.ones((n, 2), np.int64),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,7 @@ from ..regions import Box
 from ..segmentation.model import is_far_from_training
 from ..segmentation.tiling import Window, overlapping
 from .defect_parameters import DefectParameters
-from .images import prepared
+from .images import are_alike, prepared
 from .inference import deployed, pooled_and_evidence
 from .model import DefectModel, normalised
 from .probabilities import least_probability
@@ -185,6 +185,7 @@ def name_plane(
     Where both the model's pixel size and the plane's are known, a defect is shown to the network
     as large as those of the training.
     """
+    yield from _view_notices(plane, classifier.model.card, calibration, scan=scan)
     if scan:
         return (yield from _scanned(plane, classifier, calibration))
     pixels = whole(plane, classifier.model, calibration)
@@ -220,24 +221,58 @@ def heat_map(
     return heat
 
 
-def whole(plane: Plane, model: DefectModel, calibration: Calibration | None) -> NDArray[np.uint8]:
-    """A plane as the network is shown it: of the trained side, or at the trained pixel size."""
+def whole(
+    plane: Plane,
+    model: DefectModel,
+    calibration: Calibration | None,
+    change: Callable[[NDArray[np.uint8]], NDArray[np.uint8]] | None = None,
+) -> NDArray[np.uint8]:
+    """A plane as the network is shown it: of the trained side, or at the trained pixel size.
+
+    Parameters
+    ----------
+    change
+        Done to the plane (Y, X, 3) before it is compressed.
+    """
     rows, columns = plane.shape
     rgb = plane.rgb8(slice(0, rows), slice(0, columns))
+    rgb = change(rgb) if change else rgb
     return prepared(rgb, shown_shape(plane.shape, model, calibration), model.input.jpeg_quality)
 
 
 def shown_shape(
     shape: tuple[int, int], model: DefectModel, calibration: Calibration | None
 ) -> tuple[int, int]:
-    """Rows and columns that an image is brought to before the network sees it."""
+    """Rows and columns that an image is brought to before the network sees it.
+
+    A square of the trained side, as all images of the training were; but at the trained scale,
+    where that and the image's are known, and the image shows more or less than those.
+    """
     side = model.input.side
     window = _window_px(model, calibration)
-    if window is None:
+    if window is None or are_alike(shape, window):
         return side, side
-    longest = _MOST_SIDES * side
-    rows, columns = (min(longest, max(_SHORTEST, round(n * side / window))) for n in shape)
+    factor = min(side / window, _MOST_SIDES * side / max(shape))
+    rows, columns = (max(_SHORTEST, round(n * factor)) for n in shape)
     return rows, columns
+
+
+def _view_notices(
+    plane: Plane, card: ModelCard, calibration: Calibration | None, *, scan: bool
+) -> Iterator[Notice]:
+    """What to say where an image is not shown to the network as those of the training were."""
+    if scan and card.defects is not None and not card.defects.square:
+        yield Notice(
+            f"{card.name} was trained on images of several shapes, squashed to squares: windows "
+            "are not what it knows, and answers may be poor"
+        )
+    longest = max(plane.shape)
+    window = _trained_px(card, calibration)
+    if not scan and window is not None and longest > _MOST_SIDES * window:
+        yield Notice(
+            f"the image is {longest / window:.0f} times as long as those {card.name} was trained "
+            "on, and is shown to it reduced: scan it by windows"
+        )
 
 
 def pixel_size_notices(card: ModelCard, calibration: Calibration | None) -> Iterator[Notice]:
@@ -331,8 +366,16 @@ class Windows(Sequence[NDArray[np.uint8]]):
 
 
 def _window_px(model: DefectModel, calibration: Calibration | None) -> float | None:
-    """Side in the image's pixels of what the training images showed; None without both scales."""
-    trained = model.card.pixel_size_um
-    if trained is None or calibration is None:
+    return _trained_px(model.card, calibration)
+
+
+def _trained_px(card: ModelCard, calibration: Calibration | None) -> float | None:
+    """Side in the image's pixels of what the training images showed; None without both scales.
+
+    Pixels of a size that occurred in training need no change.
+    """
+    trained, shown = card.pixel_size_um, card.defects
+    if trained is None or calibration is None or shown is None or not shown.square:
         return None
-    return model.input.window_px * math.sqrt(trained[0] * trained[1]) / calibration.mean_um
+    size = calibration.mean_um
+    return shown.window_px * min(max(size, trained[0]), trained[1]) / size

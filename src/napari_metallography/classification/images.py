@@ -18,9 +18,10 @@ from ..errors import InputError
 from ..events import Events, Notice, Progress
 from ..inputs import PixelSizes, read_image
 from ..io.images import IMAGE_SUFFIXES, is_image_file
-from ..io.index import ImageIndex, find_index
+from ..io.index import find_index
 from ..io.mark import own_pictures
-from ..plane import as_plane
+from ..plane import Plane, as_plane
+from .defect_parameters import UNSURE_NAME
 
 T = TypeVar("T")
 
@@ -31,6 +32,8 @@ OUTSIDER = -1
 
 _FEWEST_CLASSES = 2
 _NAMED_AT_MOST = 3
+_ALIKE = 1.25
+_NEARLY_ALL = 0.9
 
 
 @dataclass(frozen=True)
@@ -49,8 +52,8 @@ class ClassifiedImages:
         Path of each image relative to its data folder, with forward slashes.
     pixel_sizes_um
         Of each image as it was read; None where unknown.
-    sides_px
-        (n,) geometric mean of the rows and columns that were read.
+    shapes
+        (n, 2) rows and columns that were read.
     skipped
         What could not be read, and why.
     """
@@ -60,7 +63,7 @@ class ClassifiedImages:
     names: tuple[str, ...]
     files: tuple[str, ...]
     pixel_sizes_um: tuple[float | None, ...]
-    sides_px: NDArray[np.float64]
+    shapes: NDArray[np.int64]
     skipped: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -75,7 +78,7 @@ class ClassifiedImages:
             self.names,
             tuple(compress(self.files, mask)),
             tuple(compress(self.pixel_sizes_um, mask)),
-            self.sides_px[mask],
+            self.shapes[mask],
             self.skipped,
         )
 
@@ -88,8 +91,14 @@ class ClassifiedImages:
 
     @property
     def usual_side_px(self) -> float:
-        """Median side of the images as they were read."""
-        return float(np.median(self.sides_px))
+        """Median of the geometric mean of the sides of the images as they were read."""
+        return float(np.median(np.sqrt(self.shapes.prod(1))))
+
+    @property
+    def square(self) -> bool:
+        """Whether nearly all are squares of the usual side: then all are shown at one scale."""
+        alike = [are_alike(shape, self.usual_side_px) for shape in self.shapes]
+        return bool(np.mean(alike) >= _NEARLY_ALL)
 
     @property
     def contents(self) -> set[str]:
@@ -101,6 +110,11 @@ class ClassifiedImages:
         """Smallest and largest pixel size; None unless all are known."""
         known = [size for size in self.pixel_sizes_um if size is not None]
         return (min(known), max(known)) if known and len(known) == len(self) else None
+
+
+def are_alike(shape: Sequence[float], side: float) -> bool:
+    """Whether rows and columns are those of a square, up to a quarter."""
+    return all(side / _ALIKE <= length <= side * _ALIKE for length in shape)
 
 
 def without_outsiders(images: ClassifiedImages) -> ClassifiedImages:
@@ -115,10 +129,13 @@ def prepared(rgb: NDArray[np.uint8], shape: tuple[int, int], quality: int) -> ND
     that a format leaves would tell a class whose images were all stored alike.
     """
     # Colours in the order blue, green, red, which OpenCV takes.
-    _, content = cv2.imencode(".jpg", rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    decoded = cv2.imdecode(content, cv2.IMREAD_COLOR)
+    done, content = cv2.imencode(".jpg", rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    decoded = cv2.imdecode(content, cv2.IMREAD_COLOR) if done else None
     if decoded is None:
-        raise InputError("an image that JPEG cannot hold; its sides are limited to 65,500 pixels")
+        raise InputError(
+            "a side of more than 65,500 pixels, which JPEG cannot hold; cut the image, or scan it "
+            "by windows"
+        )
     rows, columns = shape
     shrinks = rows * columns < decoded.shape[0] * decoded.shape[1]
     way = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
@@ -134,7 +151,6 @@ def read_classified(
     files: Sequence[str] | None = None,
     names: Sequence[str] = (),
     sizes: PixelSizes | None = None,
-    change: Callable[[NDArray[np.uint8]], NDArray[np.uint8]] | None = None,
 ) -> Events[ClassifiedImages]:
     """Read a folder with a folder a class, or with an index.csv that has the column class.
 
@@ -148,8 +164,6 @@ def read_classified(
         Paths relative to `data`, or stems, to read; None reads all.
     names
         Of the classes, where a model fixes them; else those that the data name, in order.
-    change
-        Done to each image (Y, X, 3) before it is compressed.
 
     Yields
     ------
@@ -164,17 +178,33 @@ def read_classified(
         When there are fewer than two classes, a class is empty or not among `names`, or a listed
         file is missing.
     """
+    listed, classes = chosen_images(data, files, names)
+    known = sizes or PixelSizes(index=find_index(data))
+
+    def work(path: Path, name: str) -> _Read:
+        return _read(path, name, (side, quality), known)
+
+    read, skipped = yield from read_each(data, listed, () if names else classes, work)
+    return _gathered(data, read, classes, skipped)
+
+
+def chosen_images(
+    data: Path, files: Sequence[str] | None, names: Sequence[str] = ()
+) -> tuple[list[tuple[Path, str]], tuple[str, ...]]:
+    """Images with the name of their class, and the names of the classes, as `read_classified`."""
     listed = listed_images(data)
     if files is not None:
         listed = _chosen(data, listed, files)
     classes = class_names(data, [name for _, name in listed], names)
-    known = sizes or PixelSizes(index=_index(data))
+    require_free_names(classes)
+    return listed, classes
 
-    def work(path: Path, name: str) -> _Read:
-        return _read(path, name, (side, quality), known, change)
 
-    read, skipped = yield from read_each(data, listed, () if names else classes, work)
-    return _gathered(data, read, classes, skipped)
+def require_free_names(names: Iterable[str]) -> None:
+    """Refuse a class that is called what an answer is called where there is none."""
+    taken = [name for name in names if name.casefold() == UNSURE_NAME]
+    if taken:
+        raise InputError(f"no class can be called '{taken[0]}': that is the answer of no class")
 
 
 def read_each(
@@ -211,14 +241,14 @@ class _Read:
     name: str
     pixels: NDArray[np.uint8]
     calibration: Calibration | None
-    side_px: float
+    shape: tuple[int, int]
 
 
 def listed_images(data: Path) -> list[tuple[Path, str]]:
     """Images and the names of their classes, in the order of the names."""
     if not data.is_dir():
         raise InputError(f"{data}: no such folder; name one that holds a folder a class")
-    index = _index(data)
+    index = find_index(data)
     if index is not None and any(row.class_name for row in index.rows):
         named = [(data / row.image, row.class_name) for row in index.rows if row.class_name]
         # In an index "none" says that nothing is known.
@@ -244,10 +274,6 @@ def _images_in(folder: Path) -> list[Path]:
             "or remove it"
         )
     return inside
-
-
-def _index(data: Path) -> ImageIndex | None:
-    return find_index(data)
 
 
 def _chosen(
@@ -290,17 +316,28 @@ def _read(
     name: str,
     side_and_quality: tuple[int, int],
     sizes: PixelSizes,
-    change: Callable[[NDArray[np.uint8]], NDArray[np.uint8]] | None,
 ) -> _Read:
     side, quality = side_and_quality
+    plane, calibration = read_plane(path, name, sizes)
+    rows, columns = plane.shape
+    rgb = plane.rgb8(slice(0, rows), slice(0, columns))
+    pixels = prepared(rgb, (side, side), quality)
+    return _Read(path, name, pixels, calibration, (rows, columns))
+
+
+def read_plane(path: Path, name: str, sizes: PixelSizes) -> tuple[Plane, Calibration | None]:
+    """The first plane of an image of a class, and its pixel size where that is known.
+
+    Raises
+    ------
+    InputError
+        When it cannot be used.
+    """
     micrograph = read_image(path, sizes)
     # One grey value is no defect, but may well be an outsider.
     flat = name == OUTSIDERS
     plane = as_plane(micrograph.planes[0], str(path), may_be_constant=flat)
-    rows, columns = plane.shape
-    rgb = plane.rgb8(slice(0, rows), slice(0, columns))
-    pixels = prepared(change(rgb) if change else rgb, (side, side), quality)
-    return _Read(path, name, pixels, micrograph.calibration, float(np.sqrt(rows * columns)))
+    return plane, micrograph.calibration
 
 
 def skipped_words(skipped: Sequence[str]) -> str:
@@ -329,6 +366,6 @@ def _gathered(
         names=names,
         files=tuple(one.path.relative_to(data).as_posix() for one in read),
         pixel_sizes_um=tuple(sizes),
-        sides_px=np.array([one.side_px for one in read]),
+        shapes=np.array([one.shape for one in read], np.int64),
         skipped=tuple(skipped),
     )

@@ -123,7 +123,7 @@ def train_defects(
     from ..devices import choose_device
     from ..training.defect_results import write_defect_results
     from ..training.defect_start import from_defect_model
-    from ..training.defects import DefectJob
+    from ..training.defects import DefectJob, shown_of
     from ..training.defects import train_defects as train
     from ..training.recipe import DefectRecipe
 
@@ -150,7 +150,7 @@ def train_defects(
         images,
         validation,
         network,
-        shown.model_copy(update={"window_px": images.usual_side_px}),
+        shown_of(shown, images),
         recipe,
         choose_device(device.value),
         checkpoint_path(output),

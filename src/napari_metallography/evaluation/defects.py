@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +12,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..classification.defects import Answers, Classifier
-from ..classification.images import (
-    OUTSIDER,
-    ClassifiedImages,
-    read_classified,
-    without_outsiders,
-)
+from ..classification.defects import Answers, Classifier, whole
+from ..classification.images import OUTSIDER, OUTSIDERS, chosen_images, read_each, read_plane
 from ..errors import InputError
 from ..events import Event, Events, Progress, relayed
+from ..inputs import PixelSizes
+from ..io.index import find_index
 from .classes import class_scores
 
 Pixels = NDArray[np.uint8]
@@ -34,7 +33,7 @@ def evaluate_defects(
     files: Sequence[str] | None = None,
     robustness: bool = False,
 ) -> Events[dict[str, Any]]:
-    """Name the images of a folder a class, and compare.
+    """Name the images of a folder a class, each as it would be named alone, and compare.
 
     Returns
     -------
@@ -55,17 +54,17 @@ def evaluate_defects(
     InputError
         When the data cannot be used, or hold a class that the model does not know.
     """
-    images = yield from _read(classifier, data, files)
-    known = without_outsiders(images)
-    if not len(known):
+    images = yield from _shown(classifier, data, files)
+    if not images.known.any():
         raise InputError(f"{data}: holds no image of a class of the model")
-    answers = yield from classifier.answers(known.pixels)
+    answers = yield from _answers(classifier, images.of(images.known))
+    truth = images.classes[images.known]
     result = {
-        **class_scores(known.classes, answers.probable, known.names),
-        **_selective(answers, known),
-        "calibration_error": calibration_error(answers, known.classes),
-        **(yield from _outsiders(classifier, images)),
-        "skipped": list(images.skipped),
+        **class_scores(truth, answers.probable, classifier.model.names),
+        **_selective(answers, truth),
+        "calibration_error": calibration_error(answers, truth),
+        **(yield from _outsiders(classifier, images.of(~images.known))),
+        "skipped": images.skipped,
     }
     if robustness:
         result["robustness"] = yield from _robustness(classifier, data, files)
@@ -116,40 +115,73 @@ def _eight_bit(values: NDArray[Any]) -> Pixels:
     return clipped
 
 
-def _read(
+@dataclass(frozen=True)
+class _Images:
+    """What the network is shown of images (rows, columns, 3) of known class, or of none."""
+
+    shown: list[Pixels]
+    classes: NDArray[np.int64]
+    skipped: list[str]
+
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        return np.asarray(self.classes != OUTSIDER)
+
+    def of(self, chosen: NDArray[np.bool_]) -> list[Pixels]:
+        return [*compress(self.shown, chosen)]
+
+
+def _shown(
     classifier: Classifier,
     data: Path,
     files: Sequence[str] | None,
     change: Callable[[Pixels], Pixels] | None = None,
-) -> Events[ClassifiedImages]:
-    shown = classifier.shown
-    return (
-        yield from read_classified(
-            data,
-            side=shown.side,
-            quality=shown.jpeg_quality,
-            files=files,
-            names=classifier.model.names,
-            change=change,
-        )
+) -> Events[_Images]:
+    """Each image as the classification of it alone would show it."""
+    names = classifier.model.names
+    listed, _ = chosen_images(data, files, names)
+    numbers = {name: number for number, name in enumerate(names)} | {OUTSIDERS: OUTSIDER}
+    sizes = PixelSizes(index=find_index(data))
+
+    def work(path: Path, name: str) -> tuple[Pixels, int]:
+        plane, calibration = read_plane(path, name, sizes)
+        return whole(plane, classifier.model, calibration, change), numbers[name]
+
+    read, skipped = yield from read_each(data, listed, (), work)
+    classes = np.array([number for _, number in read], np.int64)
+    return _Images([pixels for pixels, _ in read], classes, skipped)
+
+
+def _answers(classifier: Classifier, shown: Sequence[Pixels]) -> Events[Answers]:
+    """Answers for images of any shape, in their order."""
+    shapes = [image.shape for image in shown]
+    order, found = [], []
+    for shape in sorted(set(shapes)):
+        places = [place for place, own in enumerate(shapes) if own == shape]
+        found.append((yield from classifier.answers([shown[place] for place in places])))
+        order += places
+    back = np.argsort(order)
+    return replace(
+        found[0],
+        probabilities=np.concatenate([one.probabilities for one in found])[back],
+        strangeness=np.concatenate([one.strangeness for one in found])[back],
     )
 
 
-def _selective(answers: Answers, known: ClassifiedImages) -> dict[str, Any]:
+def _selective(answers: Answers, truth: NDArray[np.int64]) -> dict[str, Any]:
     sure = answers.sure
-    right = (answers.probable == known.classes)[sure]
+    right = (answers.probable == truth)[sure]
     return {
         "answered": float(sure.mean()),
         "accuracy_of_answered": float(right.mean()) if sure.any() else None,
     }
 
 
-def _outsiders(classifier: Classifier, images: ClassifiedImages) -> Events[dict[str, Any]]:
-    outsiders = images.where(images.classes == OUTSIDER)
-    if not len(outsiders):
+def _outsiders(classifier: Classifier, shown: Sequence[Pixels]) -> Events[dict[str, Any]]:
+    if not shown:
         return {"outsiders": 0, "outsiders_rejected": None}
-    answers = yield from classifier.answers(outsiders.pixels)
-    return {"outsiders": len(outsiders), "outsiders_rejected": float((~answers.sure).mean())}
+    answers = yield from _answers(classifier, shown)
+    return {"outsiders": len(shown), "outsiders_rejected": float((~answers.sure).mean())}
 
 
 def _robustness(
@@ -157,10 +189,10 @@ def _robustness(
 ) -> Events[dict[str, float]]:
     found = {}
     for name, change in CHANGES.items():
-        events = _read(classifier, data, files, change)
-        known = without_outsiders((yield from relayed(events, _progress_only)))
-        answers = yield from classifier.answers(known.pixels)
-        found[name] = float((answers.probable == known.classes).mean())
+        events = _shown(classifier, data, files, change)
+        images = yield from relayed(events, _progress_only)
+        answers = yield from _answers(classifier, images.of(images.known))
+        found[name] = float((answers.probable == images.classes[images.known]).mean())
     return found
 
 

@@ -69,6 +69,9 @@ class DefectInput(BaseModel):
         Rows and columns that images were brought to.
     window_px
         Side of the training images in their own pixels, of `ModelCard.pixel_size_um`.
+    square
+        Whether nearly all training images were squares of about that side. Others were squashed to
+        one: they had no common scale, so that no image can be brought to it.
     jpeg_quality
         Of the compression that every image goes through first.
     kernels, spliced
@@ -86,6 +89,7 @@ class DefectInput(BaseModel):
 
     side: int = Field(default=224, ge=32)
     window_px: float = Field(default=224, gt=0)
+    square: bool = True
     jpeg_quality: int = Field(default=90, ge=1, le=100)
     kernels: tuple[int, ...] = (3, 5, 7)
     spliced: tuple[bool, bool] = (True, True)

@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from ..classification.confirmed import Confirmed, classified_planes, confirmed_classes
-from ..classification.images import ClassifiedImages, without_outsiders
+from ..classification.defects import whole
 from ..classification.model import load_defect_model
-from ..classification.splitting import held_out
+from ..classification.splitting import split_off
 from ..devices import choose_device
 from ..events import Events, Notice
 from ..models.card import ModelCard
@@ -75,11 +73,10 @@ def tune_defects(plan: TuningPlan) -> Events[ModelCard]:
     start = from_defect_model(model, names)
     images = yield from classified_planes(
         plan.confirmed,
-        side=start.shown.side,
-        quality=start.shown.jpeg_quality,
-        known=model.names,
+        lambda plane, calibration: whole(plane, model, calibration),
+        model.names,
     )
-    learnt, judged = _parts(images, plan)
+    learnt, judged = split_off(images, plan.held_out_share, plan.recipe.seed)
     if judged is None:
         yield Notice(
             "too few images to hold any out: no score tells how good the new model is, and its "
@@ -89,19 +86,10 @@ def tune_defects(plan: TuningPlan) -> Events[ModelCard]:
         learnt,
         judged,
         start.network,
-        start.shown.model_copy(update={"window_px": images.usual_side_px}),
+        start.shown,
         plan.recipe,
         choose_device(plan.device),
         start=start,
     )
     trained = yield from train_defects(job)
     return write_defect_results(plan.output, job, trained, Description(_DATA_NAME))
-
-
-def _parts(
-    images: ClassifiedImages, plan: TuningPlan
-) -> tuple[ClassifiedImages, ClassifiedImages | None]:
-    """Images to learn from, and to validate on where any can be spared."""
-    chosen = held_out(images, plan.held_out_share, plan.recipe.seed)
-    judged = without_outsiders(images.where(chosen))
-    return images.where(~chosen), judged if np.any(judged.classes >= 0) else None

@@ -104,6 +104,12 @@ class TrainedDefects:
     most_strange: float | None
 
 
+def shown_of(shown: DefectInput, images: ClassifiedImages) -> DefectInput:
+    """What a network is shown, with the size and shape of the images it learns from."""
+    update = {"window_px": images.usual_side_px, "square": images.square}
+    return shown.model_copy(update=update)
+
+
 def train_defects(job: DefectJob, *, resume: bool = False) -> Events[TrainedDefects]:
     """Train a network; closing the generator stops it after the step under way.
 
@@ -115,9 +121,9 @@ def train_defects(job: DefectJob, *, resume: bool = False) -> Events[TrainedDefe
     Progress, TrainingStep
         After each step; validation results on every `validate_every`-th and the last.
     Notice
-        When no checkpoint could be written, or the loss stopped being finite: then the last
-        weights that worked are the result; when there are too few images to tell what is unlike
-        them.
+        When the images have no common scale; when no checkpoint could be written, or the loss
+        stopped being finite: then the last weights that worked are the result; when there are too
+        few images to tell what is unlike them.
 
     Raises
     ------
@@ -128,6 +134,11 @@ def train_defects(job: DefectJob, *, resume: bool = False) -> Events[TrainedDefe
         When the device fails.
     """
     _require_members(job.images)
+    if not job.shown.square:
+        yield Notice(
+            "the images are no squares of one size, and are squashed to such: the model will have "
+            "no scale, so that no pixel size helps it, and it should not scan by windows"
+        )
     with device_errors():
         state, task = initial_state(job), _Task(job)
     row = yield from run_job(state, task, job, resume=resume)
