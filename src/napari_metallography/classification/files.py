@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..classes import UNLABELLED, indices_to_layer, named_classes
 from ..errors import InputError
-from ..events import Events, Notice
+from ..events import Event, Events, Notice, relayed
 from ..inputs import PixelSizes, measured_field, read_image
 from ..io.files import together
 from ..io.images import Micrograph
@@ -33,6 +33,8 @@ from .defects import (
 )
 from .images import skipped_words
 from .stacks import Stack
+
+T = TypeVar("T")
 
 Row = dict[str, Any]
 
@@ -66,7 +68,7 @@ def name_file(
     Yields
     ------
     Progress, Notice
-        Of each plane; what the user should know of its pixel size, and of planes skipped.
+        Of each plane; what the user should know of how they are looked at, and which are skipped.
 
     Raises
     ------
@@ -77,12 +79,12 @@ def name_file(
     yield from pixel_size_notices(classifier.model.card, micrograph.calibration)
     stack = Stack(str(path), micrograph.pixels, micrograph.rgb, micrograph.calibration)
     tables, maps, names = Tables(), {}, classifier.model.names
+    said: set[str] = set()
     for number in stack.numbers:
         try:
             plane = stack.plane(number)
-            found = yield from name_plane(
-                plane, classifier, stack.calibration, scan=parameters.scan
-            )
+            events = name_plane(plane, classifier, stack.calibration, scan=parameters.scan)
+            found = yield from told_once(events, said)
         except InputError as error:
             tables.skipped.append(str(error))
             continue
@@ -94,6 +96,20 @@ def name_file(
     if maps:
         _write_map(folder, micrograph, stack, maps, classifier, parameters)
     return tables
+
+
+def told_once(events: Events[T], said: set[str], start: str = "") -> Events[T]:
+    """Run a part of a computation; of its notices, those that were not said before are told."""
+
+    def change(event: Event) -> Event | None:
+        if not isinstance(event, Notice):
+            return event
+        notice = Notice(f"{start}{event.message}")
+        is_new = notice.message not in said
+        said.add(notice.message)
+        return notice if is_new else None
+
+    return (yield from relayed(events, change))
 
 
 def skipped_notices(skipped: Sequence[str], used: int) -> Iterator[Notice]:

@@ -19,7 +19,7 @@ from .defects import (
     pixel_size_notices,
     provenance,
 )
-from .files import answer_row, skipped_notices
+from .files import answer_row, skipped_notices, told_once
 from .model import load_defect_model
 from .stacks import Named, NamedPlane, Stack, thumbnail
 
@@ -34,7 +34,8 @@ def name_stacks(stacks: Sequence[Stack], parameters: DefectParameters) -> Events
     Named
         The answer for one plane, as soon as it is there; the result holds all of them.
     Notice
-        What the user should know of a pixel size; last, which planes were skipped and why.
+        What the user should know of how a stack is looked at; last, which planes were skipped
+        and why.
 
     Raises
     ------
@@ -51,9 +52,11 @@ def name_stacks(stacks: Sequence[Stack], parameters: DefectParameters) -> Events
     told = provenance(classifier.model, parameters, classifier.least_probability)
     classes = classifier.model.card.classes
     found, skipped = [], []
+    said: set[str] = set()
     for place, (stack, number) in enumerate(todo):
         progress = Progress(place, len(todo), "planes")
         events = _named(stack, number, classifier, scan=parameters.scan)
+        events = told_once(events, said, f"{stack.name}: ")
         try:
             found.append((yield from _told(events, progress)))
         except InputError as error:
