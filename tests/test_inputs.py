@@ -4,6 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from napari_metallography.calibration import Calibration
@@ -16,6 +18,7 @@ from napari_metallography.inputs import (
     measured_field,
     read_image,
     require_distinct_stems,
+    table_names,
 )
 from napari_metallography.io.images import Micrograph
 from napari_metallography.io.index import ImageIndex
@@ -31,6 +34,30 @@ def _touch(folder: Path, *names: str) -> list[Path]:
     for path in paths:
         path.write_bytes(b"x")
     return paths
+
+
+_PATHS = st.lists(st.lists(st.sampled_from("abc"), min_size=1, max_size=4), min_size=1, max_size=6)
+
+
+@given(_PATHS)
+def test_tables_call_files_by_the_shortest_paths_that_tell_them_apart(parts) -> None:
+    files = [Path("/data", *folders, "1.png") for folders in parts]
+    names = table_names(files)
+    assert len(set(names)) == len(set(files))
+    # One folder is the beginning of all, and the names say the rest.
+    beginnings = {
+        file.as_posix().removesuffix(name) for file, name in zip(files, names, strict=True)
+    }
+    assert len(beginnings) == 1
+    folders = [name.rpartition("/")[0] for name in names]
+    assert "" in folders or len({folder.partition("/")[0] for folder in folders}) > 1
+
+
+def test_files_of_one_folder_keep_plain_names(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert table_names([Path("a/1.png"), Path("a/../a/2.png")]) == ["1.png", "2.png"]
+    assert table_names([Path("a/1.png"), tmp_path / "b" / "1.png"]) == ["a/1.png", "b/1.png"]
+    assert table_names([]) == []
 
 
 def test_folders_give_their_images_by_name_and_files_stay_as_given(tmp_path) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
+from numpy.typing import NDArray
 from skimage import io
 
 from napari_metallography.classification.images import prepared
@@ -20,28 +22,28 @@ FAST = ("--iterations", "24", "--batch-size", "8", "--validate-every", "24", "--
 RECIPE = ("--augmentation", "flips", "--learning-rate", "0.003", "--device", "cpu")
 
 
-def _pattern(stripes: bool, seed: int, shape: tuple[int, int] = (48, 48)) -> np.ndarray:
-    """Upright stripes, or lying ones, in noise."""
-    random = np.random.default_rng([int(stripes), seed])
-    image = random.normal(110, 8, shape)
-    length = shape[1] if stripes else shape[0]
-    bright = (np.arange(length) + random.integers(8)) % 8 < 3
-    image[(slice(None), bright) if stripes else bright] += 80
-    return np.clip(image, 0, 255).astype(np.uint8)
+Striped = Callable[..., NDArray[np.uint8]]
 
 
-def _folder(path: Path, count: int, first: int = 0) -> Path:
-    for stripes, name in ((True, "upright"), (False, "lying")):
+def _folder(path: Path, striped: Striped, count: int, first: int = 0) -> Path:
+    for name in ("upright", "lying"):
         (path / name).mkdir(parents=True)
         for seed in range(first, first + count):
-            image = _pattern(stripes, seed)
-            io.imsave(path / name / f"{name}{seed}.png", image, check_contrast=False)
+            _save(path / name / f"{name}{seed}.png", striped(name, seed))
     return path
 
 
+def _save(path: Path, pixels: NDArray[np.uint8]) -> None:
+    io.imsave(path, pixels, check_contrast=False)
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(path.read_text(encoding="utf-8-sig").splitlines()))
+
+
 @pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
-    return _folder(tmp_path_factory.mktemp("data") / "patterns", 12)
+def data(tmp_path_factory, striped) -> Path:
+    return _folder(tmp_path_factory.mktemp("data") / "patterns", striped, 12)
 
 
 @pytest.fixture(scope="module")
@@ -77,12 +79,12 @@ def test_a_folder_a_class_trains_a_model(model) -> None:
     assert not set(report["training_images"]) & set(report["validation_images"])
 
 
-def test_it_evaluates_with_outsiders_and_in_worse_light(run, model, tmp_path) -> None:
-    other = _folder(tmp_path / "other", 5, first=100)
+def test_it_evaluates_with_outsiders_and_in_worse_light(run, model, striped, tmp_path) -> None:
+    other = _folder(tmp_path / "other", striped, 5, first=100)
     (other / "none").mkdir()
     for seed in range(4):
         noise = np.random.default_rng(seed).integers(0, 256, (48, 48), np.uint8)
-        io.imsave(other / "none" / f"{seed}.png", noise, check_contrast=False)
+        _save(other / "none" / f"{seed}.png", noise)
     (other / "upright" / "broken.png").write_bytes(b"no image")
     scores = tmp_path / "scores.json"
     done = run(
@@ -100,14 +102,13 @@ def test_it_evaluates_with_outsiders_and_in_worse_light(run, model, tmp_path) ->
     assert len(found["robustness"]) == 4
 
 
-def test_every_plane_of_a_stack_is_named(run, model, tmp_path) -> None:
-    stack = np.stack([_pattern(stripes, 50) for stripes in (True, False, True)])
+def test_every_plane_of_a_stack_is_named(run, model, striped, tmp_path) -> None:
+    stack = np.stack([striped(name, 50) for name in ("upright", "lying", "upright")])
     tifffile.imwrite(tmp_path / "stack.tif", stack, photometric="minisblack")
     out = tmp_path / "out"
     done = run("classify", "defects", tmp_path / "stack.tif", "-o", out, "--model", model)
     assert done.code == 0, done.err
-    with (out / "classes.csv").open(encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    rows = _rows(out / "classes.csv")
     assert [row["most_probable"] for row in rows] == ["upright", "lying", "upright"]
     assert [row["plane"] for row in rows] == ["0", "1", "2"]
     for row in rows:
@@ -117,9 +118,9 @@ def test_every_plane_of_a_stack_is_named(run, model, tmp_path) -> None:
     assert "no pixel size is known" in done.err
 
 
-def test_a_scanned_strip_gives_a_map_of_where_what_is(run, model, tmp_path) -> None:
-    strip = np.concatenate([_pattern(True, 60, (48, 192)), _pattern(False, 61, (48, 192))], 1)
-    io.imsave(tmp_path / "strip.png", strip, check_contrast=False)
+def test_a_scanned_strip_gives_a_map_of_where_what_is(run, model, striped, tmp_path) -> None:
+    strip = np.hstack([striped("upright", 60, (48, 192)), striped("lying", 61, (48, 192))])
+    _save(tmp_path / "strip.png", strip)
     out = tmp_path / "out"
     done = run(
         *("classify", "defects", tmp_path / "strip.png", "-o", out, "--model", model),
@@ -149,8 +150,7 @@ def test_the_onnx_file_gives_the_same_answers(run, model, data, tmp_path) -> Non
     assert run("models", "export", model, "-o", file).code == 0
     image = data / "lying" / "lying3.png"
     assert run("classify", "defects", image, "-o", out, "--model", model).code == 0
-    with (out / "classes.csv").open(encoding="utf-8") as table:
-        row = next(csv.DictReader(table))
+    (row,) = _rows(out / "classes.csv")
     card = read_card(model)
     grey = io.imread(image)
     shown = prepared(np.repeat(grey[..., None], 3, axis=2), (48, 48), card.defects.jpeg_quality)
@@ -182,8 +182,8 @@ def test_what_cannot_be_trained_is_refused_in_a_line(run, data, tmp_path, option
     assert not any(tmp_path.iterdir())
 
 
-def test_another_models_classes_are_refused(run, model, tmp_path) -> None:
-    other = _folder(tmp_path / "other", 1)
+def test_another_models_classes_are_refused(run, model, striped, tmp_path) -> None:
+    other = _folder(tmp_path / "other", striped, 1)
     (other / "upright").rename(other / "dents")
     done = run(
         *("evaluate", "defects", "--model", model, "--data", other),
@@ -193,8 +193,8 @@ def test_another_models_classes_are_refused(run, model, tmp_path) -> None:
     assert "the class 'dents' is none of the model's" in done.errors[0]
 
 
-def test_a_model_is_trained_further_on_other_classes(run, model, tmp_path) -> None:
-    other = _folder(tmp_path / "other", 4, first=50)
+def test_a_model_is_trained_further_on_other_classes(run, model, striped, tmp_path) -> None:
+    other = _folder(tmp_path / "other", striped, 4, first=50)
     (other / "upright").rename(other / "dents")
     path = tmp_path / "further" / "m.safetensors"
     command = ("train", "defects", "--data", other, "-o", path, "--start-from", model)
@@ -212,9 +212,44 @@ def test_a_model_is_trained_further_on_other_classes(run, model, tmp_path) -> No
 
 
 def test_an_image_of_one_grey_value_is_unsure(run, model, tmp_path) -> None:
-    io.imsave(tmp_path / "black.png", np.zeros((48, 48), np.uint8), check_contrast=False)
+    _save(tmp_path / "black.png", np.zeros((48, 48), np.uint8))
     done = run("classify", "defects", tmp_path / "black.png", "-o", tmp_path, "--model", model)
     assert done.code == 0, done.errors
-    written = (tmp_path / "classes.csv").read_text(encoding="utf-8-sig")
-    (row,) = csv.DictReader(written.splitlines())
+    (row,) = _rows(tmp_path / "classes.csv")
     assert row["answer"] == "unsure"
+
+
+def test_images_of_one_name_are_told_apart_by_their_folders(run, model, striped, tmp_path) -> None:
+    for folder in ("steel/a", "steel/b"):
+        (tmp_path / folder).mkdir(parents=True)
+        _save(tmp_path / folder / "1.png", striped("lying", 1))
+    command = ("classify", "defects", "-o", tmp_path / "out", "--model", model)
+    assert run(*command, tmp_path / "steel" / "a", tmp_path / "steel" / "b" / "1.png").code == 0
+    assert [row["image"] for row in _rows(tmp_path / "out" / "classes.csv")] == [
+        "a/1.png",
+        "b/1.png",
+    ]
+    assert run(*command, tmp_path / "steel" / "a").code == 0
+    assert [row["image"] for row in _rows(tmp_path / "out" / "classes.csv")] == ["1.png"]
+
+
+def test_planes_that_cannot_be_used_are_skipped_and_listed(run, model, striped, tmp_path) -> None:
+    stack = np.stack([striped("lying", seed).astype(np.float32) for seed in range(3)])
+    stack[0, 5, 5] = np.nan
+    tifffile.imwrite(tmp_path / "stack.tif", stack, photometric="minisblack")
+    out = tmp_path / "out"
+    command = ("classify", "defects", "-o", out, "--model", model, "--risk", "1")
+    done = run(*command, tmp_path / "stack.tif", "--scan")
+    assert done.code == 0, done.err
+    assert "note: 1 skipped:" in done.err
+    assert "plane 0: holds NaN" in done.err
+    assert [row["plane"] for row in _rows(out / "classes.csv")] == ["1", "2"]
+    (skipped,) = json.loads((out / "classes.json").read_text("utf-8"))["skipped"]
+    assert "plane 0: holds NaN" in skipped
+    labels = read_labels(out / "stack_defects.tif")
+    assert (labels.indices[0] == 255).all()
+    assert labels.indices.shape == stack.shape
+    tifffile.imwrite(tmp_path / "bad.tif", stack[:1], photometric="minisblack")
+    done = run(*command, tmp_path / "bad.tif")
+    assert done.code == 2
+    assert "holds NaN" in done.errors[0]
