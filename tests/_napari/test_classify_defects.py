@@ -15,10 +15,12 @@ from qtpy.QtWidgets import QApplication, QComboBox
 
 from napari_metallography._napari import worker
 from napari_metallography._napari.answer_table import CLASS
-from napari_metallography._napari.defect_layers import map_features
+from napari_metallography._napari.defect_layers import confirmed_planes, map_features, stack_of
 from napari_metallography._napari.defects import ClassifyDefectsWidget
 from napari_metallography._napari.layers import calibrate_layer
 from napari_metallography.calibration import Calibration
+from napari_metallography.classification import named
+from napari_metallography.errors import DeviceError
 from napari_metallography.models import registry
 from napari_metallography.models.file import read_card, read_model, write_model
 
@@ -35,7 +37,11 @@ def form(qtbot, stripes_model, tmp_path, monkeypatch) -> Iterator[Callable[[Any]
     """Makes the form for a viewer, with the model of the stripes among the user's own."""
     own = tmp_path / "models"
     own.mkdir()
-    (own / "stripes.safetensors").write_bytes(stripes_model.read_bytes())
+    file = read_model(stripes_model, "defects")
+    # Learnt from few images, it finds windows of a strip strange.
+    shown = file.card.defects.model_copy(update={"most_strange": None})
+    card = file.card.model_copy(update={"defects": shown})
+    write_model(own / "stripes.safetensors", card, file.state)
     monkeypatch.setenv("NAPARI_METALLOGRAPHY_MODELS", str(own))
     notification_manager.records.clear()
     forms = []
@@ -149,12 +155,13 @@ def test_answers_outlive_another_run_and_so_does_what_was_confirmed(widget, stac
     assert image.metadata["defects"]["confirmed"] == {}
 
 
-def test_unsure_is_no_class_and_takes_nothing_away(widget, stack, qtbot) -> None:
+@pytest.mark.parametrize("typed", ["unsure", "Unsure", " UNSURE "])
+def test_unsure_is_no_class_and_takes_nothing_away(widget, stack, qtbot, typed) -> None:
     image = widget.viewer.add_image(stack, name="strip")
     widget.extent.value = "stack"
     run(widget, qtbot)
     correct(widget, 2, "upright")
-    correct(widget, 2, "unsure")
+    correct(widget, 2, typed)
     assert "is no class" in widget.controls.status.value
     assert column(widget, CLASS)[2] == "upright"
     assert image.metadata["defects"]["confirmed"] == {2: "upright"}
@@ -167,8 +174,12 @@ def test_sure_answers_of_selected_rows_are_confirmed_at_once(widget, stack, qtbo
     run(widget, qtbot)
     answers = column(widget, 2)
     assert answers[6] == "unsure"
+    changes: list[object] = []
+    image.events.metadata.connect(lambda: changes.append(None))
     widget.table.selectAll()
     widget.confirm.native.click()
+    # Noted once for all rows, whose number may be large.
+    assert len(changes) == 1
     sure = {n: answer for n, answer in enumerate(answers) if answer != "unsure"}
     assert image.metadata["defects"]["confirmed"] == sure
     assert column(widget, CLASS)[6] == ""
@@ -189,6 +200,147 @@ def test_the_editor_offers_classes_and_takes_new_ones(widget, stack, qtbot) -> N
     qtbot.keyClick(editor, Qt.Key.Key_Return)
     qtbot.waitUntil(lambda: column(widget, CLASS)[1] == "crack", timeout=5_000)
     assert widget.tuning.confirmed.value == "crack 1, dent 1"
+
+
+def test_a_click_on_the_current_row_brings_its_plane_back(form, viewer, stack, qtbot) -> None:
+    viewer.add_image(stack, name="strip")
+    widget = form(viewer)
+    viewer.window.add_dock_widget(widget, name="Classify defects")
+    widget.extent.value = "stack"
+    run(widget, qtbot)
+
+    def click(row: int) -> None:
+        where = widget.table.visualItemRect(widget.table.item(row, 1)).center()
+        qtbot.mouseClick(widget.table.viewport(), Qt.MouseButton.LeftButton, pos=where)
+
+    click(1)
+    run(widget, qtbot, widget.heat)
+    viewer.dims.set_point(0, 3)
+    click(1)
+    assert viewer.dims.current_step[0] == 1
+    # It still is the row's own.
+    assert "strip heat" in viewer.layers
+    click(0)
+    assert viewer.dims.current_step[0] == 0
+    assert "strip heat" not in viewer.layers
+
+
+def test_a_layer_that_goes_takes_what_was_confirmed_along(widget, stack, qtbot) -> None:
+    image = widget.viewer.add_image(stack, name="strip")
+    other = widget.viewer.add_image(stack[:2], name="other")
+    widget.image.value, widget.extent.value = image, "stack"
+    run(widget, qtbot)
+    correct(widget, 0, "dent")
+    widget.image.value, widget.parameters["risk"].value = other, 0.5
+    run(widget, qtbot)
+    assert {one.image for one in widget.answered} == {other}
+    assert widget.tuning.confirmed.value == "dent 1"
+    widget.viewer.layers.remove(image)
+    assert widget.tuning.confirmed.value == "none yet"
+    widget.viewer.layers.append(image)
+    assert widget.tuning.confirmed.value == "dent 1"
+
+
+# --- what does not go well -------------------------------------------------------------------
+
+
+def test_a_plane_that_cannot_be_used_is_skipped_and_named(widget, stack, qtbot) -> None:
+    planes = stack[:5].astype(np.float32)
+    planes[3, 7, 7] = np.nan
+    image = widget.viewer.add_image(planes, name="strip")
+    widget.extent.value = "stack"
+    said = run(widget, qtbot)
+    assert said.startswith("4 named, ")
+    assert "1 skipped: strip, plane 3: holds NaN" in said
+    assert [one.plane.number for one in widget.answered] == [0, 1, 2, 4]
+    assert set(image.metadata["defects"]["answers"]) == {0, 1, 2, 4}
+
+
+def test_a_cancelled_run_keeps_its_answers(widget, stack, qtbot) -> None:
+    image = widget.viewer.add_image(np.repeat(stack, 2000, axis=0), name="strip")
+    widget.extent.value = "stack"
+    widget.controls.run_button.native.click()
+    assert not widget.heat.enabled
+    assert not widget.tuning.button.enabled
+    qtbot.waitUntil(lambda: "12000 planes" in widget.controls.status.value, timeout=30_000)
+    qtbot.wait(200)
+    said = run(widget, qtbot, widget.controls.cancel_button)
+    count = widget.table.rowCount()
+    assert 0 < count < 12_000
+    assert said.startswith(f"cancelled; {count} named, ")
+    assert likeliest(widget) == [KINDS[0]] * count
+    assert len(image.metadata["defects"]["answers"]) == count
+    assert widget.heat.enabled
+    assert widget.tuning.button.enabled
+
+
+def test_a_failure_keeps_the_answers_before_it(widget, stack, qtbot, monkeypatch) -> None:
+    name_plane, calls = named.name_plane, []
+
+    def failing(*arguments: Any, **keywords: Any) -> Any:
+        calls.append(None)
+        if len(calls) == 3:
+            raise DeviceError("the device failed")
+        return name_plane(*arguments, **keywords)
+
+    monkeypatch.setattr(named, "name_plane", failing)
+    widget.viewer.add_image(stack, name="strip")
+    widget.extent.value = "stack"
+    assert run(widget, qtbot).startswith("the device failed; 2 named, ")
+    assert likeliest(widget) == KINDS[:2]
+
+
+def test_answers_for_replaced_data_are_dropped(widget, stack, qtbot) -> None:
+    image = widget.viewer.add_image(stack, name="strip")
+    widget.extent.value = "stack"
+    run(widget, qtbot)
+    correct(widget, 5, "upright")
+    widget.table.setCurrentCell(5, 1)
+    run(widget, qtbot, widget.heat)
+    # Of the same shape, as after a filter: the planes are still there.
+    image.data = stack.copy()
+    assert widget.table.rowCount() == 6
+    image.data = stack[:2]
+    assert widget.table.rowCount() == 0
+    assert "strip: its answers are dropped" in widget.controls.status.value
+    assert "defects" not in image.metadata
+    assert "strip heat" not in widget.viewer.layers
+    assert widget.tuning.confirmed.value == "none yet"
+    assert "no image is confirmed" in run(widget, qtbot, widget.tuning.button)
+    assert run(widget, qtbot).startswith("2 named, ")
+    assert column(widget, 1) == ["strip, plane 0", "strip, plane 1"]
+
+
+@pytest.mark.parametrize("scan", [False, True])
+def test_data_replaced_during_a_run_get_no_answers(widget, stack, striped, qtbot, scan) -> None:
+    image = widget.viewer.add_image(stack, name="strip")
+    other = widget.viewer.add_image(striped("lying", 3), name="other")
+    widget.parameters["scan"].value = scan
+    widget.extent.value = "selected"
+    widget.viewer.layers.selection = {image, other}
+    widget.controls.run_button.native.click()
+    image.data = stack[:3, :40, :40]
+    qtbot.waitUntil(lambda: not widget.controls.is_running, timeout=30_000)
+    said = widget.controls.status.value
+    assert said.startswith("1 named, ")
+    assert "strip: its data were replaced meanwhile; classify it again" in said
+    assert [one.image for one in widget.answered] == [other]
+    assert "defects" not in image.metadata
+
+
+def test_what_was_confirmed_before_the_window_was_opened_is_of_the_data(form, stack, qtbot) -> None:
+    viewer = ViewerModel()
+    image = viewer.add_image(stack, name="strip")
+    first = form(viewer)
+    first.extent.value = "stack"
+    run(first, qtbot)
+    correct(first, 5, "upright")
+    second = form(viewer)
+    assert second.tuning.confirmed.value == "upright 1"
+    image.events.data.disconnect()
+    image.data = stack[:2]
+    assert confirmed_planes(viewer) == []
+    assert form(viewer).tuning.confirmed.value == "none yet"
 
 
 # --- maps ------------------------------------------------------------------------------------
@@ -217,6 +369,56 @@ def test_a_scan_shows_what_lies_where(widget, striped, qtbot) -> None:
     assert map_features([], ["a"])["area_fraction"].tolist() == [0, 0]
 
 
+def test_planes_scanned_one_after_the_other_share_a_map(widget, striped, qtbot) -> None:
+    strip = np.hstack([striped("lying", 1, (48, 96)), striped("upright", 2, (48, 96))])
+    whole = np.stack([strip, strip[:, ::-1], strip[::-1]])
+    widget.viewer.add_image(whole, name="strip")
+    widget.parameters["scan"].value = True
+
+    def scan(plane: int) -> None:
+        widget.viewer.dims.set_point(0, plane)
+        run(widget, qtbot)
+
+    scan(0)
+    layer = widget.viewer.layers["strip defects"]
+    first = layer.data[0].copy()
+    assert first.any()
+    scan(1)
+    assert widget.viewer.layers["strip defects"] is layer
+    assert (layer.data[0] == first).all()
+    assert layer.data[1].any()
+    assert not layer.data[2].any()
+    scanned = layer.data[:2]
+    shares = np.bincount(scanned.ravel(), minlength=3) / scanned.size
+    assert layer.features["area_fraction"].tolist() == pytest.approx(shares.tolist())
+    assert layer.features["windows"].sum() == 2 * 7
+    # Scanned again a plane counts once; had otherwise, the others make way.
+    scan(1)
+    assert layer.features["windows"].sum() == 2 * 7
+    widget.parameters["risk"].value = 0.5
+    scan(2)
+    (anew,) = [x for x in widget.viewer.layers if x.name.startswith("strip defects")]
+    assert not anew.data[:2].any()
+    # What was painted stays.
+    anew.data[0, 0, 0] = 1
+    scan(1)
+    maps = [x for x in widget.viewer.layers if x.name.startswith("strip defects")]
+    assert len(maps) == 2
+    assert anew.data[0, 0, 0] == 1
+    assert not anew.data[1].any()
+
+
+def test_only_the_planes_asked_for_are_copied(stack) -> None:
+    layer = Image(stack.reshape(2, 3, 48, 48).copy(), name="strip")
+    taken = stack_of(layer, (4,))
+    assert taken.leading == (2, 3)
+    layer.data[:] = 0
+    assert (taken.plane(4).array == stack[4]).all()
+    assert sum(one.nbytes for one in taken.array.planes.values()) == stack[4].nbytes
+    single = stack_of(Image(stack[0], name="single"), (0,))
+    assert (single.plane(0).array == stack[0]).all()
+
+
 def test_heat_lies_on_the_plane_of_the_row_only(widget, stack, qtbot) -> None:
     image = widget.viewer.add_image(stack, name="strip")
     calibrate_layer(image, Calibration.square(0.5, "test"))
@@ -233,6 +435,24 @@ def test_heat_lies_on_the_plane_of_the_row_only(widget, stack, qtbot) -> None:
     assert heat not in widget.image.choices
     widget.table.setCurrentCell(5, 1)
     assert "strip heat" not in widget.viewer.layers
+
+
+def test_the_colours_of_heat_maps_can_be_compared(widget, striped, qtbot) -> None:
+    pale = (striped("upright", 1) // 3 + 60).astype(np.uint8)
+    widget.viewer.add_image(np.stack([striped("upright", 1), pale]), name="strip")
+    widget.extent.value = "stack"
+    run(widget, qtbot)
+    found = {}
+    for row in (0, 1, 0):
+        widget.table.setCurrentCell(row, 1)
+        said = run(widget, qtbot, widget.heat)
+        heat = widget.viewer.layers["strip heat"]
+        found[row] = (float(heat.data.max()), heat.contrast_limits[1])
+        assert f"{found[row][0]:.3g} at most" in said
+        assert f"stands for {found[row][1]:.3g}" in said
+    strongest = max(most for most, _ in found.values())
+    assert found[0][1] == found[1][1] == pytest.approx(strongest)
+    assert found[0][0] != found[1][0]
 
 
 # --- learning --------------------------------------------------------------------------------
@@ -260,6 +480,18 @@ def test_confirmed_answers_make_a_new_model(widget, stack, tmp_path, qtbot) -> N
     run(widget, qtbot)
     assert set(column(widget, CLASS)) == {"rungs", "upright"}
     assert set(likeliest(widget)) <= {"rungs", "upright"}
+
+
+def test_nothing_is_copied_before_a_training_begins(widget, stack, qtbot) -> None:
+    image = widget.viewer.add_image(stack, name="strip")
+    widget.extent.value = "stack"
+    run(widget, qtbot)
+    for row, kind in enumerate(KINDS):
+        correct(widget, row, kind)
+    found = confirmed_planes(widget.viewer)
+    assert [one.class_name for one in found] == KINDS
+    assert all(np.shares_memory(one.array, image.data) for one in found)
+    assert all((one.array == plane).all() for one, plane in zip(found, stack, strict=True))
 
 
 def test_training_can_be_cancelled(widget, stack, tmp_path, qtbot) -> None:
@@ -315,6 +547,13 @@ def test_another_pixel_size_is_told_in_the_status_line(
     widget.model.choose("known")
     image = widget.viewer.add_image(striped("lying", 1, (96, 96)), name="strip")
     assert "no pixel size is known" in run(widget, qtbot)
+    correct(widget, 0, "upright")
+    # What is refused meanwhile takes no notice away.
+    widget.controls.run_button.native.click()
+    widget.attempt(widget.tune)
+    assert "under way" in widget.controls.status.value
+    qtbot.waitUntil(lambda: not widget.controls.is_running, timeout=30_000)
+    assert "no pixel size is known" in widget.controls.status.value
     calibrate_layer(image, Calibration.square(2.0, "test"))
     assert "a pixel is 2 µm" in run(widget, qtbot)
     calibrate_layer(image, Calibration.square(0.5, "test"))
