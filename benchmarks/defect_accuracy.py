@@ -24,6 +24,7 @@ from hardware import hardware
 from napari_metallography.classification.defects import Classifier
 from napari_metallography.classification.images import prepared
 from napari_metallography.classification.model import load_defect_model
+from napari_metallography.cli.options import stems
 from napari_metallography.devices import choose_device, keep_freed_memory
 from napari_metallography.errors import InputError
 from napari_metallography.evaluation.defects import evaluate_defects
@@ -41,8 +42,8 @@ Pixels = NDArray[np.uint8]
 def scored(path: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Scores of one training, clean and changed, and how it was made."""
     classifier = Classifier(load_defect_model(str(path)), options.device, options.risk)
-    files = options.split.read_text(encoding="utf-8").split() if options.split else None
-    found = drain(evaluate_defects(classifier, options.data, files=files, robustness=True))
+    events = evaluate_defects(classifier, options.data, files=stems(options.split), robustness=True)
+    found = drain(events)
     report = json.loads(path.with_name("training.json").read_text(encoding="utf-8"))
     outsiders = {name: rejected(classifier, parts) for name, parts in strangers(options)}
     made = {key: report[key] for key in ("recipe", "shown", "epochs", "device")}

@@ -34,6 +34,7 @@ from napari_metallography.classification.images import ClassifiedImages, read_cl
 from napari_metallography.classification.inference import deployed
 from napari_metallography.classification.pdmsnet import DESIGNS, SIDE, Design, PdmsNet
 from napari_metallography.classification.splitting import held_out
+from napari_metallography.cli.options import stems
 from napari_metallography.devices import choose_device, keep_freed_memory
 from napari_metallography.evaluation.classes import class_scores
 from napari_metallography.events import drain
@@ -96,7 +97,7 @@ def split(data: Path, folder: Path, seed: int) -> dict[str, int]:
 
 
 def _images(data: Path, listed: Path | None = None, side: int = SIDE) -> ClassifiedImages:
-    files = listed.read_text(encoding="utf-8").split() if listed else None
+    files = stems(listed)
     quality = DefectInput().jpeg_quality
     return drain(read_classified(data, side=side, quality=quality, files=files))
 
@@ -150,10 +151,11 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
     validation = _images(options.val_data or options.data, options.val_split, options.side)
     recipe = DefectRecipe(iterations=options.iterations)
     names = options.only or [*makers()]
+    shown = (training.digest() + validation.digest())[:: len(training.digest()) // 4]
     found = {}
     for name in names:
         for seed in range(options.runs):
-            kept = options.work / f"{name} {options.side} {options.iterations} {seed}.json"
+            kept = options.work / f"{name} {recipe.iterations} {seed} {shown}.json"
             if not kept.exists():
                 changed = recipe.model_copy(update={"seed": seed})
                 scores = _scored(name, training, validation, changed, options.device)

@@ -159,3 +159,24 @@ def test_one_grey_value_is_an_outsider_but_no_defect(folder) -> None:
     assert f"{OUTSIDERS}/flat.png" in images.files
     (skipped,) = images.skipped
     assert "every pixel has the same value" in skipped
+
+
+def test_a_name_that_several_images_have_is_refused_in_a_split(folder) -> None:
+    data = folder(2)
+    for name in ("spots", "stripes"):
+        (data / name / f"{name}0.png").rename(data / name / "1.png")
+    assert len(_read(data, files=["spots/1.png", "stripes/1"])) == 2
+    with pytest.raises(InputError, match=r"names '1\.png', which 2 images are called"):
+        _read(data, files=["1.png"])
+
+
+def test_no_class_is_called_unsure(folder) -> None:
+    data = folder(2)
+    (data / "spots").rename(data / "Unsure")
+    with pytest.raises(InputError, match="no class can be called 'Unsure'"):
+        _read(data)
+
+
+def test_a_side_that_jpeg_cannot_hold_is_refused() -> None:
+    with pytest.raises(InputError, match="more than 65,500 pixels"):
+        prepared(np.zeros((8, 70_000, 3), np.uint8), (32, 32), 90)

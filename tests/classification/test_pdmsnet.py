@@ -10,6 +10,8 @@ from torch.nn import functional
 import network_cost
 from napari_metallography.classification.pdmsnet import (
     DESIGNS,
+    FIRST_CENTRE,
+    STRIDE,
     Fire,
     MixedDepthwise,
     PdmsNet,
@@ -103,3 +105,18 @@ def test_every_weight_learns() -> None:
     torch.autograd.backward(loss)
     still = [n for n, p in network.named_parameters() if p.grad is None or not p.grad.any()]
     assert still == []
+
+
+def test_places_of_the_features_lie_where_they_look() -> None:
+    torch.manual_seed(0)
+    network = PdmsNet(3).eval()
+    images = torch.randn(4, 3, 224, 224, requires_grad=True)
+    # Nearer to the rim, what lies beyond it pulls the middle inwards.
+    row, column = 5, 7
+    seen = network.features(images)[:, :, row, column].square().sum()
+    (gradient,) = torch.autograd.grad(seen, images)
+    weight = gradient.abs().sum((0, 1))
+    along = torch.arange(224.0)
+    centre = [float((weight.sum(1 - axis) * along).sum() / weight.sum()) for axis in (0, 1)]
+    expected = [FIRST_CENTRE + STRIDE * place for place in (row, column)]
+    assert centre == pytest.approx(expected, abs=2)

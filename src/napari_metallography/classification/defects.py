@@ -26,6 +26,7 @@ from .defect_parameters import DefectParameters
 from .images import are_alike, prepared
 from .inference import deployed, pooled_and_evidence
 from .model import DefectModel, normalised
+from .pdmsnet import FIRST_CENTRE, STRIDE
 from .probabilities import least_probability
 
 UNSURE = -1
@@ -166,8 +167,18 @@ class Classifier:
             Index of the class.
         """
         _, evidence = self._seen(pixels[None])
-        enlarged = cv2.resize(
-            evidence[0, number].numpy(), shape[::-1], interpolation=cv2.INTER_LINEAR
+        rows, columns = (
+            [(seen / size) / STRIDE, (0.5 * seen / size - 0.5 - FIRST_CENTRE) / STRIDE]
+            for seen, size in zip(pixels.shape[:2], shape, strict=True)
+        )
+        places = np.array([[columns[0], 0, columns[1]], [0, rows[0], rows[1]]])
+        # Beyond the outermost places their evidence goes on.
+        enlarged = cv2.warpAffine(
+            evidence[0, number].numpy(),
+            places,
+            shape[::-1],
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REPLICATE,
         )
         return enlarged.astype(np.float32)
 

@@ -280,19 +280,23 @@ def _chosen(
     data: Path, listed: Sequence[tuple[Path, str]], files: Sequence[str]
 ) -> list[tuple[Path, str]]:
     """Those that a split names, by relative path, with or without ending, or by stem alone."""
-    wanted = {file.replace("\\", "/") for file in files}
-    found: set[str] = set()
-    kept = []
+    by_key: dict[str, set[tuple[Path, str]]] = {}
     for path, name in listed:
         relative = path.relative_to(data)
-        keys = {relative.as_posix(), relative.with_suffix("").as_posix(), path.name, path.stem}
-        if keys & wanted:
-            found |= keys
-            kept.append((path, name))
-    missing = sorted(wanted - found)
-    if missing:
-        raise InputError(f"{data}: has no image '{missing[0]}', which the split names")
-    return kept
+        for key in {relative.as_posix(), relative.with_suffix("").as_posix(), path.name, path.stem}:
+            by_key.setdefault(key, set()).add((path, name))
+    kept: set[tuple[Path, str]] = set()
+    for file in dict.fromkeys(file.replace("\\", "/") for file in files):
+        named = by_key.get(file, set())
+        if not named:
+            raise InputError(f"{data}: has no image '{file}', which the split names")
+        if len(named) > 1:
+            raise InputError(
+                f"{data}: the split names '{file}', which {len(named)} images are called; name "
+                "them with their folder"
+            )
+        kept |= named
+    return [one for one in listed if one in kept]
 
 
 def class_names(data: Path, found: Iterable[str], names: Sequence[str]) -> tuple[str, ...]:

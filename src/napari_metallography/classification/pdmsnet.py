@@ -21,6 +21,12 @@ SIDE = 224
 """Side in pixels of the images the network is trained on."""
 
 FEATURES = 512
+STRIDE = 16
+"""Pixels of the image between places of the features."""
+
+FIRST_CENTRE = 17
+"""Row and column of the image in the middle of what the first place sees."""
+
 STEM = 96
 
 _MIDDLE = 256
