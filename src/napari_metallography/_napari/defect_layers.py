@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -117,11 +117,7 @@ def confirmed_layers(viewer: ViewerModel) -> list[Image]:
 
 def confirmed_planes(viewer: ViewerModel) -> list[Confirmed]:
     """All planes whose class is confirmed, in the layers' own memory; call on the GUI thread."""
-    return [
-        _confirmed(image, number, name)
-        for image in confirmed_layers(viewer)
-        for number, name in sorted(confirmed_in(image).items())
-    ]
+    return [one for image in confirmed_layers(viewer) for one in _confirmed(image)]
 
 
 def show_defects(
@@ -242,8 +238,10 @@ def _new_map(viewer: ViewerModel, image: Image, named: Named) -> Labels:
     return layer
 
 
-def _confirmed(image: Image, number: int, name: str) -> Confirmed:
+def _confirmed(image: Image) -> Iterator[Confirmed]:
     array: ArrayLike = pixels_of(image)[0]
-    index = index_of(image, number)
-    plane = array[index] if index else array
-    return Confirmed(place_of(image, number), plane, name, layer_calibration(image))
+    calibration = layer_calibration(image)
+    for number, name in sorted(confirmed_in(image).items()):
+        index = index_of(image, number)
+        plane = array[index] if index else array
+        yield Confirmed(place_of(image, number), plane, name, calibration)
