@@ -106,16 +106,19 @@ def test_a_pixel_size_is_told_for_each_image(striped, parameters, stripes_model,
     write_model(tmp_path / "known.safetensors", card, file.state)
     parameters = parameters.model_copy(update={"model": str(tmp_path / "known.safetensors")})
     sizes = {"coarse": 3, "alike": 0.5, "unknown": None}
+    planes = np.stack([striped("lying", 3), striped("upright", 3)])
     stacks = [
-        Stack(name, striped("lying", 3), False, Calibration.square(um, "test") if um else None)
+        Stack(name, planes, False, Calibration.square(um, "test") if um else None)
         for name, um in sizes.items()
     ]
     told: list[object] = []
     drain(name_stacks(stacks, parameters), told.append)
     notices = [event.message for event in told if isinstance(event, Notice)]
-    assert [said.partition(": ")[0] for said in notices] == ["coarse", "unknown"]
+    # Once for all planes of a stack.
+    assert [said.partition(": ")[0] for said in notices] == ["coarse", "unknown", "coarse"]
     assert "a pixel is 3 µm" in notices[0]
     assert "no pixel size is known" in notices[1]
+    assert "scan it by windows" in notices[2]
 
 
 def test_a_constant_plane_is_unsure_and_an_empty_stack_refused(parameters) -> None:
