@@ -15,9 +15,10 @@ from qtpy.QtWidgets import QApplication, QComboBox
 
 from napari_metallography._napari import worker
 from napari_metallography._napari.answer_table import CLASS
-from napari_metallography._napari.defect_layers import confirmed_planes, map_features, stack_of
+from napari_metallography._napari.defect_layers import confirmed_planes, map_features
 from napari_metallography._napari.defects import ClassifyDefectsWidget
 from napari_metallography._napari.layers import calibrate_layer
+from napari_metallography._napari.looked_at import stack_of
 from napari_metallography.calibration import Calibration
 from napari_metallography.classification import named
 from napari_metallography.errors import DeviceError

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from ..classes import UNLABELLED, indices_to_layer
 from ..classification.confirmed import Confirmed
 from ..classification.defect_parameters import UNSURE_NAME
-from ..classification.stacks import Named, NamedPlane, Stack
+from ..classification.stacks import Named, NamedPlane
 from ..plane import ArrayLike
 from ..regions import Box
 from .layers import (
@@ -24,8 +23,8 @@ from .layers import (
     pixels_of,
     plane_placement,
     plane_shape,
-    snapshot,
 )
+from .looked_at import index_of, place_of
 from .painting import image_shape
 from .results import is_computed, is_untouched, mark_computed, remove_untouched
 from .training_layers import add_above, placement_of_part
@@ -39,46 +38,6 @@ With them stands the `shape` of the data they are for.
 _HEAT, _HEAT_OF = "heat", "heat_of"
 _MAP_OF, _COUNTS = "defects_of", "counts_by_plane"
 _OPACITY = 0.5
-
-
-@dataclass(frozen=True)
-class TakenPlanes:
-    """Some planes of an array, copied, by their index along the axes before the rows."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    planes: Mapping[tuple[int, ...], NDArray[Any]]
-
-    def __getitem__(self, key: Any) -> NDArray[Any]:
-        return self.planes[key]
-
-
-def stack_of(image: Image, planes: tuple[int, ...] | None = None) -> Stack:
-    """The pixels of a layer as they are now, or those of some planes; call on the GUI thread.
-
-    Raises
-    ------
-    InputError
-        When the layer is sheared, so that its pixels have no one size, or has no such plane.
-    """
-    array, rgb = pixels_of(image)
-    whole = Stack(image.name, array, rgb, layer_calibration(image), planes)
-    if planes is None or not whole.leading or type(array) is not np.ndarray:
-        return replace(whole, array=snapshot(image)[0])
-    taken = {index: array[index].copy() for index in map(whole.index, planes)}
-    return replace(whole, array=TakenPlanes(array.shape, array.dtype, taken))
-
-
-def index_of(image: Image, number: int) -> tuple[int, ...]:
-    """Where a plane lies along the axes before the rows."""
-    array, rgb = pixels_of(image)
-    return Stack(image.name, array, rgb, None).index(number)
-
-
-def place_of(image: Image, number: int) -> str:
-    """The layer's name, and the plane where there are several."""
-    index = index_of(image, number)
-    return f"{image.name}, plane {', '.join(map(str, index))}" if index else image.name
 
 
 def note_answers(image: Image, planes: Iterable[NamedPlane], provenance: dict[str, Any]) -> None:

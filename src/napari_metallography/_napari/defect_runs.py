@@ -5,9 +5,8 @@ Its import takes seconds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +14,10 @@ from numpy.typing import NDArray
 from ..classification.confirmed import Confirmed
 from ..classification.defect_parameters import DefectParameters
 from ..classification.stacks import Named, Stack
-from ..events import Events, Progress
+from ..events import Events
 from ..models.card import ModelCard
 from ..training.recipe import DefectRecipe
-from .worker import leave_the_window_a_core
-
-T = TypeVar("T")
+from .worker import imported_later
 
 
 def named_events(stacks: Sequence[Stack], parameters: DefectParameters) -> Events[Named]:
@@ -31,7 +28,7 @@ def named_events(stacks: Sequence[Stack], parameters: DefectParameters) -> Event
 
         return name_stacks(stacks, parameters)
 
-    return _imported(begun)
+    return imported_later(begun)
 
 
 def heat_events(
@@ -44,7 +41,7 @@ def heat_events(
 
         return heat_of_plane(stack, number, name, parameters)
 
-    return _imported(begun)
+    return imported_later(begun)
 
 
 def tuned_events(
@@ -57,12 +54,4 @@ def tuned_events(
 
         return tune_defects(TuningPlan(confirmed, model, output, device, recipe))
 
-    return _imported(begun)
-
-
-def _imported(begun: Callable[[], Events[T]]) -> Events[T]:
-    yield Progress(0, 0, "model")
-    events = begun()
-    # It is known of torch only now.
-    leave_the_window_a_core()
-    return (yield from events)
+    return imported_later(begun)

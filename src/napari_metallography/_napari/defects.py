@@ -11,25 +11,22 @@ from typing import Any
 
 import napari.viewer
 import numpy as np
-import pandas as pd
 from magicgui.widgets import ComboBox, Container, Label, LineEdit, PushButton, Widget
 from napari.layers import Image
 from napari.utils.notifications import show_warning
 from numpy.typing import NDArray
 from qtpy.compat import isalive
-from qtpy.QtWidgets import QFileDialog
 
 from ..classification.defect_parameters import UNSURE_NAME, DefectParameters
 from ..classification.images import OUTSIDERS
-from ..classification.stacks import Named, NamedPlane, Stack
+from ..classification.stacks import Named, NamedPlane
 from ..errors import InputError
 from ..events import Event, Notice
-from ..io.files import together
-from ..io.tables import write_csv, write_json
 from ..models.card import ModelCard
 from ..models.registry import own_folder
 from ..training.recipe import DEFECT_TUNING, DefectRecipe
 from .answer_table import AnswerTable, ShownAnswer
+from .answers_file import ask_for_table, write_answers
 from .defect_layers import (
     add_heat,
     confirm,
@@ -37,12 +34,9 @@ from .defect_layers import (
     confirmed_layers,
     confirmed_planes,
     forget_stale,
-    index_of,
     note_answers,
-    place_of,
     remove_heat,
     show_defects,
-    stack_of,
 )
 from .defect_runs import heat_events, named_events, tuned_events
 from .device_choice import devices
@@ -51,25 +45,17 @@ from .form import (
     RunControls,
     align_labels,
     button_row,
-    chosen,
     micrograph_choice,
     parameter_fields,
     read,
     wrap,
 )
-from .layers import pixels_of, plane_shape
+from .looked_at import LookedAt, bring_into_view, place_of, stack_of
 from .model_choice import ModelChoice, model_file, offer_everywhere
 from .painting import image_shape
-from .quantify_results import with_ending
-from .results import centre_on, is_computed
 from .wording import in_window
 from .worker import nothing
 
-_EXTENTS = {
-    "view": "the plane in view",
-    "stack": "every plane of the image",
-    "selected": "every plane of all selected layers",
-}
 _RISK = "answers less sure than that are 'unsure'; 0.02: two wrong answers in a hundred"
 _SCAN = (
     "looks at windows of the size of the training images, and shows what lies where; for images "
@@ -121,9 +107,8 @@ class ClassifyDefectsWidget(Form):
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         self.image = micrograph_choice(viewer)
-        self.extent = ComboBox(
-            choices=[(text, value) for value, text in _EXTENTS.items()], label="Look at"
-        )
+        self.looked_at = LookedAt(viewer, self.image)
+        self.extent = self.looked_at.extent
         self.model = ModelChoice("defects", DefectParameters().model)
         self.parameters = parameter_fields(
             DefectParameters,
@@ -183,33 +168,13 @@ class ClassifyDefectsWidget(Form):
         parameters = read(
             DefectParameters, self.parameters, model=self.model.value, device=self.device.value
         )
-        images = {image.name: image for image in self._images()}
+        images = {image.name: image for image in self.looked_at.images()}
         shapes = {name: image_shape(image) for name, image in images.items()}
-        stacks = [self._stack(image) for image in images.values()]
+        stacks = [self.looked_at.stack(image) for image in images.values()]
         events = named_events(stacks, parameters)
         self.controls.start(events, "Classify defects", nothing, self._happened)
         # Only now: a run under way, which refuses another, goes on with its own.
         self._notices, self._asked = [], Asked(images, shapes, parameters)
-
-    def _images(self) -> list[Image]:
-        if self.extent.value != "selected":
-            return [chosen(self.image, "an image")]
-        selected = self.viewer.layers.selection
-        images = [x for x in self.viewer.layers if x in selected and isinstance(x, Image)]
-        images = [image for image in images if not is_computed(image)]
-        if not images:
-            raise InputError("select image layers in the layer list first")
-        return images
-
-    def _stack(self, image: Image) -> Stack:
-        if self.extent.value != "view":
-            return stack_of(image)
-        array, rgb = pixels_of(image)
-        lengths = Stack(image.name, array, rgb, None).leading
-        point = image.world_to_data(self.viewer.dims.point[-image.ndim :])
-        index = np.clip(np.rint(point[: len(lengths)]).astype(int), 0, np.array(lengths) - 1)
-        number = int(np.ravel_multi_index(tuple(index), lengths)) if lengths else 0
-        return stack_of(image, (number,))
 
     def _happened(self, event: Event) -> None:
         if isinstance(event, Notice):
@@ -271,12 +236,8 @@ class ClassifyDefectsWidget(Form):
         """Bring the plane of a row into view, in front of the other images of the table."""
         one = self.answered[row]
         remove_heat(self.viewer, but_of=(one.image, one.plane.number))
-        for image in {x.image for x in self.answered}:
-            image.visible = image is one.image
-        self.viewer.layers.selection.active = one.image
-        rows, columns = plane_shape(one.image)
-        index = index_of(one.image, one.plane.number)
-        centre_on(self.viewer, one.image, (*index, rows / 2, columns / 2))
+        others = {x.image for x in self.answered}
+        bring_into_view(self.viewer, one.image, one.plane.number, others)
 
     def _class_chosen(self, row: int, name: str) -> None:
         self.attempt(partial(self.confirm_as, row, name))
@@ -372,26 +333,17 @@ class ClassifyDefectsWidget(Form):
 
     def write(self, path: Path) -> None:
         """Write the table as CSV, and how it was had as JSON beside it."""
-        if not self.answered:
-            raise InputError("classify images first")
         rows = [
             {**one.plane.row, "confirmed": confirmed_in(one.image).get(one.plane.number, "")}
             for one in self.answered
         ]
-        told = path.with_suffix(".json")
-        with together(path, told):
-            write_csv(path, pd.DataFrame(rows))
-            write_json(told, self._provenance)
+        write_answers(path, rows, self._provenance)
         self.controls.say(f"written to {path}")
 
     def _ask_and_export(self) -> None:
-        if not self.answered:
-            raise InputError("classify images first")
-        path, _ = QFileDialog.getSaveFileName(
-            self.native, "Export answers", "classes.csv", "Tables (*.csv)"
-        )
-        if path:
-            self.write(with_ending(Path(path), ".csv"))
+        path = ask_for_table(self.native, self.answered)
+        if path is not None:
+            self.write(path)
 
     # --- learn -------------------------------------------------------------------------------
 

@@ -13,9 +13,8 @@ import pandas as pd
 from magicgui.widgets import ComboBox, Container, Label, PushButton, Table, Widget
 from napari.layers import Image
 from qtpy.compat import isalive
-from qtpy.QtWidgets import QAbstractItemView, QFileDialog
+from qtpy.QtWidgets import QAbstractItemView
 
-from ..classification.stacks import Stack
 from ..classification.structure_parameters import (
     NamedStructure,
     NamedStructures,
@@ -25,9 +24,7 @@ from ..classification.structure_parameters import (
 )
 from ..errors import InputError
 from ..events import Event, Notice
-from ..io.files import together
-from ..io.tables import write_csv, write_json
-from .defect_layers import index_of, place_of, stack_of
+from .answers_file import ask_for_table, write_answers
 from .descriptor_map import DescriptorDocks
 from .device_choice import devices
 from .form import (
@@ -42,22 +39,15 @@ from .form import (
     read,
     wrap,
 )
-from .layers import plane_shape
+from .looked_at import LookedAt, bring_into_view, place_of, stack_in_view
 from .model_choice import ModelChoice
-from .quantify_results import with_ending
-from .results import centre_on, is_computed
-from .structure_layers import add_saliency, legend_html, note_structures, stack_in_view
+from .structure_layers import add_saliency, legend_html, note_structures
 from .structure_runs import map_events, named_events, saliency_events
 from .wording import in_window
 
 if TYPE_CHECKING:
     from ..classification.descriptor_map import DescriptorMap
 
-_EXTENTS = {
-    "view": "the plane in view",
-    "stack": "every plane of the image",
-    "selected": "every plane of all selected layers",
-}
 _SALIENCY = "shows over the plane in view which class lies where; dark is none of them"
 _MAP = (
     "shows where the crops of the selected row lie among those of the training; without a row, "
@@ -82,9 +72,8 @@ class ClassifyStructureWidget(Form):
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         self.image = micrograph_choice(viewer)
-        self.extent = ComboBox(
-            choices=[(text, value) for value, text in _EXTENTS.items()], label="Look at"
-        )
+        self.looked_at = LookedAt(viewer, self.image)
+        self.extent = self.looked_at.extent
         self.model = ModelChoice("structure")
         self.device = ComboBox(choices=devices(), label="Compute on", value="auto")
         self.windows = parameter_fields(
@@ -141,8 +130,8 @@ class ClassifyStructureWidget(Form):
     def compute(self) -> None:
         """Name what the form says."""
         parameters = self._parameters()
-        images = self._images()
-        stacks = [self._stack(image) for image in images]
+        images = self.looked_at.images()
+        stacks = [self.looked_at.stack(image) for image in images]
         self._begin()
         self.controls.start(
             named_events(stacks, parameters),
@@ -153,20 +142,6 @@ class ClassifyStructureWidget(Form):
 
     def _parameters(self) -> StructureParameters:
         return StructureParameters(model=self.model.value, device=self.device.value)
-
-    def _images(self) -> list[Image]:
-        if self.extent.value != "selected":
-            return [chosen(self.image, "an image")]
-        selected = self.viewer.layers.selection
-        images = [x for x in self.viewer.layers if x in selected and isinstance(x, Image)]
-        images = [image for image in images if not is_computed(image)]
-        if not images:
-            raise InputError("select image layers in the layer list first")
-        return images
-
-    def _stack(self, image: Image) -> Stack:
-        in_view = self.extent.value == "view"
-        return stack_in_view(self.viewer, image) if in_view else stack_of(image)
 
     def _begin(self) -> None:
         # What a run under way has said is still to be told.
@@ -220,12 +195,8 @@ class ClassifyStructureWidget(Form):
 
     def _go_to(self, one: AnsweredStructure) -> None:
         """Bring the plane of a row into view, in front of the other images of the table."""
-        for image in {x.image for x in self.answered}:
-            image.visible = image is one.image
-        self.viewer.layers.selection.active = one.image
-        rows, columns = plane_shape(one.image)
-        index = index_of(one.image, one.plane.number)
-        centre_on(self.viewer, one.image, (*index, rows / 2, columns / 2))
+        others = {x.image for x in self.answered}
+        bring_into_view(self.viewer, one.image, one.plane.number, others)
 
     def _layer_removed(self, event: Any) -> None:
         if not isalive(self.native):  # type: ignore[no-untyped-call]
@@ -276,22 +247,13 @@ class ClassifyStructureWidget(Form):
 
     def write(self, path: Path) -> None:
         """Write the table as CSV, and how it was had as JSON beside it."""
-        if not self.answered:
-            raise InputError("classify images first")
-        told = path.with_suffix(".json")
-        with together(path, told):
-            write_csv(path, pd.DataFrame([one.plane.row for one in self.answered]))
-            write_json(told, self._provenance)
+        write_answers(path, [one.plane.row for one in self.answered], self._provenance)
         self.controls.say(f"written to {path}")
 
     def _ask_and_export(self) -> None:
-        if not self.answered:
-            raise InputError("classify images first")
-        path, _ = QFileDialog.getSaveFileName(
-            self.native, "Export answers", "classes.csv", "Tables (*.csv)"
-        )
-        if path:
-            self.write(with_ending(Path(path), ".csv"))
+        path = ask_for_table(self.native, self.answered)
+        if path is not None:
+            self.write(path)
 
 
 def _shown(one: AnsweredStructure) -> dict[str, Any]:

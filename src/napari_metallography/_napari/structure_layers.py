@@ -6,15 +6,12 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
-import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image
 
 from ..classes import PhaseClass
-from ..classification.stacks import Stack
 from ..classification.structure_parameters import NamedStructure, SaliencyPicture
-from .defect_layers import index_of, stack_of
-from .layers import pixels_of
+from .looked_at import index_of
 from .results import is_computed, mark_computed
 from .training_layers import add_above, placement_of_part
 
@@ -25,15 +22,6 @@ SALIENCY = "saliency"
 """Key of the metadata of a saliency layer: its classes, the windows, and how it was had."""
 
 _OPACITY = 0.7
-
-
-def stack_in_view(viewer: ViewerModel, image: Image) -> Stack:
-    """The plane of an image in view; call on the GUI thread. Errors as for `stack_of`."""
-    array, rgb = pixels_of(image)
-    lengths = Stack(image.name, array, rgb, None).leading
-    point = image.world_to_data(viewer.dims.point[-image.ndim :])
-    index = np.clip(np.rint(point[: len(lengths)]).astype(int), 0, np.array(lengths) - 1)
-    return stack_of(image, (int(np.ravel_multi_index(tuple(index), lengths)) if lengths else 0,))
 
 
 def note_structures(

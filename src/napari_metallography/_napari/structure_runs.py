@@ -5,8 +5,8 @@ Its import takes seconds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,13 +18,11 @@ from ..classification.structure_parameters import (
     SaliencyPicture,
     StructureParameters,
 )
-from ..events import Events, Progress
-from .worker import leave_the_window_a_core
+from ..events import Events
+from .worker import imported_later
 
 if TYPE_CHECKING:
     from ..classification.descriptor_map import DescriptorMap
-
-T = TypeVar("T")
 
 
 def named_events(
@@ -37,7 +35,7 @@ def named_events(
 
         return name_structures(stacks, parameters)
 
-    return _imported(begun)
+    return imported_later(begun)
 
 
 def saliency_events(
@@ -50,7 +48,7 @@ def saliency_events(
 
         return saliency_of_plane(stack, number, parameters, windows)
 
-    return _imported(begun)
+    return imported_later(begun)
 
 
 def map_events(
@@ -63,12 +61,4 @@ def map_events(
 
         return map_of_plane(descriptors, parameters)
 
-    return _imported(begun)
-
-
-def _imported(begun: Callable[[], Events[T]]) -> Events[T]:
-    yield Progress(0, 0, "model")
-    events = begun()
-    # It is known of torch only now.
-    leave_the_window_a_core()
-    return (yield from events)
+    return imported_later(begun)

@@ -51,6 +51,15 @@ def leave_the_window_a_core() -> None:
         torch.set_num_threads(max(1, min(torch.get_num_threads(), (os.cpu_count() or 2) - 1)))
 
 
+def imported_later(begun: Callable[[], Events[T]]) -> Events[T]:
+    """What a computation yields that is begun, and its modules imported, in the worker's thread."""
+    yield Progress(0, 0, "model")
+    events = begun()
+    # It is known of torch only now.
+    leave_the_window_a_core()
+    return (yield from events)
+
+
 class EventBatch:
     """Events on their way to the window, handed over about ten times a second.
 
