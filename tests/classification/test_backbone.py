@@ -43,7 +43,7 @@ def test_weights_of_three_colours_give_the_same_answer_on_grey(backbone) -> None
 
 def test_weights_start_triplets_and_segmentation(backbone) -> None:
     triplets = TripletNetwork(magnification=False).eval()
-    triplets.load_encoder(backbone.tensors(), "it")
+    triplets.encoder.take(backbone.tensors(), "it")
     network = SegmentationNetwork(Network(architecture="unet", encoder="resnet18"), 2).eval()
     load_encoder(network, backbone.tensors())
     with torch.no_grad():
@@ -59,7 +59,7 @@ def test_foreign_weights_are_refused(backbone) -> None:
         {"conv1.weight": torch.zeros(3)},
         Backbone("resnet50").tensors(),
     ):
-        with pytest.raises(InputError, match=r"^w\.pt: not the weights of this encoder"):
+        with pytest.raises(InputError, match=r"^w\.pt: not the weights of a ResNet"):
             backbone.take(tensors, "w.pt")
     with pytest.raises(InputError, match="unknown backbone 'vgg'; choose from resnet18, resnet50"):
         encoder_named("vgg")

@@ -64,7 +64,7 @@ def test_models_that_do_not_fit_are_refused(network, tmp_path: Path) -> None:
         (
             "deep",
             _card(network=Network(architecture="prototypes", encoder="resnet50")),
-            "not the weights of this encoder",
+            "not the weights of a ResNet",
         ),
         (
             "odd",

@@ -75,11 +75,11 @@ def test_weights_of_a_colour_network_answer_alike_on_grey_images() -> None:
     torch.manual_seed(0)
     colour = resnet18(weights=None)
     network = TripletNetwork(magnification=True)
-    network.load_encoder(colour.state_dict(), "file")
+    network.encoder.take(colour.state_dict(), "file")
     colour.fc = torch.nn.Identity()
     grey = torch.randn(2, 1, 64, 64)
     with torch.no_grad():
         expected = colour.eval()(grey.expand(-1, 3, -1, -1))
         assert torch.allclose(network.eval().features(grey), expected, atol=1e-4)
-    with pytest.raises(InputError, match="not the weights of a ResNet18"):
-        network.load_encoder({"conv1.weight": torch.zeros(64, 3, 7, 7)}, "file")
+    with pytest.raises(InputError, match="not the weights of a ResNet"):
+        network.encoder.take({"conv1.weight": torch.zeros(64, 3, 7, 7)}, "file")

@@ -95,7 +95,7 @@ def test_bad_input_is_one_line(run, folders, tmp_path) -> None:
         ((*given, "--ways", 2, "--shots", 3), "need 2 classes of 4 images or more"),
         (("--data", data, "--val-data", data, "--ways", 2), "in the training and in the valid"),
         ((*given, "--ways", 1), "ways: must be 2 or more, not 1"),
-        ((*given, *QUICK, "--encoder-weights", weights), "w.pt: not the weights of this encoder"),
+        ((*given, *QUICK, "--encoder-weights", weights), "w.pt: not the weights of a ResNet"),
     ):
         done = run("train", "few-shot", "-o", model, *options)
         assert done.code == 2, done.err

@@ -125,7 +125,7 @@ def test_a_start_that_cannot_be_is_told(job) -> None:
     with pytest.raises(InputError, match="from two images at least"):
         drain(train_backbone(replace(job, images=_images(1))))
     foreign = Backbone("resnet50").tensors()
-    with pytest.raises(InputError, match=r"^w\.pt: not the weights of this encoder"):
+    with pytest.raises(InputError, match=r"^w\.pt: not the weights of a ResNet"):
         drain(train_backbone(replace(job, weights=foreign, weights_name="w.pt")))
 
 

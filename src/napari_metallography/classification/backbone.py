@@ -32,6 +32,7 @@ class Backbone(nn.Module):
     def __init__(self, encoder: EncoderName) -> None:
         super().__init__()
         self.features = _FEATURES[encoder]
+        self._name = encoder.replace("resnet", "ResNet")
         self.core = _BUILT[encoder](weights=None)
         self.core.conv1 = nn.Conv2d(1, 64, 7, stride=2, padding=3, bias=False)
         self.core.fc = nn.Identity()
@@ -67,8 +68,8 @@ class Backbone(nn.Module):
             self.core.load_state_dict(found)
         except (RuntimeError, IndexError) as error:
             raise InputError(
-                f"{source}: not the weights of this encoder; name the encoder they are of, or "
-                "use random ones"
+                f"{source}: not the weights of a {self._name}; give those of one, or use random "
+                "ones"
             ) from error
 
 

@@ -253,7 +253,7 @@ def _pooled_windows(
         _looked_at(s, (length - side) // _CELL, side)
         for s, length in zip(starts, (rows, columns), strict=True)
     )
-    passes = _Passes(reader, network.encoder, window, scale, (rows, columns), *looked_at)
+    passes = _Passes(reader, network.encoder.core, window, scale, (rows, columns), *looked_at)
     pooled = yield from _pooled(passes)
     with device_errors():
         grid = pooled.view(len(passes.rows), len(passes.columns), -1)

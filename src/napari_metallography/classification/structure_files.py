@@ -38,6 +38,7 @@ def name_file(
     model: StructureModel,
     device: torch.device,
     sizes: PixelSizes,
+    called: str,
     crops: int | None = None,
     map_folder: Path | None = None,
 ) -> Events[list[Row]]:
@@ -45,6 +46,8 @@ def name_file(
 
     Parameters
     ----------
+    called
+        What the table calls the image.
     map_folder
         Where to write `<stem>_descriptors.png`, the descriptor map of the first plane, if at all.
 
@@ -68,7 +71,7 @@ def name_file(
             plane, calibration, model, device, name=str(path), crops=crops
         )
         size = calibration.mean_um if calibration else None
-        rows.append({"image": path.name, "plane": number, **answer_row(found, size, model.names)})
+        rows.append({"image": called, "plane": number, **answer_row(found, size, model.names)})
         if map_folder is not None and not number:
             figure = descriptor_figure(descriptor_map(model, found.descriptors))
             write_png(map_folder / f"{path.stem}_descriptors.png", _drawn(figure))

@@ -7,16 +7,12 @@ Hermans, Beyer and Leibe, In defense of the triplet loss (2017), for the hardest
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.models import resnet18
 
-from ..errors import InputError
+from .backbone import Backbone
 
-FEATURES = 512
 DIMENSIONS = 2
 
 _HIDDEN = 64
@@ -37,11 +33,8 @@ class TripletNetwork(nn.Module):
     def __init__(self, *, magnification: bool) -> None:
         super().__init__()
         self.magnification = magnification
-        self.encoder = resnet18(weights=None)
-        self.encoder.conv1 = nn.Conv2d(1, 64, 7, stride=2, padding=3, bias=False)
-        self.encoder.fc = nn.Identity()
-        nn.init.kaiming_normal_(self.encoder.conv1.weight, mode="fan_out", nonlinearity="relu")
-        first = nn.Linear(FEATURES + int(magnification), _HIDDEN)
+        self.encoder = Backbone("resnet18")
+        first = nn.Linear(self.encoder.features + int(magnification), _HIDDEN)
         if magnification:
             # As one of 513 inputs it would take thousands of steps to be heard beside the others.
             nn.init.normal_(first.weight[:, -1], std=_SAY)
@@ -62,25 +55,6 @@ class TripletNetwork(nn.Module):
             features = torch.cat([features, magnifications[:, None]], 1)
         descriptors: Tensor = self.head(features)
         return descriptors
-
-    def load_encoder(self, state: Mapping[str, Tensor], source: str) -> None:
-        """Start from the weights of a ResNet18 in torchvision's names; its classifier is left.
-
-        Kernels for three colours are added up: on grey images the answer is the same.
-
-        Raises
-        ------
-        InputError
-            When they do not fit.
-        """
-        found = {name: tensor for name, tensor in state.items() if not name.startswith("fc.")}
-        first = found.get("conv1.weight")
-        if first is not None:
-            found["conv1.weight"] = first.sum(1, keepdim=True)
-        try:
-            self.encoder.load_state_dict(found)
-        except RuntimeError as error:
-            raise InputError(f"{source}: not the weights of a ResNet18; use random ones") from error
 
 
 def distances(descriptors: Tensor) -> Tensor:

@@ -52,9 +52,10 @@ def classify_structure(
     device: Device = DeviceName.auto,
 ) -> None:
     """Name the structure of images; write classes.csv with a probability a class and 'none'."""
-    from ..inputs import image_files, require_distinct_stems
+    from ..inputs import image_files, require_distinct_stems, table_names
 
     files = image_files(images, terminal.notice)
+    names = dict(zip(files, table_names(files), strict=True))
     if saliency or descriptor_map:
         require_distinct_stems(files)
     # Only now: these take seconds to import.
@@ -71,10 +72,11 @@ def classify_structure(
 
     def work(path: Path) -> list[dict[str, Any]]:
         maps = output if descriptor_map else None
-        rows = terminal.follow(name_file(path, loaded, chosen, sizes, crops, maps), path.name)
+        running = name_file(path, loaded, chosen, sizes, names[path], crops, maps)
+        rows = terminal.follow(running, path.name)
         if saliency:
-            running = map_file(path, output, loaded, chosen, sizes, windows)
-            terminal.follow(running, f"{path.name}, saliency")
+            mapping = map_file(path, output, loaded, chosen, sizes, windows)
+            terminal.follow(mapping, f"{path.name}, saliency")
         return rows
 
     results, code = each(files, work)

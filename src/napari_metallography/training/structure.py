@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..calibration import HOW_TO_CALIBRATE
+from ..classification.backbone import grey_normalisation
 from ..classification.crops import Atlas
 from ..classification.descriptors import ClassGaussians
 from ..classification.images import OUTSIDER
@@ -63,9 +64,7 @@ class StructureJob:
     @cached_property
     def normalisation(self) -> Normalisation:
         """Mean and standard deviation of the training images' grey values."""
-        values = np.concatenate([p[::4, ::4].ravel() for p in self.images.planes]).astype(float)
-        mean, std = float(values.mean()), max(float(values.std()), 1.0)
-        return Normalisation(mean=(mean, mean, mean), std=(std, std, std))
+        return grey_normalisation(self.images.planes)
 
     @cached_property
     def scaled(self) -> StructureInput:
@@ -198,7 +197,7 @@ def initial_state(job: StructureJob) -> TrainingState:
     def make() -> TripletNetwork:
         network = TripletNetwork(magnification=job.shown.magnification)
         if job.encoder is not None:
-            network.load_encoder(job.encoder, job.encoder_name)
+            network.encoder.take(job.encoder, job.encoder_name)
         return network
 
     return first_state(
