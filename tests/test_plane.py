@@ -188,3 +188,34 @@ def test_a_constant_image_is_taken_where_it_may_be_one(dtype) -> None:
         as_plane(pixels)
     seen = as_plane(pixels, may_be_constant=True).rgb8(slice(0, 6), slice(0, 8))
     assert (seen == (9 if dtype == np.uint8 else 0)).all()
+
+
+@pytest.mark.parametrize(
+    ("factor", "dtype"),
+    [(1, np.uint16), (257, np.uint16), (257, np.uint32), (1, np.float32), (1 / 255, np.float64)],
+)
+def test_unstretched_values_do_not_depend_on_the_type(factor, dtype) -> None:
+    grey = np.random.default_rng(0).integers(90, 140, (40, 60)).astype(np.uint8)
+    plane = as_plane((grey * np.float64(factor)).astype(dtype)).unstretched()
+    rows, columns = plane.shape
+    assert (plane.rgb8(slice(0, rows), slice(0, columns))[..., 0] == grey).all()
+
+
+def test_twelve_bits_end_at_4095() -> None:
+    grey = np.linspace(100, 4000, 256).reshape(16, 16).astype(np.uint16)
+    plane = as_plane(grey).unstretched()
+    seen = plane.rgb8(slice(0, 16), slice(0, 16))[..., 0]
+    assert seen == pytest.approx(np.rint(grey * (255 / 4095)), abs=1)
+
+
+@pytest.mark.parametrize("low", [-1.0, 300.0])
+def test_values_of_unknown_range_stay_stretched(low) -> None:
+    values = low + np.random.default_rng(0).random((40, 40)).astype(np.float32)
+    plane = as_plane(values)
+    assert plane.unstretched() == plane
+
+
+def test_one_grey_value_stays_black() -> None:
+    plane = as_plane(np.full((20, 20), 500, np.uint16), may_be_constant=True)
+    assert plane.is_constant
+    assert (plane.unstretched().rgb8(slice(0, 20), slice(0, 20)) == 0).all()

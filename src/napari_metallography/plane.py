@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,6 +17,7 @@ LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 """Weights of red, green and blue in a grey value (ITU-R BT.601)."""
 
 _SAMPLES_A_SIDE = 1024
+_ENDS = {"u": (255.0, 4095.0, 65535.0), "f": (1.0, 255.0), "b": (1.0,)}
 
 
 class ArrayLike(Protocol):
@@ -67,6 +68,19 @@ class Plane:
     def is_constant(self) -> bool:
         """Whether it shows one grey value all over."""
         return math.isinf(self.high)
+
+    def unstretched(self) -> Plane:
+        """As bright as it was taken: mapped from the whole range of its values to 0–255.
+
+        That of unsigned integers ends at 255, 4095 (12 bits in 16) or 65535, the first that holds
+        them all; that of floats at 1 or 255. Other values stay as they are mapped.
+        """
+        if self.array.dtype == np.uint8 or self.is_constant:
+            return self
+        values = _colours(self.array)
+        smallest, largest = float(values.min()), float(values.max())
+        end = next((end for end in _ENDS.get(values.dtype.kind, ()) if largest <= end), None)
+        return self if end is None or smallest < 0 else replace(self, low=0.0, high=end)
 
     def rgb8(self, rows: slice, columns: slice) -> NDArray[np.uint8]:
         """A window of shape (rows, columns, 3), 8-bit."""

@@ -95,7 +95,7 @@ def test_a_stack_in_the_viewer_is_answered_corrected_and_exported(
     widget = form(viewer)
     viewer.window.add_dock_widget(widget, name="Classify defects")
     widget.extent.value = "stack"
-    assert run(widget, qtbot).startswith("6 named, ")
+    assert run(widget, qtbot).startswith("6 looked at: ")
     assert likeliest(widget) == KINDS
     assert column(widget, 1) == [f"strip, plane {n}" for n in range(6)]
     noted = image.metadata["defects"]
@@ -251,7 +251,7 @@ def test_a_plane_that_cannot_be_used_is_skipped_and_named(widget, stack, qtbot) 
     image = widget.viewer.add_image(planes, name="strip")
     widget.extent.value = "stack"
     said = run(widget, qtbot)
-    assert said.startswith("4 named, ")
+    assert said.startswith("4 looked at: ")
     assert "1 skipped: strip, plane 3: holds NaN" in said
     assert [one.plane.number for one in widget.answered] == [0, 1, 2, 4]
     assert set(image.metadata["defects"]["answers"]) == {0, 1, 2, 4}
@@ -268,7 +268,7 @@ def test_a_cancelled_run_keeps_its_answers(widget, stack, qtbot) -> None:
     said = run(widget, qtbot, widget.controls.cancel_button)
     count = widget.table.rowCount()
     assert 0 < count < 12_000
-    assert said.startswith(f"cancelled; {count} named, ")
+    assert said.startswith(f"cancelled; {count} looked at: ")
     assert likeliest(widget) == [KINDS[0]] * count
     assert len(image.metadata["defects"]["answers"]) == count
     assert widget.heat.enabled
@@ -287,7 +287,7 @@ def test_a_failure_keeps_the_answers_before_it(widget, stack, qtbot, monkeypatch
     monkeypatch.setattr(named, "name_plane", failing)
     widget.viewer.add_image(stack, name="strip")
     widget.extent.value = "stack"
-    assert run(widget, qtbot).startswith("the device failed; 2 named, ")
+    assert run(widget, qtbot).startswith("the device failed; 2 looked at: ")
     assert likeliest(widget) == KINDS[:2]
 
 
@@ -308,7 +308,7 @@ def test_answers_for_replaced_data_are_dropped(widget, stack, qtbot) -> None:
     assert "strip heat" not in widget.viewer.layers
     assert widget.tuning.confirmed.value == "none yet"
     assert "no image is confirmed" in run(widget, qtbot, widget.tuning.button)
-    assert run(widget, qtbot).startswith("2 named, ")
+    assert run(widget, qtbot).startswith("2 looked at: ")
     assert column(widget, 1) == ["strip, plane 0", "strip, plane 1"]
 
 
@@ -323,7 +323,7 @@ def test_data_replaced_during_a_run_get_no_answers(widget, stack, striped, qtbot
     image.data = stack[:3, :40, :40]
     qtbot.waitUntil(lambda: not widget.controls.is_running, timeout=30_000)
     said = widget.controls.status.value
-    assert said.startswith("1 named, ")
+    assert said.startswith("1 looked at: ")
     assert "strip: its data were replaced meanwhile; classify it again" in said
     assert [one.image for one in widget.answered] == [other]
     assert "defects" not in image.metadata

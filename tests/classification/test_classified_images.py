@@ -64,6 +64,13 @@ def test_what_cannot_be_read_is_skipped_and_told(folder) -> None:
     assert [e for e in events if isinstance(e, Notice) and "1 skipped" in e.message]
 
 
+def test_a_file_is_no_folder(folder) -> None:
+    data = folder(2)
+    (data / "index.csv").write_text("image,class\nspots/spots0.png,a\n")
+    with pytest.raises(InputError, match="name the folder that holds it"):
+        _read(data / "index.csv")
+
+
 def test_too_few_classes_are_refused(folder, tmp_path) -> None:
     data = folder(2)
     (data / "empty").mkdir()

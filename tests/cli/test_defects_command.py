@@ -99,7 +99,59 @@ def test_it_evaluates_with_outsiders_and_in_worse_light(run, model, striped, tmp
     assert set(found["confusion"]) == {"lying", "upright"}
     assert found["outsiders"] == 4
     assert found["outsiders_rejected"] == 1.0
+    assert set(found["robustness"]) == set(found["robustness_answered"])
     assert len(found["robustness"]) == 4
+    assert found["learnt_from"] == 0
+    rows = {row["image"]: row for row in found["images"]}
+    assert len(rows) == 14
+    assert rows["none/0.png"]["class"] == "none"
+    assert rows["none/0.png"]["answer"] == "unsure"
+    assert rows["none/0.png"]["unsure_because"]
+    right = [row["class"] == row["most_probable"] for row in rows.values()]
+    assert sum(right) == round(found["accuracy"] * 10)
+    assert found["provenance"]["data"] == str(other)
+
+
+def test_images_that_were_learnt_from_are_told(run, model, data, tmp_path) -> None:
+    scores = tmp_path / "scores.json"
+    done = run("evaluate", "defects", "--model", model, "--data", data, "-o", scores)
+    assert done.code == 0, done.err
+    assert "18 of 24 images bear the names of images that the model learnt from" in done.err
+    assert json.loads(scores.read_text(encoding="utf-8"))["learnt_from"] == 18
+
+
+def test_the_same_image_of_other_depth_gets_the_same_answer(run, model, striped, tmp_path) -> None:
+    grey = striped("upright", 60)
+    kinds = {
+        "8": grey,
+        "12": grey.astype(np.uint16) * 16,
+        "16": grey.astype(np.uint16) * 257,
+        "unit": (grey / 255).astype(np.float32),
+        "float": grey.astype(np.float32),
+    }
+    for name, image in kinds.items():
+        tifffile.imwrite(tmp_path / f"{name}.tif", image)
+    files = [tmp_path / f"{name}.tif" for name in kinds]
+    done = run("classify", "defects", *files, "-o", tmp_path / "out", "--model", model)
+    assert done.code == 0, done.err
+    rows = {
+        row["image"]: float(row["probability_upright"])
+        for row in _rows(tmp_path / "out" / "classes.csv")
+    }
+    assert len(rows) == 5
+    for name, probability in rows.items():
+        assert probability == pytest.approx(rows["8.tif"], abs=0.02), name
+
+
+def test_files_that_cannot_be_used_are_listed(run, model, striped, tmp_path) -> None:
+    _save(tmp_path / "good.png", striped("upright", 60))
+    (tmp_path / "bad.jpg").write_text("no image")
+    files = (tmp_path / "good.png", tmp_path / "bad.jpg")
+    done = run("classify", "defects", *files, "-o", tmp_path / "out", "--model", model)
+    assert done.code == 2
+    told = json.loads((tmp_path / "out" / "classes.json").read_text(encoding="utf-8"))
+    (skipped,) = told["skipped"]
+    assert "bad.jpg" in skipped
 
 
 def test_every_plane_of_a_stack_is_named(run, model, striped, tmp_path) -> None:

@@ -154,6 +154,18 @@ def test_only_squares_of_one_size_have_a_scale(shapes, square) -> None:
     assert shown.window_px == pytest.approx(np.sqrt(np.prod(shapes[0])))
 
 
+def test_outsiders_do_not_decide_on_the_scale() -> None:
+    images = _stripes(8)
+    outsiders = np.arange(8) > 5
+    mixed = replace(
+        images,
+        classes=np.where(outsiders, OUTSIDER, images.classes),
+        shapes=np.where(outsiders[:, None], (300, 900), (32, 32)),
+    )
+    shown = shown_of(DefectInput(side=32), mixed)
+    assert (shown.square, shown.window_px) == (True, 32)
+
+
 def test_images_without_a_common_scale_are_told(job) -> None:
     told = []
     recipe = RECIPE.model_copy(update={"iterations": 1})

@@ -203,7 +203,7 @@ class ClassifyDefectsWidget(Form):
         self._show_table()
         rows = [one.row for planes in taken.values() for one in planes]
         unsure = sum(row["answer"] == UNSURE_NAME for row in rows)
-        said = f"{len(rows)} named, {unsure} of them unsure"
+        said = f"{len(rows)} looked at: {len(rows) - unsure} named, {unsure} unsure"
         self.controls.say("; ".join(x for x in [message, said, *self._notices] if x))
 
     def _take_one(self, image: Image, planes: list[NamedPlane], told: Named) -> None:
@@ -436,8 +436,9 @@ def _shown(one: Answered) -> ShownAnswer:
     return ShownAnswer(
         one.plane.thumbnail,
         place_of(one.image, one.plane.number),
-        str(row["answer"]),
+        "\n".join(x for x in (row["answer"], row["unsure_because"]) if x),
         one.plane.probability,
-        f"most probable: {row['most_probable']}; strangeness {row['strangeness']:.2f}",
+        f"{row['answer']}; most probable: {row['most_probable']}; "
+        f"strangeness {row['strangeness']:.2f}",
         confirmed_in(one.image).get(one.plane.number, ""),
     )

@@ -71,6 +71,17 @@ class Answers:
         enough = self.probabilities.max(1) >= self.least_probability
         return np.asarray(familiar & enough)
 
+    def doubt(self, place: int) -> str:
+        """Why one of them is unsure; "" where it is not."""
+        strangeness = float(self.strangeness[place])
+        if math.isinf(strangeness):
+            return "one grey value"
+        if strangeness > self.most_strange:
+            return f"unlike the training images: strangeness {strangeness:.2f}"
+        if not self.sure[place]:
+            return f"probability {self.probabilities[place].max():.3f} is too low"
+        return ""
+
     @property
     def given(self) -> NDArray[np.int64]:
         """The class (n,), or `UNSURE`."""
@@ -246,7 +257,7 @@ def whole(
         Done to the plane (Y, X, 3) before it is compressed.
     """
     rows, columns = plane.shape
-    rgb = plane.rgb8(slice(0, rows), slice(0, columns))
+    rgb = plane.unstretched().rgb8(slice(0, rows), slice(0, columns))
     rgb = change(rgb) if change else rgb
     return prepared(rgb, shown_shape(plane.shape, model, calibration), model.input.jpeg_quality)
 
@@ -355,7 +366,7 @@ def windows_of(
     rows, columns = (
         max(_SHORTEST, round(n * model.input.side / length)) for n in windows[0].seen.shape
     )
-    return Windows(plane, windows, (rows, columns), model.input.jpeg_quality)
+    return Windows(plane.unstretched(), windows, (rows, columns), model.input.jpeg_quality)
 
 
 @dataclass(frozen=True)

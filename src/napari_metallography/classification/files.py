@@ -154,6 +154,7 @@ def answer_row(image: str, plane: int, answers: Answers, place: int, names: Sequ
         "image": image,
         "plane": plane,
         "answer": UNSURE_NAME if given == UNSURE else names[given],
+        "unsure_because": answers.doubt(place),
         "most_probable": names[int(answers.probable[place])],
         "strangeness": float(answers.strangeness[place]),
         **{

@@ -246,6 +246,8 @@ class _Read:
 
 def listed_images(data: Path) -> list[tuple[Path, str]]:
     """Images and the names of their classes, in the order of the names."""
+    if data.is_file():
+        raise InputError(f"{data}: a file; name the folder that holds it")
     if not data.is_dir():
         raise InputError(f"{data}: no such folder; name one that holds a folder a class")
     index = find_index(data)
@@ -323,6 +325,7 @@ def _read(
 ) -> _Read:
     side, quality = side_and_quality
     plane, calibration = read_plane(path, name, sizes)
+    plane = plane.unstretched()
     rows, columns = plane.shape
     rgb = plane.rgb8(slice(0, rows), slice(0, columns))
     pixels = prepared(rgb, (side, side), quality)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -19,9 +19,6 @@ from .options import (
     fail_if,
     pixel_sizes,
 )
-
-if TYPE_CHECKING:
-    from ..classification.files import Tables
 
 
 def classify_defects(
@@ -47,7 +44,7 @@ def classify_defects(
     # Only now: these take seconds to import.
     from ..classification.defect_parameters import UNSURE_NAME, DefectParameters
     from ..classification.defects import Classifier, provenance
-    from ..classification.files import name_file, write_tables
+    from ..classification.files import Tables, name_file, write_tables
     from ..classification.model import load_defect_model
     from ..devices import choose_device
 
@@ -62,11 +59,15 @@ def classify_defects(
         running = name_file(path, output, classifier, parameters, sizes, names[path])
         return terminal.follow(running, path.name)
 
-    results, code = each(files, work)
+    failed: list[str] = []
+    results, code = each(files, work, failed)
     if results:
         told = provenance(classifier.model, parameters, classifier.least_probability)
-        write_tables(output, results, told)
+        write_tables(output, [*results, Tables(skipped=failed)], told)
         rows = [row for one in results for row in one.planes]
         unsure = sum(row["answer"] == UNSURE_NAME for row in rows)
-        terminal.done(f"{len(rows)} named, {unsure} of them unsure; classes.csv in {output}")
+        terminal.done(
+            f"{len(rows)} looked at: {len(rows) - unsure} named, {unsure} unsure; "
+            f"classes.csv in {output}"
+        )
     fail_if(code)

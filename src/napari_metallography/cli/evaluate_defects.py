@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -46,14 +46,21 @@ def evaluate_defects(
     events = evaluation(classifier, data, files=stems(split), robustness=robustness)
     result = terminal.follow(events, "evaluating")
     told = provenance(classifier.model, parameters, classifier.least_probability)
+    told |= {"data": data, "split": split}
     write_json(output, {**result, "provenance": told})
     print(
         f"accuracy {result['accuracy']:.4f}, macro F1 {result['macro_f1']:.4f} on {result['n']} "
-        f"images; {100 * result['answered']:.1f} % answered"
+        f"images; {100 * result['answered']:.1f} % answered, {_percent(result)} of these rightly"
     )
     if result["outsiders"]:
         share = 100 * result["outsiders_rejected"]
         print(f"{share:.1f} % of {result['outsiders']} outsiders answered unsure")
     for name, accuracy in result.get("robustness", {}).items():
-        print(f"  {name}: accuracy {accuracy:.4f}")
+        answered = 100 * result["robustness_answered"][name]
+        print(f"  {name}: accuracy {accuracy:.4f}, {answered:.1f} % answered")
     terminal.done(f"written to {output}")
+
+
+def _percent(result: dict[str, Any]) -> str:
+    share = result["accuracy_of_answered"]
+    return "none" if share is None else f"{100 * share:.1f} %"

@@ -150,14 +150,22 @@ def option_of(field: str) -> str:
     return f"--{field.removesuffix('_px').replace('_', '-')}"
 
 
-def each(paths: Sequence[Path], work: Callable[[Path], T]) -> tuple[list[T], int]:
+def each(
+    paths: Sequence[Path], work: Callable[[Path], T], failed: list[str] | None = None
+) -> tuple[list[T], int]:
     """Do the work for each file; a bad file is reported and the others go on.
 
     Where the device fails nothing more is begun: it would fail again.
 
+    Parameters
+    ----------
+    failed
+        Gets why each bad file could not be used.
+
     Returns the results and the exit code.
     """
     results, code = [], 0
+    failed = [] if failed is None else failed
     for number, path in enumerate(paths, start=1):
         try:
             results.append(work(path))
@@ -167,6 +175,7 @@ def each(paths: Sequence[Path], work: Callable[[Path], T]) -> tuple[list[T], int
                 terminal.error(f"{path}: {message} ({len(paths) - number} more not begun)")
                 break
             terminal.error(message)
+            failed.append(message)
     return results, code
 
 

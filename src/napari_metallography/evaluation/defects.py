@@ -12,10 +12,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..classification.defect_parameters import UNSURE_NAME
 from ..classification.defects import Answers, Classifier, whole
 from ..classification.images import OUTSIDER, OUTSIDERS, chosen_images, read_each, read_plane
 from ..errors import InputError
-from ..events import Event, Events, Progress, relayed
+from ..events import Event, Events, Notice, Progress, relayed
 from ..inputs import PixelSizes
 from ..io.index import find_index
 from .classes import class_scores
@@ -41,13 +42,15 @@ def evaluate_defects(
         `accuracy`, `macro_f1`, `by_class` and `confusion` of the most probable classes; `answered`,
         the share that was answered, and `accuracy_of_answered`; `calibration_error` of the
         probabilities; `outsiders`, the number of images in `none`, and `outsiders_rejected`, the
-        share of them answered "unsure" (None without any). With `robustness` also `robustness`: the
-        accuracy under each of `CHANGES`.
+        share of them answered "unsure" (None without any); `images`, a row each; `learnt_from`, the
+        number of those that bear the name of an image that the model learnt from. With `robustness`
+        also `robustness`: the accuracy under each of `CHANGES`, and `robustness_answered`, the
+        share that is answered then.
 
     Yields
     ------
     Progress, Notice
-        Images read and named; what was skipped.
+        Images read and named; what was skipped, and how many the model has learnt from.
 
     Raises
     ------
@@ -63,11 +66,21 @@ def evaluate_defects(
         **class_scores(truth, answers.probable, classifier.model.names),
         **_selective(answers, truth),
         "calibration_error": calibration_error(answers, truth),
-        **(yield from _outsiders(classifier, images.of(~images.known))),
+        **(yield from _outsiders(classifier, images)),
         "skipped": images.skipped,
     }
+    strangers = result.pop("rows")
+    known = [*compress(images.files, images.known)]
+    result["images"] = [*_rows(known, truth, answers, classifier.model.names), *strangers]
+    learnt = set(classifier.model.card.data.images) & set(images.files)
+    result["learnt_from"] = len(learnt)
+    if learnt:
+        yield Notice(
+            f"{len(learnt)} of {len(images.files)} images bear the names of images that the model "
+            "learnt from: these scores do not tell how it does on others"
+        )
     if robustness:
-        result["robustness"] = yield from _robustness(classifier, data, files)
+        result |= yield from _robustness(classifier, data, files)
     return result
 
 
@@ -119,6 +132,7 @@ def _eight_bit(values: NDArray[Any]) -> Pixels:
 class _Images:
     """What the network is shown of images (rows, columns, 3) of known class, or of none."""
 
+    files: list[str]
     shown: list[Pixels]
     classes: NDArray[np.int64]
     skipped: list[str]
@@ -143,13 +157,14 @@ def _shown(
     numbers = {name: number for number, name in enumerate(names)} | {OUTSIDERS: OUTSIDER}
     sizes = PixelSizes(index=find_index(data))
 
-    def work(path: Path, name: str) -> tuple[Pixels, int]:
+    def work(path: Path, name: str) -> tuple[str, Pixels, int]:
         plane, calibration = read_plane(path, name, sizes)
-        return whole(plane, classifier.model, calibration, change), numbers[name]
+        pixels = whole(plane, classifier.model, calibration, change)
+        return path.relative_to(data).as_posix(), pixels, numbers[name]
 
     read, skipped = yield from read_each(data, listed, (), work)
-    classes = np.array([number for _, number in read], np.int64)
-    return _Images([pixels for pixels, _ in read], classes, skipped)
+    paths, shown, classes = zip(*read, strict=True)
+    return _Images([*paths], [*shown], np.array(classes, np.int64), skipped)
 
 
 def _answers(classifier: Classifier, shown: Sequence[Pixels]) -> Events[Answers]:
@@ -177,23 +192,47 @@ def _selective(answers: Answers, truth: NDArray[np.int64]) -> dict[str, Any]:
     }
 
 
-def _outsiders(classifier: Classifier, shown: Sequence[Pixels]) -> Events[dict[str, Any]]:
+def _outsiders(classifier: Classifier, images: _Images) -> Events[dict[str, Any]]:
+    """Scores, and the `rows`."""
+    shown = images.of(~images.known)
     if not shown:
-        return {"outsiders": 0, "outsiders_rejected": None}
+        return {"outsiders": 0, "outsiders_rejected": None, "rows": []}
     answers = yield from _answers(classifier, shown)
-    return {"outsiders": len(shown), "outsiders_rejected": float((~answers.sure).mean())}
+    files = [*compress(images.files, ~images.known)]
+    rows = _rows(files, np.full(len(shown), OUTSIDER), answers, classifier.model.names)
+    rejected = float((~answers.sure).mean())
+    return {"outsiders": len(shown), "outsiders_rejected": rejected, "rows": rows}
+
+
+def _rows(
+    files: Sequence[str], truth: NDArray[np.int64], answers: Answers, names: Sequence[str]
+) -> list[dict[str, Any]]:
+    """What each image is, and what was answered."""
+    return [
+        {
+            "image": file,
+            "class": OUTSIDERS if truth[place] == OUTSIDER else names[truth[place]],
+            "answer": names[answers.probable[place]] if answers.sure[place] else UNSURE_NAME,
+            "unsure_because": answers.doubt(place),
+            "most_probable": names[answers.probable[place]],
+            "probability": float(answers.probabilities[place].max()),
+            "strangeness": float(answers.strangeness[place]),
+        }
+        for place, file in enumerate(files)
+    ]
 
 
 def _robustness(
     classifier: Classifier, data: Path, files: Sequence[str] | None
-) -> Events[dict[str, float]]:
-    found = {}
+) -> Events[dict[str, Any]]:
+    accuracies, answered = {}, {}
     for name, change in CHANGES.items():
         events = _shown(classifier, data, files, change)
         images = yield from relayed(events, _progress_only)
         answers = yield from _answers(classifier, images.of(images.known))
-        found[name] = float((answers.probable == images.classes[images.known]).mean())
-    return found
+        accuracies[name] = float((answers.probable == images.classes[images.known]).mean())
+        answered[name] = float(answers.sure.mean())
+    return {"robustness": accuracies, "robustness_answered": answered}
 
 
 def _progress_only(event: Event) -> Event | None:

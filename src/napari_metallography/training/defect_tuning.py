@@ -92,4 +92,10 @@ def tune_defects(plan: TuningPlan) -> Events[ModelCard]:
         start=start,
     )
     trained = yield from train_defects(job)
-    return write_defect_results(plan.output, job, trained, Description(_DATA_NAME))
+    return write_defect_results(plan.output, job, trained, _description(model.card))
+
+
+def _description(parent: ModelCard) -> Description:
+    """Of the confirmed images nothing is known; what the parent learnt from is still in it."""
+    licence = f"unstated; the model it started from, {parent.name}: {parent.data.licence}"
+    return Description(_DATA_NAME, licence, parent.data.attribution)

@@ -105,8 +105,9 @@ class TrainedDefects:
 
 
 def shown_of(shown: DefectInput, images: ClassifiedImages) -> DefectInput:
-    """What a network is shown, with the size and shape of the images it learns from."""
-    update = {"window_px": images.usual_side_px, "square": images.square}
+    """What a network is shown, with the size and shape of the images of classes."""
+    known = without_outsiders(images)
+    update = {"window_px": known.usual_side_px, "square": known.square}
     return shown.model_copy(update=update)
 
 
