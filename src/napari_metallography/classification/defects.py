@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -22,7 +22,7 @@ from ..plane import Plane
 from ..regions import Box
 from ..segmentation.model import is_far_from_training
 from ..segmentation.tiling import Window, overlapping
-from .defect_parameters import DefectParameters
+from .defect_parameters import UNSURE_NAME, DefectParameters
 from .images import are_alike, prepared
 from .inference import deployed, pooled_and_evidence
 from .model import DefectModel, normalised
@@ -71,6 +71,23 @@ class Answers:
         enough = self.probabilities.max(1) >= self.least_probability
         return np.asarray(familiar & enough)
 
+    def where(self, chosen: NDArray[np.bool_]) -> Answers:
+        """Those of a choice among the n."""
+        return replace(
+            self, probabilities=self.probabilities[chosen], strangeness=self.strangeness[chosen]
+        )
+
+    def row(self, place: int, names: Sequence[str]) -> dict[str, Any]:
+        """One of them for a table, in words and with its strangeness."""
+        doubt = self.doubt(place)
+        probable = names[int(self.probabilities[place].argmax())]
+        return {
+            "answer": UNSURE_NAME if doubt else probable,
+            "unsure_because": doubt,
+            "most_probable": probable,
+            "strangeness": float(self.strangeness[place]),
+        }
+
     def doubt(self, place: int) -> str:
         """Why one of them is unsure; "" where it is not."""
         strangeness = float(self.strangeness[place])
@@ -78,8 +95,9 @@ class Answers:
             return "one grey value"
         if strangeness > self.most_strange:
             return f"unlike the training images: strangeness {strangeness:.2f}"
-        if not self.sure[place]:
-            return f"probability {self.probabilities[place].max():.3f} is too low"
+        probability = float(self.probabilities[place].max())
+        if probability < self.least_probability:
+            return f"probability {probability:.3f} is too low"
         return ""
 
     @property
@@ -271,7 +289,7 @@ def shown_shape(
     where that and the image's are known, and the image shows more or less than those.
     """
     side = model.input.side
-    window = _window_px(model, calibration)
+    window = _trained_px(model.card, calibration)
     if window is None or are_alike(shape, window):
         return side, side
     factor = min(side / window, _MOST_SIDES * side / max(shape))
@@ -359,7 +377,7 @@ def windows_of(
     plane: Plane, model: DefectModel, calibration: Calibration | None, *, overlap: bool
 ) -> Windows:
     """Windows of the trained size that cover a plane, half overlapping or side by side."""
-    length = max(1, round(_window_px(model, calibration) or model.input.window_px))
+    length = max(1, round(_trained_px(model.card, calibration) or model.input.window_px))
     step = max(1, length // 2) if overlap else length
     grid = overlapping(Box(0, 0, *plane.shape), length, step)
     windows = [window for row in grid for window in row]
@@ -385,10 +403,6 @@ class Windows(Sequence[NDArray[np.uint8]]):
         if isinstance(key, slice):
             return [self[number] for number in range(*key.indices(len(self)))]
         return prepared(self.plane.rgb8(*self.windows[key].seen.slices), self.shape, self.quality)
-
-
-def _window_px(model: DefectModel, calibration: Calibration | None) -> float | None:
-    return _trained_px(model.card, calibration)
 
 
 def _trained_px(card: ModelCard, calibration: Calibration | None) -> float | None:

@@ -22,7 +22,6 @@ from ..io.overlays import overlay, with_legend, write_png
 from ..io.tables import write_csv, write_json
 from .defect_parameters import UNSURE_NAME, DefectParameters
 from .defects import (
-    UNSURE,
     Answers,
     Classifier,
     PlaneAnswer,
@@ -148,19 +147,12 @@ def write_tables(folder: Path, tables: Sequence[Tables], told: dict[str, Any]) -
 
 def answer_row(image: str, plane: int, answers: Answers, place: int, names: Sequence[str]) -> Row:
     """A row of `classes.csv`: the answer at a place among several."""
-    given = int(answers.given[place])
-    probabilities = answers.probabilities[place]
+    probabilities = zip(names, answers.probabilities[place], strict=True)
     return {
         "image": image,
         "plane": plane,
-        "answer": UNSURE_NAME if given == UNSURE else names[given],
-        "unsure_because": answers.doubt(place),
-        "most_probable": names[int(answers.probable[place])],
-        "strangeness": float(answers.strangeness[place]),
-        **{
-            f"probability_{name}": float(value)
-            for name, value in zip(names, probabilities, strict=True)
-        },
+        **answers.row(place, names),
+        **{f"probability_{name}": float(value) for name, value in probabilities},
     }
 
 

@@ -12,7 +12,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..classification.defect_parameters import UNSURE_NAME
 from ..classification.defects import Answers, Classifier, whole
 from ..classification.images import OUTSIDER, OUTSIDERS, chosen_images, read_each, read_plane
 from ..errors import InputError
@@ -60,18 +59,16 @@ def evaluate_defects(
     images = yield from _shown(classifier, data, files)
     if not images.known.any():
         raise InputError(f"{data}: holds no image of a class of the model")
-    answers = yield from _answers(classifier, images.of(images.known))
-    truth = images.classes[images.known]
+    answers = yield from _answers(classifier, images.shown)
+    known, truth = answers.where(images.known), images.classes[images.known]
     result = {
-        **class_scores(truth, answers.probable, classifier.model.names),
-        **_selective(answers, truth),
-        "calibration_error": calibration_error(answers, truth),
-        **(yield from _outsiders(classifier, images)),
+        **class_scores(truth, known.probable, classifier.model.names),
+        **_selective(known, truth),
+        "calibration_error": calibration_error(known, truth),
+        **_outsiders(answers.where(~images.known)),
         "skipped": images.skipped,
+        "images": _rows(images, answers, classifier.model.names),
     }
-    strangers = result.pop("rows")
-    known = [*compress(images.files, images.known)]
-    result["images"] = [*_rows(known, truth, answers, classifier.model.names), *strangers]
     learnt = set(classifier.model.card.data.images) & set(images.files)
     result["learnt_from"] = len(learnt)
     if learnt:
@@ -141,9 +138,6 @@ class _Images:
     def known(self) -> NDArray[np.bool_]:
         return np.asarray(self.classes != OUTSIDER)
 
-    def of(self, chosen: NDArray[np.bool_]) -> list[Pixels]:
-        return [*compress(self.shown, chosen)]
-
 
 def _shown(
     classifier: Classifier,
@@ -192,33 +186,22 @@ def _selective(answers: Answers, truth: NDArray[np.int64]) -> dict[str, Any]:
     }
 
 
-def _outsiders(classifier: Classifier, images: _Images) -> Events[dict[str, Any]]:
-    """Scores, and the `rows`."""
-    shown = images.of(~images.known)
-    if not shown:
-        return {"outsiders": 0, "outsiders_rejected": None, "rows": []}
-    answers = yield from _answers(classifier, shown)
-    files = [*compress(images.files, ~images.known)]
-    rows = _rows(files, np.full(len(shown), OUTSIDER), answers, classifier.model.names)
-    rejected = float((~answers.sure).mean())
-    return {"outsiders": len(shown), "outsiders_rejected": rejected, "rows": rows}
+def _outsiders(answers: Answers) -> dict[str, Any]:
+    count = len(answers.sure)
+    rejected = float((~answers.sure).mean()) if count else None
+    return {"outsiders": count, "outsiders_rejected": rejected}
 
 
-def _rows(
-    files: Sequence[str], truth: NDArray[np.int64], answers: Answers, names: Sequence[str]
-) -> list[dict[str, Any]]:
+def _rows(images: _Images, answers: Answers, names: Sequence[str]) -> list[dict[str, Any]]:
     """What each image is, and what was answered."""
     return [
         {
             "image": file,
-            "class": OUTSIDERS if truth[place] == OUTSIDER else names[truth[place]],
-            "answer": names[answers.probable[place]] if answers.sure[place] else UNSURE_NAME,
-            "unsure_because": answers.doubt(place),
-            "most_probable": names[answers.probable[place]],
+            "class": OUTSIDERS if number == OUTSIDER else names[number],
+            **answers.row(place, names),
             "probability": float(answers.probabilities[place].max()),
-            "strangeness": float(answers.strangeness[place]),
         }
-        for place, file in enumerate(files)
+        for place, (file, number) in enumerate(zip(images.files, images.classes, strict=True))
     ]
 
 
@@ -229,7 +212,8 @@ def _robustness(
     for name, change in CHANGES.items():
         events = _shown(classifier, data, files, change)
         images = yield from relayed(events, _progress_only)
-        answers = yield from _answers(classifier, images.of(images.known))
+        shown = [*compress(images.shown, images.known)]
+        answers = yield from _answers(classifier, shown)
         accuracies[name] = float((answers.probable == images.classes[images.known]).mean())
         answered[name] = float(answers.sure.mean())
     return {"robustness": accuracies, "robustness_answered": answered}
