@@ -69,11 +69,15 @@ class Stack:
             raise InputError(f"{self.name}: has no plane {number}, only 0 to {count - 1}")
         return tuple(int(at) for at in np.unravel_index(number, self.leading))
 
-    def plane(self, number: int) -> Plane:
-        """A plane, checked; errors as for `plane.as_plane`, but it may be of one grey value."""
+    def pixels(self, number: int) -> tuple[NDArray[Any], str]:
+        """The pixels of a plane, and what messages call it."""
         index = self.index(number)
         called = f"{self.name}, plane {', '.join(map(str, index))}" if index else self.name
-        pixels = np.asarray(self.array[index] if index else self.array)
+        return np.asarray(self.array[index] if index else self.array), called
+
+    def plane(self, number: int) -> Plane:
+        """A plane, checked; errors as for `plane.as_plane`, but it may be of one grey value."""
+        pixels, called = self.pixels(number)
         measured = Field(plane_shape(pixels, rgb=self.rgb), find_data_bar(pixels))
         return as_plane(pixels, called, measured, may_be_constant=True)
 

@@ -132,8 +132,6 @@ def _named(
 
 def _grey(stack: Stack, number: int) -> tuple[NDArray[np.uint8], Box]:
     """Grey values (Y, X) of a plane less its data bar, and which part of it that is."""
-    index = stack.index(number)
-    called = f"{stack.name}, plane {', '.join(map(str, index))}" if index else stack.name
-    pixels = np.asarray(stack.array[index] if index else stack.array)
+    pixels, called = stack.pixels(number)
     one = Micrograph(pixels, stack.rgb, stack.calibration, source=Path(called))
     return grey_planes(one)[0], measured_field(one).frame()
