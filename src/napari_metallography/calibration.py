@@ -55,6 +55,12 @@ def micrometres(value: float, unit: str) -> float:
         raise InputError(f"'{unit}' is not a unit of length; {HOW_TO_CALIBRATE}") from None
 
 
+def size_range_um(sizes: Sequence[float | None]) -> tuple[float, float] | None:
+    """Smallest and largest pixel size of images; None unless there are some and all are known."""
+    known = [size for size in sizes if size is not None]
+    return (min(known), max(known)) if known and len(known) == len(sizes) else None
+
+
 @dataclass(frozen=True)
 class Calibration:
     """Pixel size in µm along x (columns) and y (rows).

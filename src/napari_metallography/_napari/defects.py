@@ -17,7 +17,7 @@ from napari.utils.notifications import show_warning
 from numpy.typing import NDArray
 from qtpy.compat import isalive
 
-from ..classification.defect_parameters import UNSURE_NAME, DefectParameters
+from ..classification.defect_parameters import UNSURE_NAME, DefectParameters, counted
 from ..classification.images import OUTSIDERS
 from ..classification.stacks import Named, NamedPlane
 from ..errors import InputError
@@ -202,9 +202,7 @@ class ClassifyDefectsWidget(Form):
                 self._notices.append(_replaced(name))
         self._show_table()
         rows = [one.row for planes in taken.values() for one in planes]
-        unsure = sum(row["answer"] == UNSURE_NAME for row in rows)
-        said = f"{len(rows)} looked at: {len(rows) - unsure} named, {unsure} unsure"
-        self.controls.say("; ".join(x for x in [message, said, *self._notices] if x))
+        self.controls.say("; ".join(x for x in [message, counted(rows), *self._notices] if x))
 
     def _take_one(self, image: Image, planes: list[NamedPlane], told: Named) -> None:
         note_answers(image, planes, told.provenance)

@@ -90,5 +90,4 @@ def encoder_named(name: str) -> EncoderName:
 def grey_normalisation(planes: Sequence[NDArray[np.uint8]]) -> Normalisation:
     """Mean and standard deviation of the grey values (Y, X) of images."""
     values = np.concatenate([plane[::_SPARSE, ::_SPARSE].ravel() for plane in planes])
-    mean, std = float(values.mean()), max(float(values.std()), 1.0)
-    return Normalisation(mean=(mean, mean, mean), std=(std, std, std))
+    return Normalisation.grey(values)

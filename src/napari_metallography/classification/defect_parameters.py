@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -31,3 +32,9 @@ class DefectParameters(BaseModel):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     risk: float = Field(default=0.02, ge=0, le=1)
     scan: bool = False
+
+
+def counted(rows: Sequence[dict[str, Any]]) -> str:
+    """How many planes were named, in words; rows as of `classes.csv`."""
+    unsure = sum(row["answer"] == UNSURE_NAME for row in rows)
+    return f"{len(rows)} looked at: {len(rows) - unsure} named, {unsure} unsure"

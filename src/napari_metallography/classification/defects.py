@@ -23,7 +23,7 @@ from ..regions import Box
 from ..segmentation.model import is_far_from_training
 from ..segmentation.tiling import Window, overlapping
 from .defect_parameters import UNSURE_NAME, DefectParameters
-from .images import are_alike, prepared
+from .images import are_alike, as_it_was, prepared
 from .inference import deployed, pooled_and_evidence
 from .model import DefectModel, normalised
 from .pdmsnet import FIRST_CENTRE, STRIDE
@@ -274,8 +274,7 @@ def whole(
     change
         Done to the plane (Y, X, 3) before it is compressed.
     """
-    rows, columns = plane.shape
-    rgb = plane.unstretched().rgb8(slice(0, rows), slice(0, columns))
+    rgb = as_it_was(plane)
     rgb = change(rgb) if change else rgb
     return prepared(rgb, shown_shape(plane.shape, model, calibration), model.input.jpeg_quality)
 

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..calibration import Calibration
+from ..calibration import Calibration, size_range_um
 from ..errors import InputError
 from ..events import Events, Notice, Progress
 from ..inputs import PixelSizes, read_image
@@ -108,8 +108,7 @@ class ClassifiedImages:
     @property
     def pixel_size_range_um(self) -> tuple[float, float] | None:
         """Smallest and largest pixel size; None unless all are known."""
-        known = [size for size in self.pixel_sizes_um if size is not None]
-        return (min(known), max(known)) if known and len(known) == len(self) else None
+        return size_range_um(self.pixel_sizes_um)
 
 
 def are_alike(shape: Sequence[float], side: float) -> bool:
@@ -325,11 +324,14 @@ def _read(
 ) -> _Read:
     side, quality = side_and_quality
     plane, calibration = read_plane(path, name, sizes)
-    plane = plane.unstretched()
+    pixels = prepared(as_it_was(plane), (side, side), quality)
+    return _Read(path, name, pixels, calibration, plane.shape)
+
+
+def as_it_was(plane: Plane) -> NDArray[np.uint8]:
+    """The pixels (Y, X, 3) of a plane, as bright as they were."""
     rows, columns = plane.shape
-    rgb = plane.rgb8(slice(0, rows), slice(0, columns))
-    pixels = prepared(rgb, (side, side), quality)
-    return _Read(path, name, pixels, calibration, (rows, columns))
+    return plane.unstretched().rgb8(slice(0, rows), slice(0, columns))
 
 
 def read_plane(path: Path, name: str, sizes: PixelSizes) -> tuple[Plane, Calibration | None]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ..calibration import size_range_um
 from ..errors import InputError
 from ..events import Events
 from ..inputs import PixelSizes, measured_field, read_image
@@ -83,8 +84,7 @@ class ClassifiedMicrographs:
             for size, number in zip(self.pixel_sizes_um, self.classes, strict=True)
             if class_number is None or number == class_number
         ]
-        known = [size for size in own if size is not None]
-        return (min(known), max(known)) if known and len(known) == len(own) else None
+        return size_range_um(own)
 
 
 def read_micrographs(

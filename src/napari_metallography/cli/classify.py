@@ -42,7 +42,7 @@ def classify_defects(
     if scan:
         require_distinct_stems(files)
     # Only now: these take seconds to import.
-    from ..classification.defect_parameters import UNSURE_NAME, DefectParameters
+    from ..classification.defect_parameters import DefectParameters, counted
     from ..classification.defects import Classifier, provenance
     from ..classification.files import Tables, name_file, write_tables
     from ..classification.model import load_defect_model
@@ -65,9 +65,5 @@ def classify_defects(
         told = provenance(classifier.model, parameters, classifier.least_probability)
         write_tables(output, [*results, Tables(skipped=failed)], told)
         rows = [row for one in results for row in one.planes]
-        unsure = sum(row["answer"] == UNSURE_NAME for row in rows)
-        terminal.done(
-            f"{len(rows)} looked at: {len(rows) - unsure} named, {unsure} unsure; "
-            f"classes.csv in {output}"
-        )
+        terminal.done(f"{counted(rows)}; classes.csv in {output}")
     fail_if(code)

@@ -17,7 +17,8 @@ from .files import read_bytes
 INDEX_NAME = "index.csv"
 
 _DELIMITERS = ",;\t"
-_UNKNOWN = ("", "-", "na", "n/a", "nan", "none", "null")
+UNKNOWN = ("", "-", "na", "n/a", "nan", "none", "null")
+"""Cells that say that nothing is known, whatever their case."""
 
 
 @dataclass(frozen=True)
@@ -201,7 +202,7 @@ def _row(path: Path, line: int, values: dict[str, str], *, decimal_comma: bool) 
 
 
 def _known(cell: str) -> str | None:
-    return None if cell.lower() in _UNKNOWN else cell
+    return None if cell.lower() in UNKNOWN else cell
 
 
 def _number(where: str, name: str, values: dict[str, str], decimal_comma: bool) -> float | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from .. import __version__
@@ -22,6 +23,12 @@ class Normalisation(BaseModel):
 
     mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
     std: tuple[float, float, float] = (58.395, 57.12, 57.375)
+
+    @classmethod
+    def grey(cls, values: NDArray[Any]) -> Normalisation:
+        """That of grey values, alike for all channels; the deviation is 1 at least."""
+        mean, std = float(values.mean()), max(float(values.std()), 1.0)
+        return cls(mean=(mean, mean, mean), std=(std, std, std))
 
 
 class Network(BaseModel):

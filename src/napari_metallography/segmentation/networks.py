@@ -158,11 +158,6 @@ def load_encoder(network: SegmentationNetwork, state: dict[str, Tensor]) -> None
     network.encoder.load_state_dict(matched)
 
 
-def parameters_millions(network: nn.Module) -> float:
-    """Number of trainable parameters in millions."""
-    return sum(p.numel() for p in network.parameters()) / 1e6
-
-
 def _choice(known: Mapping[str, Chosen], name: str, what: str) -> Chosen:
     if name not in known:
         raise InputError(f"unknown {what} '{name}'; choose from {', '.join(known)}")

@@ -63,8 +63,7 @@ class DefectJob:
         if self.start is not None:
             return self.start.normalisation
         values = self.images.pixels[:, ::4, ::4].astype(np.float32)
-        mean, std = float(values.mean()), max(float(values.std()), 1.0)
-        return Normalisation(mean=(mean, mean, mean), std=(std, std, std))
+        return Normalisation.grey(values)
 
     def settings(self) -> dict[str, Any]:
         """All that determines the result."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from ..calibration import size_range_um
 from ..errors import InputError
 from ..models.card import ModelCard, Network, Storage
 from ..models.file import write_model
@@ -55,7 +56,6 @@ def backbone_card(
     name: str, job: BackboneJob, trained: TrainedBackbone, description: Description
 ) -> ModelCard:
     """The card of a backbone, which knows no classes."""
-    sizes = [size for size in job.images.pixel_sizes_um if size is not None]
     found = _spread(trained)
     return ModelCard(
         name=name,
@@ -63,7 +63,7 @@ def backbone_card(
         network=Network(architecture=ARCHITECTURE, encoder=job.encoder),
         classes=(),
         normalisation=job.normalisation,
-        pixel_size_um=(min(sizes), max(sizes)) if len(sizes) == len(job.images) else None,
+        pixel_size_um=size_range_um(job.images.pixel_sizes_um),
         data=description.source(job.images.digest(), job.images.files),
         training={
             **job.recipe.model_dump(),

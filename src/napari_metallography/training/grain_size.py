@@ -51,8 +51,7 @@ class GrainSizeJob:
     def normalisation(self) -> Normalisation:
         """Mean and standard deviation of the training lines' grey values."""
         values = self.lines.values[:, :: max(1, self.lines.values.shape[1] // 8)]
-        mean, std = float(values.mean()), max(float(values.std()), 1.0)
-        return Normalisation(mean=(mean, mean, mean), std=(std, std, std))
+        return Normalisation.grey(values)
 
     @property
     def prepare(self) -> Preparation:
