@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +16,17 @@ from ..calibration import HOW_TO_CALIBRATE
 from ..errors import InputError
 from ..models import registry
 from ..models.card import FewShotInput, ModelCard, Normalisation
-from ..models.file import ModelFile, write_model
+from ..models.file import ModelFile, read_card, read_model, write_model
 from .backbone import Backbone, EncoderName, encoder_named
 from .crops import Atlas, Crops
-from .prototypes import Metric, PrototypeHead, prototypes
+from .prototypes import FIRST_SCALE, Metric, PrototypeHead, prototypes
 
 ARCHITECTURE = "prototypes"
 
 _BATCH = 32
+_ROOM = 0.05
+_SPREAD = torch.tensor([[0.0, 0.0], [-1, -1], [-1, 1], [1, -1], [1, 1]])
+_SIDE = 224
 
 
 class FewShotNetwork(nn.Module):
@@ -90,6 +93,29 @@ class SquareReader:
         level = torch.zeros(len(images))
         crops = Crops(images, centres.float(), sides, level, level.bool())
         return self.normalised(self.atlas.cut(crops, self.shown.side))
+
+    def spread(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Up to five squares of each of images (B,): its middle, and where there is room its ends.
+
+        Returns
+        -------
+        The squares (n, 1, S, S), normalised, and the place (n,) of each one's image among the B.
+        """
+        places = [self._centres(int(image)) for image in images]
+        counts = torch.tensor([len(centres) for centres in places])
+        owners = torch.arange(len(images)).repeat_interleave(counts)
+        chosen = images[owners]
+        level = torch.zeros(len(chosen))
+        crops = Crops(chosen, torch.cat(places), self.sides_px[chosen], level, level.bool())
+        return self.normalised(self.atlas.cut(crops, self.shown.side)), owners
+
+    def _centres(self, image: int) -> Tensor:
+        """Centres (k, 2) of the squares of an image."""
+        shape, side = self.atlas.shapes[image].float(), self.sides_px[image]
+        half = (shape - side) / 2
+        half = torch.where(half > _ROOM * side, half, 0.0)
+        centres: Tensor = (shape / 2 + half * _SPREAD).unique(dim=0)
+        return centres
 
     def normalised(self, squares: Tensor) -> Tensor:
         """Squares (B, 1, S, S), 0 to 255, as the network takes them."""
@@ -162,15 +188,29 @@ def features_of(network: FewShotNetwork, reader: SquareReader, images: Tensor) -
     return torch.cat(parts)
 
 
+def spread_features(network: FewShotNetwork, reader: SquareReader, images: Tensor) -> Tensor:
+    """Features (B, d) of images (B,): the mean over squares spread over each."""
+    network.eval()
+    found = [torch.zeros(0, network.backbone.features, device=reader.atlas.device)]
+    with torch.no_grad():
+        for part in torch.split(images, _BATCH):
+            squares, owners = reader.spread(part)
+            seen = torch.cat([network(some) for some in torch.split(squares, _BATCH)])
+            found.append(prototypes(seen, owners.to(seen.device), len(part)))
+    return torch.cat(found)
+
+
 def load_few_shot_model(name_or_file: str) -> FewShotModel:
-    """Load a few-shot model by name or path.
+    """Load a few-shot model by name or path, or a backbone that learnt without classes.
+
+    A backbone compares by cosines, at the side it was trained at, and is not tuned.
 
     Raises
     ------
     InputError
-        When there is no such model, or the file is not a few-shot model.
+        When there is no such model, or the file is neither.
     """
-    file = registry.load(name_or_file, "few-shot")
+    file = _read(name_or_file)
     network = _network(file, name_or_file)
     return FewShotModel(file.card, network.to(memory_format=torch.channels_last), file.digest)
 
@@ -181,6 +221,20 @@ def save_few_shot_model(path: Path, card: ModelCard, network: FewShotNetwork) ->
     They are the backbone's in torchvision's names; the scale of the head is on the card.
     """
     write_model(path, card, network.backbone.tensors())
+
+
+def _read(name_or_file: str) -> ModelFile:
+    path = registry.model_path(name_or_file)
+    if read_card(path).task != "backbone":
+        return read_model(path, "few-shot")
+    file = read_model(path, "backbone")
+    shown = FewShotInput(side=_trained_side(file.card), scale=FIRST_SCALE)
+    return replace(file, card=file.card.model_copy(update={"few_shot": shown}))
+
+
+def _trained_side(card: ModelCard) -> int:
+    side = card.training.get("side")
+    return side if isinstance(side, int) and not isinstance(side, bool) else _SIDE
 
 
 def _network(file: ModelFile, source: str) -> FewShotNetwork:

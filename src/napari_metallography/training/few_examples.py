@@ -1,0 +1,261 @@
+"""Classes learnt from a few examples of each, and images named by them.
+
+A network that tells classes it has never seen (Snell, Swersky and Zemel, Prototypical networks for
+few-shot learning, NeurIPS 2017) is tuned to the examples (Hu et al., Pushing the limits of simple
+pipelines for few-shot learning, CVPR 2022); each class is the mean of what it sees in them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .. import __version__
+from ..calibration import HOW_TO_CALIBRATE
+from ..classification.few_shot_model import (
+    FewShotModel,
+    FewShotNetwork,
+    common_pixel_um,
+    load_few_shot_model,
+    spread_features,
+    square_reader,
+)
+from ..classification.images import OUTSIDER, OUTSIDERS
+from ..classification.library import Library
+from ..classification.micrographs import ClassifiedMicrographs, Grey
+from ..classification.prototypes import cosines, prototypes
+from ..devices import device_errors
+from ..errors import InputError
+from ..events import Events, Notice, Progress
+from ..models.card import FewShotInput
+from .task_tuning import Tuning, tuned
+
+
+@dataclass(frozen=True)
+class FewShotAnswer:
+    """What an image shows.
+
+    Attributes
+    ----------
+    answer
+        The most probable class; "none" where the image is not familiar.
+    probabilities
+        (m,) of the classes.
+    similarity
+        Cosine, −1 to 1, of the most probable class's prototype and what the network sees.
+    familiar
+        Whether that is at least what the examples themselves reach.
+    """
+
+    answer: str
+    probabilities: NDArray[np.float64]
+    similarity: float
+    familiar: bool
+
+
+@dataclass(frozen=True)
+class LearntClasses:
+    """Classes learnt from a library.
+
+    Attributes
+    ----------
+    names
+        Of the classes.
+    model
+        What was started from.
+    network
+        It, or a copy tuned to the examples.
+    shown
+        What it is shown of images, at the examples' common pixel size if they have one.
+    features, classes
+        (n, d) of the examples, and their classes (n,).
+    outsiders
+        (k, d) features of examples of no class.
+    least_similarity
+        (m,) cosine below which an image is none of a class.
+    """
+
+    names: tuple[str, ...]
+    model: FewShotModel
+    network: FewShotNetwork
+    shown: FewShotInput
+    features: Tensor
+    classes: Tensor
+    outsiders: Tensor
+    least_similarity: Tensor
+    examples: ClassifiedMicrographs
+    tuning: Tuning
+
+    @property
+    def needs_pixel_size(self) -> bool:
+        """Whether images can be named only where their pixel size is known."""
+        return self.shown.pixel_um is not None
+
+    def provenance(self) -> dict[str, Any]:
+        """How answers come about: JSON."""
+        counts = np.bincount(self.examples.classes[self.examples.classes != OUTSIDER])
+        return {
+            "model": self.model.card.name,
+            "model_digest": self.model.digest,
+            "examples": dict(zip(self.names, counts.tolist(), strict=True)),
+            "examples_of_none": int((self.examples.classes == OUTSIDER).sum()),
+            "examples_digest": self.examples.digest(),
+            "skipped": list(self.examples.skipped),
+            "parameters": {
+                "steps": self.tuning.steps,
+                "learning_rate": self.tuning.learning_rate,
+                "pixel_um": self.shown.pixel_um,
+                "least_similarity": dict(
+                    zip(self.names, self.least_similarity.tolist(), strict=True)
+                ),
+            },
+            "version": __version__,
+        }
+
+
+def learn(
+    model_name_or_file: str,
+    library: Library,
+    device: torch.device,
+    *,
+    steps: int | None = None,
+    rate: float | None = None,
+) -> Events[LearntClasses]:
+    """Learn the classes of a library; the model itself stays as it is.
+
+    Parameters
+    ----------
+    model_name_or_file
+        A few-shot model, or a backbone that learnt without classes.
+    steps, rate
+        Of the tuning, where they are not to be the model's; a rate of 0 tunes nothing.
+
+    Yields
+    ------
+    Progress
+        Of the steps.
+    Notice
+        What makes the answers doubtful.
+
+    Raises
+    ------
+    InputError
+        When there is no such model, no example of a class, or a pixel size is missing that the
+        model needs.
+    DeviceError
+        When the device fails.
+    """
+    model = load_few_shot_model(model_name_or_file)
+    examples = library.micrographs()
+    _require_examples(examples)
+    shown = _shown(model, examples)
+    for words in _doubts(library, shown):
+        yield Notice(words)
+    with device_errors():
+        sizes = examples.pixel_sizes_um
+        grey = model.card.normalisation
+        reader = square_reader(examples.planes, sizes, shown, grey, device)
+        model.network.to(device)
+    tuning = Tuning(
+        shown.tuning_steps if steps is None else steps,
+        shown.tuning_rate if rate is None else rate,
+    )
+    known = torch.from_numpy(np.flatnonzero(examples.classes != OUTSIDER))
+    strange = torch.from_numpy(np.flatnonzero(examples.classes == OUTSIDER))
+    classes = torch.from_numpy(examples.classes)[known]
+    network = model.network
+    if tuning.learning_rate and len(library.names) > 1:
+        network = yield from tuned(network, reader, known, classes, tuning)
+    with device_errors():
+        features = spread_features(network, reader, known).cpu()
+        outsiders = spread_features(network, reader, strange).cpu()
+    least = torch.zeros(len(library.names))
+    return LearntClasses(
+        library.names, model, network, shown, features, classes, outsiders, least, examples, tuning
+    )
+
+
+def name_planes(
+    learnt: LearntClasses, planes: Sequence[Grey], pixel_sizes_um: Sequence[float | None]
+) -> Events[list[FewShotAnswer]]:
+    """Name planes (Y, X) of grey values, uint8.
+
+    Yields
+    ------
+    Progress
+        Of the planes.
+
+    Raises
+    ------
+    InputError
+        When the pixel size of one is needed and not known.
+    DeviceError
+        When the device fails.
+    """
+    _require_sizes(learnt, pixel_sizes_um)
+    found = []
+    for number, (plane, size) in enumerate(zip(planes, pixel_sizes_um, strict=True)):
+        yield Progress(number, len(planes), "planes")
+        with device_errors():
+            found.append(_answer(learnt, _features(learnt, plane, size)))
+    yield Progress(len(planes), len(planes), "planes")
+    return found
+
+
+def _answer(learnt: LearntClasses, features: Tensor) -> FewShotAnswer:
+    """What features (1, d) of an image say."""
+    classes = len(learnt.names)
+    logits = learnt.network.logits(learnt.features, learnt.classes, features, classes)
+    probabilities = logits.softmax(1)[0]
+    best = int(probabilities.argmax())
+    centres = prototypes(learnt.features, learnt.classes, classes)
+    similarity = float(cosines(features, centres)[0, best])
+    familiar = similarity >= float(learnt.least_similarity[best])
+    return FewShotAnswer(
+        learnt.names[best] if familiar else OUTSIDERS,
+        probabilities.double().detach().numpy(),
+        similarity,
+        familiar,
+    )
+
+
+def _features(learnt: LearntClasses, plane: Grey, size: float | None) -> Tensor:
+    """Features (1, d) of a plane, on the CPU."""
+    device = next(learnt.network.parameters()).device
+    grey = learnt.model.card.normalisation
+    reader = square_reader([plane], [size], learnt.shown, grey, device)
+    return spread_features(learnt.network, reader, torch.tensor([0])).cpu()
+
+
+def _shown(model: FewShotModel, examples: ClassifiedMicrographs) -> FewShotInput:
+    """What the network is shown: at the model's scale, else at the examples' common one."""
+    shown = model.shown
+    if shown.pixel_um is not None:
+        return shown
+    common = common_pixel_um(examples.planes, examples.pixel_sizes_um, shown.side)
+    return shown.model_copy(update={"pixel_um": common})
+
+
+def _require_examples(examples: ClassifiedMicrographs) -> None:
+    if not examples.names:
+        raise InputError("the library holds no example of a class; name a structure first")
+
+
+def _require_sizes(learnt: LearntClasses, sizes: Sequence[float | None]) -> None:
+    unknown = sum(size is None for size in sizes)
+    if learnt.needs_pixel_size and unknown:
+        raise InputError(
+            f"{unknown} of {len(sizes)} images have no pixel size, and the examples are compared "
+            f"at one scale; {HOW_TO_CALIBRATE}"
+        )
+
+
+def _doubts(library: Library, shown: FewShotInput) -> list[str]:
+    """What makes the answers doubtful, each in one line."""
+    return []
