@@ -113,7 +113,7 @@ class AnswerTable(QTableWidget):
             item = QTableWidgetItem(text)
             item.setToolTip(row.detail)
             if column == 0:
-                item.setIcon(_icon(row.thumbnail))
+                item.setIcon(icon_of(row.thumbnail))
             if column != CLASS:
                 item.setFlags(item.flags() & ~Qt.ItemFlag.ItemIsEditable)
             self.setItem(number, column, item)
@@ -165,7 +165,8 @@ class _ClassDelegate(QStyledItemDelegate):
         self.closeEditor.emit(editor)
 
 
-def _icon(thumbnail: NDArray[np.uint8]) -> QIcon:
+def icon_of(thumbnail: NDArray[np.uint8]) -> QIcon:
+    """An icon of a picture (rows, columns, 3)."""
     rows, columns = thumbnail.shape[:2]
     content = np.ascontiguousarray(thumbnail)
     image = QImage(content.tobytes(), columns, rows, 3 * columns, QImage.Format.Format_RGB888)

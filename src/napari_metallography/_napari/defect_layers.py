@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from ..classification.defect_parameters import UNSURE_NAME
 from ..classification.stacks import Named, NamedPlane
 from ..plane import ArrayLike
 from ..regions import Box
+from .layer_answers import LayerAnswers
 from .layers import (
     labels_layer,
     layer_calibration,
@@ -29,54 +30,17 @@ from .painting import image_shape
 from .results import is_computed, is_untouched, mark_computed, remove_untouched
 from .training_layers import add_above, placement_of_part
 
-ANSWERS = "defects"
-"""Key of an image layer's metadata: `provenance`, `answers` and `confirmed` by plane.
-
-With them stands the `shape` of the data they are for.
-"""
+DEFECTS = LayerAnswers("defects")
+"""What is noted of images."""
 
 _HEAT, _HEAT_OF = "heat", "heat_of"
 _MAP_OF, _COUNTS = "defects_of", "counts_by_plane"
 _OPACITY = 0.5
 
 
-def note_answers(image: Image, planes: Iterable[NamedPlane], provenance: dict[str, Any]) -> None:
-    """Keep answers in the layer's metadata; those of other planes stay if they were had alike."""
-    before = _noted(image)
-    kept = before.get("answers", {}) if before.get("provenance") == provenance else {}
-    rows = {one.number: {k: v for k, v in one.row.items() if k != "image"} for one in planes}
-    _note(image, provenance=provenance, answers={**kept, **rows})
-
-
-def confirm(image: Image, names: Mapping[int, str]) -> None:
-    """Note the classes of planes that somebody confirmed; "" takes one back."""
-    merged = {**confirmed_in(image), **names}
-    _note(image, confirmed={number: name for number, name in merged.items() if name})
-
-
-def confirmed_in(image: Image) -> dict[int, str]:
-    """Classes by plane that somebody confirmed; of the data as they are shaped now."""
-    found: dict[int, str] = _noted(image).get("confirmed", {})
-    return found
-
-
-def forget_stale(image: Image) -> bool:
-    """Take away what is noted of data of another shape; tells whether there was any."""
-    if ANSWERS not in image.metadata or _noted(image):
-        return False
-    image.metadata = {key: value for key, value in image.metadata.items() if key != ANSWERS}
-    return True
-
-
-def confirmed_layers(viewer: ViewerModel) -> list[Image]:
-    """The micrographs with confirmed answers."""
-    images = [x for x in viewer.layers if isinstance(x, Image) and not is_computed(x)]
-    return [image for image in images if confirmed_in(image)]
-
-
 def confirmed_planes(viewer: ViewerModel) -> list[Confirmed]:
     """All planes whose class is confirmed, in the layers' own memory; call on the GUI thread."""
-    return [one for image in confirmed_layers(viewer) for one in _confirmed(image)]
+    return [one for image in DEFECTS.confirmed_layers(viewer) for one in _confirmed(image)]
 
 
 def show_defects(
@@ -164,17 +128,6 @@ def remove_heat(viewer: ViewerModel, *, but_of: tuple[Image, int] | None = None)
             viewer.layers.remove(layer)
 
 
-def _noted(image: Image) -> dict[str, Any]:
-    """What is noted of the data as they are shaped now."""
-    noted: dict[str, Any] = image.metadata.get(ANSWERS, {})
-    return noted if noted.get("shape") == image_shape(image) else {}
-
-
-def _note(image: Image, **values: Any) -> None:
-    noted = {**_noted(image), **values, "shape": image_shape(image)}
-    image.metadata = {**image.metadata, ANSWERS: noted}
-
-
 def _map_to_go_on(viewer: ViewerModel, image: Image, provenance: dict[str, Any]) -> Labels | None:
     """The map of an image that was had alike and not edited; None where there is none."""
     for layer in viewer.layers:
@@ -200,7 +153,7 @@ def _new_map(viewer: ViewerModel, image: Image, named: Named) -> Labels:
 def _confirmed(image: Image) -> Iterator[Confirmed]:
     array: ArrayLike = pixels_of(image)[0]
     calibration = layer_calibration(image)
-    for number, name in sorted(confirmed_in(image).items()):
+    for number, name in sorted(DEFECTS.confirmed(image).items()):
         index = index_of(image, number)
         plane = array[index] if index else array
         yield Confirmed(place_of(image, number), plane, name, calibration)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,15 +25,12 @@ from ..models.card import ModelCard
 from ..models.registry import own_folder
 from ..training.recipe import DEFECT_TUNING, DefectRecipe
 from .answer_table import AnswerTable, ShownAnswer
+from .answered import Answered, Asked, ClassifyControls, with_answers
 from .answers_file import ask_for_table, write_answers
 from .defect_layers import (
+    DEFECTS,
     add_heat,
-    confirm,
-    confirmed_in,
-    confirmed_layers,
     confirmed_planes,
-    forget_stale,
-    note_answers,
     remove_heat,
     show_defects,
 )
@@ -42,7 +38,6 @@ from .defect_runs import heat_events, named_events, tuned_events
 from .device_choice import devices
 from .form import (
     Form,
-    RunControls,
     align_labels,
     button_row,
     micrograph_choice,
@@ -52,7 +47,6 @@ from .form import (
 )
 from .looked_at import LookedAt, bring_into_view, place_of, stack_of
 from .model_choice import ModelChoice, model_file, offer_everywhere
-from .painting import image_shape
 from .wording import in_window
 from .worker import nothing
 
@@ -70,36 +64,6 @@ _EXPORT = "classes.csv with a probability a class, and what you confirmed; how i
 _TUNE = "trains the chosen model further on what you confirmed, in all layers; two classes at least"
 _NAME = "of the new model; none is overwritten"
 _RISK_STEP = 0.01
-
-
-@dataclass(frozen=True)
-class Answered:
-    """An answer and the layer it is for."""
-
-    image: Image
-    plane: NamedPlane
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What answers were asked for, and those that are there so far.
-
-    Attributes
-    ----------
-    images
-        Layers by the names they had.
-    shapes
-        Of their data.
-    """
-
-    images: Mapping[str, Image]
-    shapes: Mapping[str, tuple[int, ...]]
-    parameters: DefectParameters
-    parts: list[Named] = field(default_factory=list)
-
-    def answers(self, name: str) -> list[NamedPlane]:
-        """The answers for a layer's planes."""
-        return [one for part in self.parts for one in part.planes if one.stack == name]
 
 
 class ClassifyDefectsWidget(Form):
@@ -146,7 +110,7 @@ class ClassifyDefectsWidget(Form):
             ClassifyControls((self.heat, self.tuning.button), self._ended),
         )
         self.answered: list[Answered] = []
-        self._asked: Asked | None = None
+        self._asked: Asked[DefectParameters] | None = None
         self._had: DefectParameters | None = None
         self._provenance: dict[str, Any] = {}
         self._notices: list[str] = []
@@ -168,13 +132,12 @@ class ClassifyDefectsWidget(Form):
         parameters = read(
             DefectParameters, self.parameters, model=self.model.value, device=self.device.value
         )
-        images = {image.name: image for image in self.looked_at.images()}
-        shapes = {name: image_shape(image) for name, image in images.items()}
-        stacks = [self.looked_at.stack(image) for image in images.values()]
+        images = self.looked_at.images()
+        stacks = [self.looked_at.stack(image) for image in images]
         events = named_events(stacks, parameters)
         self.controls.start(events, "Classify defects", nothing, self._happened)
         # Only now: a run under way, which refuses another, goes on with its own.
-        self._notices, self._asked = [], Asked(images, shapes, parameters)
+        self._notices, self._asked = [], Asked.of(images, parameters)
 
     def _happened(self, event: Event) -> None:
         if isinstance(event, Notice):
@@ -188,27 +151,23 @@ class ClassifyDefectsWidget(Form):
         if asked is not None and asked.parts:
             self.attempt(partial(self._take, asked, message))
 
-    def _take(self, asked: Asked, message: str) -> None:
+    def _take(self, asked: Asked[DefectParameters], message: str) -> None:
         """Show answers beside earlier ones that were had alike."""
         told = asked.parts[0]
         if told.provenance != self._provenance:
             self.answered, self._brightest = [], 0.0
         self._had, self._provenance = asked.parameters, told.provenance
-        taken = {name: asked.answers(name) for name in asked.images}
-        for name, image in asked.images.items():
-            if image in self.viewer.layers and image_shape(image) == asked.shapes[name]:
-                self._take_one(image, taken[name], told)
-            elif taken.pop(name) and image in self.viewer.layers:
-                self._notices.append(_replaced(name))
+        taken, replaced = asked.taken(self.viewer)
+        self._notices += replaced
+        for image, planes in taken.items():
+            self._take_one(image, planes, told)
         self._show_table()
         rows = [one.row for planes in taken.values() for one in planes]
         self.controls.say("; ".join(x for x in [message, counted(rows), *self._notices] if x))
 
     def _take_one(self, image: Image, planes: list[NamedPlane], told: Named) -> None:
-        note_answers(image, planes, told.provenance)
-        anew = {plane.number for plane in planes}
-        kept = [x for x in self.answered if x.image is not image or x.plane.number not in anew]
-        self.answered = kept + [Answered(image, plane) for plane in planes]
+        DEFECTS.note(image, planes, told.provenance)
+        self.answered = with_answers(self.answered, image, planes)
         if planes and self._had is not None and self._had.scan:
             show_defects(self.viewer, image, planes, told)
 
@@ -223,7 +182,9 @@ class ClassifyDefectsWidget(Form):
         """The model's classes, those typed so far, and that of outsiders."""
         own = [k.removeprefix(_PROBABILITY) for k in self._columns() if k.startswith(_PROBABILITY)]
         typed = {
-            name for image in confirmed_layers(self.viewer) for name in confirmed_in(image).values()
+            name
+            for image in DEFECTS.confirmed_layers(self.viewer)
+            for name in DEFECTS.confirmed(image).values()
         }
         return [*own, *sorted(typed - {*own, OUTSIDERS}), OUTSIDERS]
 
@@ -244,7 +205,7 @@ class ClassifyDefectsWidget(Form):
         """Confirm the class of a row; "" takes it back."""
         one = self.answered[row]
         if name.casefold() == UNSURE_NAME:
-            self.table.show_confirmed({row: confirmed_in(one.image).get(one.plane.number, "")})
+            self.table.show_confirmed({row: DEFECTS.confirmed(one.image).get(one.plane.number, "")})
             raise InputError(
                 f"'{name}' is no class; choose one, or '{OUTSIDERS}' for an image of none"
             )
@@ -265,14 +226,14 @@ class ClassifyDefectsWidget(Form):
             one = self.answered[row]
             by_image.setdefault(one.image, {})[one.plane.number] = name
         for image, planes in by_image.items():
-            confirm(image, planes)
+            DEFECTS.confirm(image, planes)
         self.table.show_confirmed(names)
         self.table.offer(self._class_names())
         self._show_confirmed()
 
     def _show_confirmed(self) -> None:
-        images = confirmed_layers(self.viewer)
-        self.tuning.show(Counter(n for one in images for n in confirmed_in(one).values()))
+        images = DEFECTS.confirmed_layers(self.viewer)
+        self.tuning.show(Counter(n for one in images for n in DEFECTS.confirmed(one).values()))
 
     # --- layers that come, go and change -----------------------------------------------------
 
@@ -287,7 +248,7 @@ class ClassifyDefectsWidget(Form):
 
     def _data_changed(self, event: Any) -> None:
         """Drop what was answered and confirmed of data of another shape."""
-        if isalive(self.native) and forget_stale(event.source):  # type: ignore[no-untyped-call]
+        if isalive(self.native) and DEFECTS.forget_stale(event.source):  # type: ignore[no-untyped-call]
             remove_heat(self.viewer)
             self._drop_rows(event.source)
             said = f"{event.source.name}: its answers are dropped, as its data were replaced"
@@ -332,7 +293,7 @@ class ClassifyDefectsWidget(Form):
     def write(self, path: Path) -> None:
         """Write the table as CSV, and how it was had as JSON beside it."""
         rows = [
-            {**one.plane.row, "confirmed": confirmed_in(one.image).get(one.plane.number, "")}
+            {**one.plane.row, "confirmed": DEFECTS.confirmed(one.image).get(one.plane.number, "")}
             for one in self.answered
         ]
         write_answers(path, rows, self._provenance)
@@ -361,31 +322,6 @@ class ClassifyDefectsWidget(Form):
         scores = [f"{name} {value:.3f}" for name, value in card.metrics.items()]
         said = f"written to {path}; press Classify to see what it answers"
         self.controls.say("; ".join([said, *scores, *self._notices]))
-
-
-class ClassifyControls(RunControls):
-    """Run and Cancel; meanwhile buttons that would begin something else wait.
-
-    Parameters
-    ----------
-    waiting
-        Those buttons.
-    on_ended
-        Called last with the line that says how a run ended; "" after success.
-    """
-
-    def __init__(self, waiting: Sequence[Widget], on_ended: Callable[[str], None]) -> None:
-        super().__init__("Classify")
-        self._waiting, self._on_ended = tuple(waiting), on_ended
-
-    def _end(self, message: str) -> None:
-        super()._end(message)
-        self._on_ended(message)
-
-    def _set_running(self, running: bool) -> None:
-        super()._set_running(running)
-        for button in self._waiting:
-            button.enabled = not running
 
 
 class TuningFields:
@@ -425,10 +361,6 @@ class TuningFields:
 _PROBABILITY = "probability_"
 
 
-def _replaced(name: str) -> str:
-    return f"{name}: its data were replaced meanwhile; classify it again"
-
-
 def _shown(one: Answered) -> ShownAnswer:
     row = one.plane.row
     return ShownAnswer(
@@ -438,5 +370,5 @@ def _shown(one: Answered) -> ShownAnswer:
         one.plane.probability,
         f"{row['answer']}; most probable: {row['most_probable']}; "
         f"strangeness {row['strangeness']:.2f}",
-        confirmed_in(one.image).get(one.plane.number, ""),
+        DEFECTS.confirmed(one.image).get(one.plane.number, ""),
     )

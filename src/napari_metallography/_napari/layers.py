@@ -161,6 +161,19 @@ def field_of(image: Image, region: Shapes | None, data_bar: Shapes | None) -> Fi
     return Field(shape, _data_bar_box(image, data_bar, shape), polygons)
 
 
+def closed_outline(vertices: NDArray[Any], kind: str, name: str) -> NDArray[Any]:
+    """Vertices of the polygon that a shape is or, an ellipse, comes close to.
+
+    Raises
+    ------
+    InputError
+        For lines and paths, which enclose nothing.
+    """
+    if kind not in _CLOSED_SHAPES:
+        raise InputError(f"{name}: a {kind} encloses no area; draw rectangles, ellipses, polygons")
+    return _ellipse(vertices) if kind == "ellipse" else vertices
+
+
 def pixel_positions(
     vertices: Iterable[Sequence[float]], layer: Layer, image: Image
 ) -> list[tuple[float, float]]:
@@ -403,15 +416,9 @@ def _first_plane(image: Image) -> NDArray[Any]:
 
 def _polygons(shapes: Shapes, image: Image) -> list[Polygon]:
     return [
-        pixel_positions(_outline(vertices, kind, shapes.name), shapes, image)
+        pixel_positions(closed_outline(vertices, kind, shapes.name), shapes, image)
         for vertices, kind in zip(shapes.data, shapes.shape_type, strict=True)
     ]
-
-
-def _outline(vertices: NDArray[Any], kind: str, name: str) -> NDArray[Any]:
-    if kind not in _CLOSED_SHAPES:
-        raise InputError(f"{name}: a {kind} encloses no area; draw rectangles, ellipses, polygons")
-    return _ellipse(vertices) if kind == "ellipse" else vertices
 
 
 def _ellipse(corners: NDArray[Any]) -> NDArray[Any]:

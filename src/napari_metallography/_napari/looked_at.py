@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ..classification.stacks import Stack
 from ..errors import InputError
+from ..plane import leading_shape
 from .form import chosen
 from .layers import layer_calibration, pixels_of, plane_shape, snapshot
 from .results import centre_on, is_computed
@@ -97,13 +98,27 @@ def place_of(image: Image, number: int) -> str:
     return f"{image.name}, plane {', '.join(map(str, index))}" if index else image.name
 
 
-def stack_in_view(viewer: ViewerModel, image: Image) -> Stack:
-    """The plane of an image in view; call on the GUI thread. Errors as for `stack_of`."""
+def plane_in_view(viewer: ViewerModel, image: Image) -> int:
+    """Number of the plane of an image that is in view."""
     array, rgb = pixels_of(image)
-    lengths = Stack(image.name, array, rgb, None).leading
+    lengths = leading_shape(array, rgb=rgb)
     point = image.world_to_data(viewer.dims.point[-image.ndim :])
     index = np.clip(np.rint(point[: len(lengths)]).astype(int), 0, np.array(lengths) - 1)
-    return stack_of(image, (int(np.ravel_multi_index(tuple(index), lengths)) if lengths else 0,))
+    return int(np.ravel_multi_index(tuple(index), lengths)) if lengths else 0
+
+
+def plane_numbered(image: Image, index: tuple[int, ...]) -> int | None:
+    """Number of the plane at an index along the axes before the rows; None outside the image."""
+    array, rgb = pixels_of(image)
+    lengths = leading_shape(array, rgb=rgb)
+    if not all(0 <= at < length for at, length in zip(index, lengths, strict=True)):
+        return None
+    return int(np.ravel_multi_index(index, lengths)) if lengths else 0
+
+
+def stack_in_view(viewer: ViewerModel, image: Image) -> Stack:
+    """The plane of an image in view; call on the GUI thread. Errors as for `stack_of`."""
+    return stack_of(image, (plane_in_view(viewer, image),))
 
 
 def bring_into_view(

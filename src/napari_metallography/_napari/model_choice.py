@@ -25,7 +25,7 @@ _MOST = 12
 
 
 class ModelChoice:
-    """A combo box of models for a task and the chosen model's card below it: `widgets`.
+    """A combo box of models for a task, or for any of some, and the chosen one's card: `widgets`.
 
     `value` is the model's name or the path of its file, as `models.registry.model_path` takes.
 
@@ -36,9 +36,15 @@ class ModelChoice:
     """
 
     def __init__(
-        self, task: Task, default: str = "", *, label: str = "Model", phase: str = ""
+        self,
+        task: Task | tuple[Task, ...],
+        default: str = "",
+        *,
+        label: str = "Model",
+        phase: str = "",
     ) -> None:
-        self._task, self._phase = task, phase
+        self._tasks = (task,) if isinstance(task, str) else task
+        self._phase = phase
         self._files: list[str] = []
         self._seen: object = None
         self._names: list[str] = []
@@ -95,14 +101,14 @@ class ModelChoice:
         """Names of installed models; cards are read again only when files changed."""
         seen = [(p, _changed_at(p)) for p in registry.model_paths().values()]
         if seen != self._seen:
-            cards = registry.cards(self._task)
+            cards = registry.cards()
             self._seen = seen
             self._names = [name for name, card in cards.items() if self._suits(card)]
         return self._names
 
     def _suits(self, card: ModelCard) -> bool:
         names = [phase.name for phase in card.classes]
-        return card.task == self._task and self._phase in ("", *names)
+        return card.task in self._tasks and self._phase in ("", *names)
 
     def _chosen(self, value: Any) -> None:
         if value == _FILE:
@@ -124,8 +130,9 @@ class ModelChoice:
 
     def _require_suitable(self, path: Path) -> None:
         card = read_card(path)
-        if card.task != self._task:
-            raise InputError(f"{path}: a model for {card.task}, not for {self._task}")
+        if card.task not in self._tasks:
+            wanted = " or ".join(self._tasks)
+            raise InputError(f"{path}: a model for {card.task}, not for {wanted}")
         if not self._suits(card):
             raise InputError(f'{path}: has no class "{self._phase}"; choose another model')
 
@@ -161,7 +168,7 @@ def model_file(asked: Path, own: Path) -> Path:
 def card_html(card: ModelCard) -> str:
     """A model's card for people, a line a matter."""
     matters = {
-        "Classes" if card.task in ("defects", "structure") else "Phases": ", ".join(
+        "Classes" if card.task in ("defects", "structure", "few-shot") else "Phases": ", ".join(
             _coloured(c.name, c.colour) for c in card.classes
         ),
         "Pixel size": _pixel_sizes(card),

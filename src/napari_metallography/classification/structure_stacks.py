@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,11 +10,8 @@ from numpy.typing import NDArray
 
 from ..devices import choose_device
 from ..events import Event, Events, Notice, Progress, relayed
-from ..inputs import measured_field
-from ..io.images import Micrograph
-from ..regions import Box
 from .descriptor_map import DescriptorMap, descriptor_map
-from .micrographs import grey_planes
+from .grey_stacks import grey_plane
 from .saliency import saliency_map
 from .stacks import Stack
 from .structure import StructureAnswer, classify_plane, provenance
@@ -73,7 +69,7 @@ def saliency_of_plane(
 ) -> Events[SaliencyPicture]:
     """What lies where on a plane; events and errors as for `saliency.saliency_map`."""
     model, device = _ready(parameters)
-    plane, box = _grey(stack, number)
+    plane, box = grey_plane(stack, number)
     found = yield from saliency_map(
         plane, stack.calibration, model, device, windows, name=stack.name
     )
@@ -106,7 +102,7 @@ def _ready(parameters: StructureParameters) -> tuple[StructureModel, torch.devic
 def _answered(
     stack: Stack, number: int, model: StructureModel, device: torch.device, crops: int | None
 ) -> Events[StructureAnswer]:
-    plane, _ = _grey(stack, number)
+    plane, _ = grey_plane(stack, number)
     events = classify_plane(plane, stack.calibration, model, device, name=stack.name, crops=crops)
     return (yield from events)
 
@@ -128,10 +124,3 @@ def _named(
     size = stack.calibration.mean_um if stack.calibration else None
     row = {"image": stack.name, "plane": number, **answer_row(answer, size, model.names)}
     return NamedStructure(stack.name, number, row, answer.descriptors)
-
-
-def _grey(stack: Stack, number: int) -> tuple[NDArray[np.uint8], Box]:
-    """Grey values (Y, X) of a plane less its data bar, and which part of it that is."""
-    pixels, called = stack.pixels(number)
-    one = Micrograph(pixels, stack.rgb, stack.calibration, source=Path(called))
-    return grey_planes(one)[0], measured_field(one).frame()
