@@ -114,7 +114,7 @@ class SquareReader:
         shape, side = self.atlas.shapes[image].float(), self.sides_px[image]
         half = (shape - side) / 2
         half = torch.where(half > _ROOM * side, half, 0.0)
-        centres: Tensor = (shape / 2 + half * _SPREAD).unique(dim=0)
+        centres: Tensor = torch.unique(shape / 2 + half * _SPREAD, dim=0)
         return centres
 
     def normalised(self, squares: Tensor) -> Tensor:

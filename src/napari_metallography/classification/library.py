@@ -137,6 +137,8 @@ def example_of(
 
     Parameters
     ----------
+    specimen
+        Where it is "", the image as a whole stands for it.
     outline
         Vertices (n, 2 or more) of a polygon, of which the last two columns are row and column in
         pixels of the plane. What of it lies outside the plane is left out.
@@ -147,7 +149,7 @@ def example_of(
         When that part is smaller than 32 × 32 px or of one grey value, or no class can have the
         name.
     """
-    stated = name.strip()
+    stated, of = name.strip(), " ".join(specimen.split()) or source
     _require_name(stated)
     part = plane
     if outline is not None:
@@ -155,7 +157,7 @@ def example_of(
         part = plane[box.slices]
         source = f"{source}, rows {box.top} to {box.bottom}, columns {box.left} to {box.right}"
     _require_content(part, source)
-    return Example(np.ascontiguousarray(part), stated, pixel_size_um, specimen, source)
+    return Example(np.ascontiguousarray(part), stated, pixel_size_um, of, source)
 
 
 def largest_rectangle(mask: NDArray[np.bool_]) -> Box:
@@ -235,8 +237,8 @@ def write_library(folder: Path, library: Library) -> list[Path]:
         When the library is empty, the folder holds images of others or examples that the library
         does not know, or a file cannot be written.
     """
-    if not library.examples:
-        raise InputError("the library holds no example; name a structure first")
+    if not library.names:
+        raise InputError("the library holds no example of a class; name a structure first")
     opened = library.folder is not None and library.folder.resolve() == folder.resolve()
     own = _own_files(folder)
     _require_ours(folder, library, own, opened=opened)
@@ -346,7 +348,13 @@ def _place(folder: Path, example: Example, *, opened: bool) -> str:
     content = f"{example.source}\0{example.plane.shape}".encode() + example.plane.tobytes()
     digest = hashlib.sha256(content).hexdigest()[:_DIGEST]
     stem = _in_a_file_name(example.source)[:_LONGEST_STEM]
-    return f"{_in_a_file_name(example.name)}/{stem}-{digest}.png"
+    return f"{_class_folder(example.name)}/{stem}-{digest}.png"
+
+
+def _class_folder(name: str) -> str:
+    found = _in_a_file_name(name)
+    # The folder `none` is that of outsiders.
+    return f"{found}-" if found.casefold() == OUTSIDERS and name != OUTSIDERS else found
 
 
 def _in_a_file_name(text: str) -> str:

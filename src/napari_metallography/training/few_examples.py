@@ -15,12 +15,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from .. import __version__
 from ..calibration import HOW_TO_CALIBRATE
+from ..classification.crops import drawn_crops
 from ..classification.few_shot_model import (
     FewShotModel,
     FewShotNetwork,
+    SquareReader,
     common_pixel_um,
     load_few_shot_model,
     spread_features,
@@ -34,7 +37,11 @@ from ..devices import device_errors
 from ..errors import InputError
 from ..events import Events, Notice, Progress
 from ..models.card import FewShotInput
+from .episodes import augmented
 from .task_tuning import Tuning, tuned
+
+_COPIES = 8
+_BATCH = 32
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,8 @@ class FewShotAnswer:
 class LearntClasses:
     """Classes learnt from a library.
 
+    Tensors lie on the device that they were learnt on.
+
     Attributes
     ----------
     names
@@ -76,9 +85,9 @@ class LearntClasses:
     features, classes
         (n, d) of the examples, and their classes (n,).
     outsiders
-        (k, d) features of examples of no class.
+        (k, d) of examples of no class: an image that is more like one of them is none, too.
     least_similarity
-        (m,) cosine below which an image is none of a class.
+        (m,) cosines below which an image is none of a class.
     """
 
     names: tuple[str, ...]
@@ -88,7 +97,7 @@ class LearntClasses:
     features: Tensor
     classes: Tensor
     outsiders: Tensor
-    least_similarity: Tensor
+    least_similarity: tuple[float, ...]
     examples: ClassifiedMicrographs
     tuning: Tuning
 
@@ -111,9 +120,7 @@ class LearntClasses:
                 "steps": self.tuning.steps,
                 "learning_rate": self.tuning.learning_rate,
                 "pixel_um": self.shown.pixel_um,
-                "least_similarity": dict(
-                    zip(self.names, self.least_similarity.tolist(), strict=True)
-                ),
+                "least_similarity": dict(zip(self.names, self.least_similarity, strict=True)),
             },
             "version": __version__,
         }
@@ -153,31 +160,29 @@ def learn(
     """
     model = load_few_shot_model(model_name_or_file)
     examples = library.micrographs()
-    _require_examples(examples)
+    if not examples.names:
+        raise InputError("the library holds no example of a class; name a structure first")
     shown = _shown(model, examples)
-    for words in _doubts(library, shown):
+    tuning = _tuning(shown, steps, rate, len(examples.names))
+    for words in _doubts(library, examples, shown):
         yield Notice(words)
     with device_errors():
-        sizes = examples.pixel_sizes_um
         grey = model.card.normalisation
-        reader = square_reader(examples.planes, sizes, shown, grey, device)
+        reader = square_reader(examples.planes, examples.pixel_sizes_um, shown, grey, device)
         model.network.to(device)
-    tuning = Tuning(
-        shown.tuning_steps if steps is None else steps,
-        shown.tuning_rate if rate is None else rate,
-    )
     known = torch.from_numpy(np.flatnonzero(examples.classes != OUTSIDER))
     strange = torch.from_numpy(np.flatnonzero(examples.classes == OUTSIDER))
     classes = torch.from_numpy(examples.classes)[known]
     network = model.network
-    if tuning.learning_rate and len(library.names) > 1:
+    if tuning.learning_rate:
         network = yield from tuned(network, reader, known, classes, tuning)
     with device_errors():
-        features = spread_features(network, reader, known).cpu()
-        outsiders = spread_features(network, reader, strange).cpu()
-    least = torch.zeros(len(library.names))
+        features = spread_features(network, reader, known)
+        outsiders = spread_features(network, reader, strange)
+    least = yield from _least_similarity(network, reader, known, classes, features)
+    classes = classes.to(device)
     return LearntClasses(
-        library.names, model, network, shown, features, classes, outsiders, least, examples, tuning
+        examples.names, model, network, shown, features, classes, outsiders, least, examples, tuning
     )
 
 
@@ -208,29 +213,83 @@ def name_planes(
     return found
 
 
+@torch.no_grad()
 def _answer(learnt: LearntClasses, features: Tensor) -> FewShotAnswer:
     """What features (1, d) of an image say."""
-    classes = len(learnt.names)
-    logits = learnt.network.logits(learnt.features, learnt.classes, features, classes)
-    probabilities = logits.softmax(1)[0]
+    names = learnt.names
+    logits = learnt.network.logits(learnt.features, learnt.classes, features, len(names))
+    probabilities = logits.softmax(1)[0].double().cpu().numpy()
     best = int(probabilities.argmax())
-    centres = prototypes(learnt.features, learnt.classes, classes)
+    centres = prototypes(learnt.features, learnt.classes, len(names))
     similarity = float(cosines(features, centres)[0, best])
-    familiar = similarity >= float(learnt.least_similarity[best])
+    stranger = max(cosines(features, learnt.outsiders)[0].tolist(), default=-1.0)
+    familiar = similarity >= max(learnt.least_similarity[best], stranger)
     return FewShotAnswer(
-        learnt.names[best] if familiar else OUTSIDERS,
-        probabilities.double().detach().numpy(),
-        similarity,
-        familiar,
+        names[best] if familiar else OUTSIDERS, probabilities, similarity, familiar
     )
 
 
 def _features(learnt: LearntClasses, plane: Grey, size: float | None) -> Tensor:
-    """Features (1, d) of a plane, on the CPU."""
-    device = next(learnt.network.parameters()).device
+    """Features (1, d) of a plane."""
     grey = learnt.model.card.normalisation
+    device = learnt.features.device
     reader = square_reader([plane], [size], learnt.shown, grey, device)
-    return spread_features(learnt.network, reader, torch.tensor([0])).cpu()
+    return spread_features(learnt.network, reader, torch.tensor([0]))
+
+
+def _least_similarity(
+    network: FewShotNetwork, reader: SquareReader, images: Tensor, classes: Tensor, features: Tensor
+) -> Events[tuple[float, ...]]:
+    """The cosine (m,) that the examples of each class reach at least.
+
+    Each is left out in turn: it, and turned and mirrored copies of it, are compared with the mean
+    of the others. The copies of an only example are varied in light and sharpness too, and compared
+    with itself.
+
+    Parameters
+    ----------
+    features
+        (n, d) of the examples' images (n,) of classes (n,).
+    """
+    random = torch.Generator().manual_seed(0)
+    least = []
+    count = int(classes.max()) + 1
+    for number in range(count):
+        yield Progress(number, count, "classes")
+        own = torch.nonzero(classes == number).flatten()
+        with device_errors():
+            seen = features[own.to(features.device)]
+            copies = _copies(network, reader, images[own], random)
+            least.append(_reached(seen, copies))
+    yield Progress(count, count, "classes")
+    return tuple(least)
+
+
+def _reached(seen: Tensor, copies: Tensor) -> float:
+    """The lowest cosine of examples (n, d), and of copies (n, k, d), with the others' mean."""
+    if len(seen) == 1:
+        return float(cosines(copies[0], seen).min())
+    others = (seen.sum(0) - seen) / (len(seen) - 1)
+    views = torch.cat([seen[:, None], copies], 1)
+    return float(functional.cosine_similarity(views, others[:, None], dim=2).min())
+
+
+@torch.no_grad()
+def _copies(
+    network: FewShotNetwork, reader: SquareReader, images: Tensor, random: torch.Generator
+) -> Tensor:
+    """Features (n, 8, d) of copies of the examples of a class."""
+    vary = augmented if len(images) == 1 else _turned
+    parts = torch.split(images.repeat_interleave(_COPIES), _BATCH)
+    seen = torch.cat([network(vary(reader, part, random)) for part in parts])
+    return seen.view(len(images), _COPIES, -1)
+
+
+def _turned(reader: SquareReader, images: Tensor, random: torch.Generator) -> Tensor:
+    """Squares (B, 1, S, S) of images (B,), turned and mirrored, as the network takes them."""
+    shapes, sides = reader.atlas.shapes[images], reader.sides_px[images]
+    crops = drawn_crops(images, shapes, sides, random, turned=True)
+    return reader.normalised(reader.atlas.cut(crops, reader.shown.side))
 
 
 def _shown(model: FewShotModel, examples: ClassifiedMicrographs) -> FewShotInput:
@@ -242,9 +301,14 @@ def _shown(model: FewShotModel, examples: ClassifiedMicrographs) -> FewShotInput
     return shown.model_copy(update={"pixel_um": common})
 
 
-def _require_examples(examples: ClassifiedMicrographs) -> None:
-    if not examples.names:
-        raise InputError("the library holds no example of a class; name a structure first")
+def _tuning(shown: FewShotInput, steps: int | None, rate: float | None, classes: int) -> Tuning:
+    """As stated, else as the model's card says; there is nothing to tell apart in one class."""
+    found = Tuning(
+        shown.tuning_steps if steps is None else steps,
+        shown.tuning_rate if rate is None else rate,
+    )
+    useful = found.steps and found.learning_rate and classes > 1
+    return found if useful else Tuning(0, 0.0)
 
 
 def _require_sizes(learnt: LearntClasses, sizes: Sequence[float | None]) -> None:
@@ -256,6 +320,21 @@ def _require_sizes(learnt: LearntClasses, sizes: Sequence[float | None]) -> None
         )
 
 
-def _doubts(library: Library, shown: FewShotInput) -> list[str]:
+def _doubts(library: Library, examples: ClassifiedMicrographs, shown: FewShotInput) -> list[str]:
     """What makes the answers doubtful, each in one line."""
-    return []
+    said = []
+    single = [name for name in library.names if library.counts[name] == 1]
+    if len(library.names) == 1:
+        said.append(f"one class only: every answer is {library.names[0]} or none")
+    if single:
+        said.append(
+            f"one example only of {', '.join(single)}: add more; one tells little of how much its "
+            "class varies, and thus of what is none"
+        )
+    unknown = sum(size is None for size in examples.pixel_sizes_um)
+    if shown.pixel_um is None:
+        said.append(
+            f"{unknown} of {len(examples)} examples have no pixel size: whole squares are "
+            "compared, and magnification is not taken into account"
+        )
+    return said
