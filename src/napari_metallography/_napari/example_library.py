@@ -1,0 +1,203 @@
+"""Examples of structures from layers: whole planes, and what shapes on them mark."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from napari.components import ViewerModel
+from napari.layers import Image, Shapes
+from numpy.typing import NDArray
+
+from ..classification.grey_stacks import grey_plane
+from ..classification.library import Example, Library, example_of
+from ..errors import InputError
+from ..regions import Box
+from .layers import (
+    closed_outline,
+    layer_calibration,
+    pixel_positions,
+    plane_placement,
+    specimen_of,
+)
+from .looked_at import place_of, plane_in_view, plane_numbered, stack_of
+
+CLASS = "class"
+"""Column of a Shapes layer's features that names the class of each shape."""
+
+_COLOUR = "#e69f00"
+_EDGE_SHARE = 1 / 200
+_TEXT_SIZE = 12
+
+
+@dataclass(frozen=True)
+class Marked:
+    """Examples that shapes mark, and why other shapes are none."""
+
+    examples: tuple[Example, ...]
+    skipped: tuple[str, ...]
+
+
+def known_name(name: object, names: Iterable[str]) -> str:
+    """A class as it was written first: neither blanks nor case tell classes apart.
+
+    Parameters
+    ----------
+    name
+        As typed, or from a features table, where NaN and None stand for nothing.
+    """
+    stated = "" if name is None or name != name else " ".join(str(name).split())
+    return next((one for one in names if one.casefold() == stated.casefold()), stated)
+
+
+def plane_example(image: Image, number: int, name: str, specimen: str = "") -> Example:
+    """A plane of an image as an example of a class; call on the GUI thread.
+
+    Parameters
+    ----------
+    specimen
+        Empty: that of the image's index, else the layer's name.
+
+    Raises
+    ------
+    InputError
+        When the layer is sheared, the plane cannot be used, or no class can have the name.
+    """
+    return _example(image, number, _grey(image, number), name, specimen)
+
+
+def shape_examples(
+    viewer: ViewerModel, image: Image, shapes: Shapes, names: Sequence[str], specimen: str = ""
+) -> Marked:
+    """What rectangles, polygons and ellipses mark on an image; call on the GUI thread.
+
+    A shape lies on the plane of a stack that its own place says; one of a layer without such an
+    axis on that in view. Shapes that cannot be used are skipped.
+
+    Parameters
+    ----------
+    names
+        Classes there are already.
+    specimen
+        As for `plane_example`.
+
+    Raises
+    ------
+    InputError
+        When the image is sheared, or the layer does not say of which class its shapes are.
+    """
+    if CLASS not in shapes.features:
+        raise InputError(
+            f"{shapes.name}: its features have no column '{CLASS}'; press 'New shapes layer' and "
+            "draw there"
+        )
+    layer_calibration(image)
+    planes: dict[int, tuple[NDArray[np.uint8], Box]] = {}
+    found: list[Example] = []
+    skipped: list[str] = []
+    for place in range(len(shapes.data)):
+        try:
+            known = [*names, *(one.name for one in found)]
+            name = _class_of(shapes, place, known)
+            number = _plane_of(shapes, place, image, plane_in_view(viewer, image))
+            if number not in planes:
+                planes[number] = _grey(image, number)
+            outline = _outline(shapes, place, image)
+            found.append(_example(image, number, planes[number], name, specimen, outline))
+        except InputError as error:
+            skipped.append(f"shape {place}: {error}")
+    return Marked(tuple(found), tuple(skipped))
+
+
+def told_apart(library: Library, example: Example) -> Example:
+    """The example under a source of its own where another image was called the same."""
+    planes = {one.source: one.plane for one in library.examples}
+    source, number = example.source, 1
+    while source in planes and not np.array_equal(planes[source], example.plane):
+        number += 1
+        source = f"{example.source} ({number})"
+    return replace(example, source=source)
+
+
+def new_shapes(viewer: ViewerModel, image: Image, name: str) -> Shapes:
+    """Add an empty Shapes layer over an image, ready to draw examples of a class."""
+    layer = Shapes(
+        ndim=image.ndim,
+        name=f"{image.name} examples",
+        features=pd.DataFrame({CLASS: pd.Series([], dtype=object)}),
+        feature_defaults=pd.DataFrame({CLASS: [name]}),
+        text={
+            "string": f"{{{CLASS}}}",
+            "anchor": "upper_left",
+            "color": _COLOUR,
+            "size": _TEXT_SIZE,
+        },
+        edge_color=_COLOUR,
+        edge_width=max(1.0, min(image.extent.data[1][-2:]) * _EDGE_SHARE),
+        face_color="transparent",
+        **plane_placement(image, image.ndim),
+    )
+    viewer.add_layer(layer)
+    layer.mode = "add_rectangle"
+    return layer
+
+
+def draw_as(shapes: Shapes, name: str) -> None:
+    """Make a class that of the shapes drawn from now on, and of those that are selected."""
+    if CLASS not in shapes.features:
+        return
+    shapes.feature_defaults = pd.DataFrame({CLASS: [name]})
+    if shapes.selected_data:
+        features = shapes.features.copy()
+        features.loc[sorted(shapes.selected_data), CLASS] = name
+        shapes.features = features
+        shapes.refresh_text()
+
+
+def _grey(image: Image, number: int) -> tuple[NDArray[np.uint8], Box]:
+    return grey_plane(stack_of(image, (number,)), number)
+
+
+def _example(
+    image: Image,
+    number: int,
+    plane: tuple[NDArray[np.uint8], Box],
+    name: str,
+    specimen: str,
+    outline: NDArray[np.float64] | None = None,
+) -> Example:
+    calibration = layer_calibration(image)
+    size = calibration.mean_um if calibration else None
+    pixels, box = plane
+    inside = None if outline is None else outline - (box.top, box.left)
+    stated = specimen.strip() or specimen_of(image) or image.name
+    return example_of(pixels, name, size, stated, place_of(image, number), inside)
+
+
+def _class_of(shapes: Shapes, place: int, names: Sequence[str]) -> str:
+    name = known_name(shapes.features[CLASS].iloc[place], names)
+    if not name:
+        raise InputError("has no class; write one into the features table")
+    return name
+
+
+def _plane_of(shapes: Shapes, place: int, image: Image, in_view: int) -> int:
+    if shapes.ndim < image.ndim:
+        return in_view
+    found = {
+        tuple(np.rint(image.world_to_data(shapes.data_to_world(vertex))[:-2]).astype(int))
+        for vertex in shapes.data[place]
+    }
+    number = plane_numbered(image, found.pop())
+    if found or number is None:
+        raise InputError(f"does not lie on a plane of {image.name}")
+    return number
+
+
+def _outline(shapes: Shapes, place: int, image: Image) -> NDArray[np.float64]:
+    """Vertices (n, 2) of a shape in pixels of an image."""
+    vertices: Any = closed_outline(shapes.data[place], shapes.shape_type[place], shapes.name)
+    return np.asarray(pixel_positions(vertices, shapes, image), np.float64)
