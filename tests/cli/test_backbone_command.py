@@ -56,7 +56,6 @@ def test_bad_input_is_one_line(run, data, tmp_path) -> None:
     for options, said in (
         (("--data", tmp_path / "nowhere"), "no such folder"),
         (("--data", data, "--batch-size", 1), "batch_size: must be 2 or more, not 1"),
-        (("--data", data, "--storage", "int8"), "read float32 or float16"),
     ):
         done = run("train", "backbone", "-o", path, *options)
         assert done.code == 2, done.err

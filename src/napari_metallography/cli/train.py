@@ -78,7 +78,10 @@ def train_segmentation(
         str | None, typer.Option(help="Encoder; default: efficientnet-lite0.")
     ] = None,
     encoder_weights: Annotated[
-        str | None, typer.Option(help="imagenet (default), random or a file of tensors.")
+        str | None,
+        typer.Option(
+            help="imagenet (default), random, name or file of a backbone, or a file of tensors."
+        ),
     ] = None,
     start_from: Annotated[
         str | None, typer.Option(help="Name or file of a model to train further.")

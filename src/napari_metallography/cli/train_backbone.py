@@ -20,7 +20,7 @@ def train_backbone(
     output: training.NewModel,
     encoder: Encoder = EncoderChoice.resnet18,
     encoder_weights: Annotated[
-        str, typer.Option(help="random, or a file with the weights of the encoder.")
+        str, typer.Option(help="random, or name or file of a backbone, or a file of tensors.")
     ] = "random",
     side: Annotated[
         int, typer.Option(min=32, help="The large parts of an image are brought to this side.")
@@ -54,11 +54,10 @@ def train_backbone(
     from ..segmentation.encoders import encoder_state
     from ..training.dino import BackboneJob
     from ..training.dino import train_backbone as train
-    from ..training.dino_results import require_startable, write_backbone_results
+    from ..training.dino_results import write_backbone_results
     from ..training.recipe import BackboneRecipe
     from ..training.unlabelled import read_micrographs_below
 
-    require_startable(storage.value)
     changes = {
         "iterations": iterations,
         "batch_size": batch_size,

@@ -55,7 +55,7 @@ def train_few_shot(
     output: training.NewModel,
     encoder: Encoder = EncoderChoice.resnet18,
     encoder_weights: Annotated[
-        str, typer.Option(help="random, or a file with the weights of the encoder.")
+        str, typer.Option(help="random, or name or file of a backbone, or a file of tensors.")
     ] = "random",
     side: Annotated[int, typer.Option(min=32, help="Images are brought to this side.")] = 224,
     scale_free: Annotated[

@@ -49,7 +49,7 @@ def train_structure(
         int, typer.Option(min=16, help="Largest side of a crop in pixels of the image.")
     ] = 1000,
     encoder_weights: Annotated[
-        str, typer.Option(help="random, or a file with the weights of a ResNet18.")
+        str, typer.Option(help="random, or name or file of a ResNet18 backbone, or its tensors.")
     ] = "random",
     iterations: training.Iterations = None,
     classes_per_batch: Annotated[int | None, typer.Option(help="Classes in a step.")] = None,

@@ -1,4 +1,4 @@
-"""Pretrained encoder weights: ImageNet, a file, or none."""
+"""Pretrained encoder weights: ImageNet, a backbone of this package, a file, or none."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..io.files import require_file
-from ..models.card import Normalisation
+from ..models import registry
+from ..models.card import ModelCard, Normalisation, Task
+from ..models.file import read_card, read_model
 from .networks import ENCODERS, require_encoder
 
 IMAGENET = Normalisation()
@@ -26,8 +28,14 @@ _PACKAGED = {
 }
 
 
-def normalisation(encoder: str) -> Normalisation:
-    """The normalisation an encoder's ImageNet weights were trained with."""
+_STARTING: tuple[Task, ...] = ("backbone", "few-shot")
+
+
+def normalisation(encoder: str, weights: str = "imagenet") -> Normalisation:
+    """The normalisation that weights were trained with; that of ImageNet's where none says."""
+    card = _card(weights)
+    if card is not None:
+        return card.normalisation
     return EFFICIENTNET_LITE if encoder.startswith("efficientnet-lite") else IMAGENET
 
 
@@ -39,8 +47,9 @@ def encoder_state(encoder: str, weights: str) -> dict[str, Tensor] | None:
     encoder
         Name of the encoder.
     weights
-        "random", "imagenet" (an installed weights package, else the model hub) or a file, a
-        `.safetensors` or a PyTorch state dict; of the latter only tensors are ever loaded.
+        "random", "imagenet" (an installed weights package, else the model hub), the name or file
+        of a backbone or few-shot model, or a file of tensors, a `.safetensors` or a PyTorch state
+        dict; of the latter only tensors are ever loaded.
 
     Returns
     -------
@@ -58,7 +67,32 @@ def encoder_state(encoder: str, weights: str) -> dict[str, Tensor] | None:
         return None
     if weights == "imagenet":
         return _imagenet_state(encoder)
-    return _file_state(Path(weights))
+    card = _card(weights)
+    return _file_state(Path(weights)) if card is None else _own_state(encoder, weights, card)
+
+
+def _card(weights: str) -> ModelCard | None:
+    """The card of weights that are a model of this package."""
+    path = registry.model_paths().get(weights, Path(weights))
+    if path.suffix != ".safetensors" or not path.is_file():
+        return None
+    try:
+        return read_card(path)
+    except InputError:
+        return None
+
+
+def _own_state(encoder: str, weights: str, card: ModelCard) -> dict[str, Tensor]:
+    if card.task not in _STARTING:
+        raise InputError(
+            f"{weights}: a model for {card.task}; an encoder starts from a backbone or a few-shot "
+            "model"
+        )
+    if card.network.encoder != encoder:
+        raise InputError(
+            f"{weights}: its encoder is {card.network.encoder}, not {encoder}; choose that one"
+        )
+    return read_model(registry.model_path(weights), card.task).state
 
 
 def _imagenet_state(encoder: str) -> dict[str, Tensor]:

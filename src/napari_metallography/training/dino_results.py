@@ -8,27 +8,12 @@ from typing import Any
 import pandas as pd
 
 from ..calibration import size_range_um
-from ..errors import InputError
-from ..models.card import ModelCard, Network, Storage
+from ..models.card import ModelCard, Network
 from ..models.file import write_model
 from .dino import BackboneJob, TrainedBackbone
 from .results import Description, made_with, write_all
 
 ARCHITECTURE = "dino"
-
-
-def require_startable(storage: Storage) -> None:
-    """Refuse a storage that other networks do not start from.
-
-    Raises
-    ------
-    InputError
-        When it is int8.
-    """
-    if storage == "int8":
-        raise InputError(
-            "--storage int8: other networks start from a backbone, and read float32 or float16"
-        )
 
 
 def write_backbone_results(

@@ -100,7 +100,7 @@ def taken_over(own: Tensor, parents: Tensor, rows: Sequence[int | None]) -> Tens
 
 
 def new_network(network: Network, encoder_weights: str) -> Start:
-    """A new network whose encoder starts from "imagenet", "random" or a file of tensors.
+    """A new network; the weights its encoder starts from are as of `encoders.encoder_state`.
 
     Raises
     ------
@@ -109,7 +109,7 @@ def new_network(network: Network, encoder_weights: str) -> Start:
     """
     return Start(
         network=network,
-        normalisation=normalisation(network.encoder),
+        normalisation=normalisation(network.encoder, encoder_weights),
         encoder_weights=Path(encoder_weights).name,
         encoder_state=encoder_state(network.encoder, encoder_weights),
     )
