@@ -122,10 +122,11 @@ def network_scores(name: str, seed: int, options: argparse.Namespace) -> dict[st
 
 def evaluated(model: Path, data: str, options: argparse.Namespace, *words: str) -> dict[str, Any]:
     """Scores of a model on a folder of the work folder, kept beside the model."""
-    scores = model.with_name(f"{data}.json")
+    scores = model.with_name(f"{data}_{options.crops or 'settled'}.json")
     if not scores.exists():
+        crops = ("--crops", options.crops) if options.crops else ()
         where = ("--data", options.work / data, "-o", scores, "--device", options.device)
-        call("evaluate", "structure", "--model", model, *where, *words)
+        call("evaluate", "structure", "--model", model, *where, *crops, *words)
     found: dict[str, Any] = json.loads(scores.read_text(encoding="utf-8"))
     return found | {"scale_pairs": pair_accuracy(found["confusion"])}
 
@@ -170,6 +171,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=96)
     parser.add_argument("--learning-rate", type=float, default=3e-4)
     parser.add_argument("--iterations", type=int, default=600)
+    parser.add_argument("--crops", type=int, help="an image; default: until the answer settles")
     parser.add_argument("--runs", type=int, default=1)
     parser.add_argument("--only", nargs="*", default=[*networks()])
     parser.add_argument("--device", default="auto")
@@ -181,7 +183,8 @@ def main() -> None:
         for seed in range(options.runs)
     }
     recipe = {
-        key: getattr(options, key) for key in ("count", "side", "learning_rate", "iterations")
+        key: getattr(options, key)
+        for key in ("count", "side", "learning_rate", "iterations", "crops")
     }
     found = {"summary": summary(runs), "runs": runs, "recipe": recipe, "hardware": hardware()}
     options.output.parent.mkdir(parents=True, exist_ok=True)

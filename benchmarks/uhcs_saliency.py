@@ -31,6 +31,7 @@ from napari_metallography.classification.saliency import saliency_map
 from napari_metallography.classification.structure_model import StructureModel, load_structure_model
 from napari_metallography.classification.structure_parameters import SaliencyParameters
 from napari_metallography.devices import choose_device
+from napari_metallography.events import drain
 
 CLASSES = ("denuded", "network", "spheroidite", "widmanstatten")
 UNDRAWN = 255
@@ -77,7 +78,7 @@ def make_examples(folder: Path, table: pd.DataFrame, options: argparse.Namespace
     """Examples a class of the images of a table."""
     random = np.random.default_rng(options.seed)
     rows = []
-    for one in table.itertuples():
+    for one in rows_of(table):
         pixels, truth = read_pair(options.data, one.image)
         for number, y, x in pure_windows(truth, options, random):
             name = f"{CLASSES[number]}/{Path(one.image).stem}-{y}-{x}.png"
@@ -89,18 +90,23 @@ def make_examples(folder: Path, table: pd.DataFrame, options: argparse.Namespace
     pd.DataFrame(rows, columns=columns).to_csv(folder / "index.csv", index=False)
 
 
+def rows_of(table: pd.DataFrame) -> Iterator[Any]:
+    """Rows of a table, with a column an attribute."""
+    return iter(table.itertuples())
+
+
 def read_pair(data: Path, image: str) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """Grey values and drawn classes (Y, X) of an image."""
-    pixels = tifffile.imread(data / "images" / image)
+    pixels = np.asarray(tifffile.imread(data / "images" / image))
     grey = pixels if pixels.ndim == 2 else pixels[..., 0]
     truth = cv2.imread(str(data / "labels_coarse" / f"{Path(image).stem}.png"), -1)
-    return grey, truth
+    return grey, np.asarray(truth)
 
 
 def trained(fold: int, known: pd.DataFrame, options: argparse.Namespace) -> Path:
     """The model that learnt from the other folds."""
     folder = options.work / f"fold{fold}"
-    model = folder / "model" / "model.safetensors"
+    model: Path = folder / "model" / "model.safetensors"
     if not (folder / "examples" / "index.csv").exists():
         make_examples(folder / "examples", known, options)
     if not model.exists():
@@ -121,11 +127,7 @@ def mapped(model: StructureModel, one: Any, options: argparse.Namespace) -> tupl
     size = Calibration(one.pixel_size_um, one.pixel_size_um, "index.csv")
     windows = SaliencyParameters(window_px=options.window, stride_px=options.stride)
     running = saliency_map(pixels, size, model, choose_device(options.device), windows)
-    try:
-        while True:
-            next(running)
-    except StopIteration as stop:
-        probabilities = stop.value.probabilities()
+    probabilities = drain(running).probabilities()
     return probabilities[:-1].argmax(0), probabilities[-1]
 
 
@@ -159,10 +161,10 @@ def fold_result(fold: int, table: pd.DataFrame, options: argparse.Namespace) -> 
         model = load_structure_model(str(trained(fold, known, options)))
         pixels = sum(
             np.bincount(read_pair(options.data, one)[1].ravel(), minlength=256)[: len(CLASSES)]
-            for one in known.image
+            for one in known.image.tolist()
         )
         rows = []
-        for one in unseen.itertuples():
+        for one in rows_of(unseen):
             truth = read_pair(options.data, one.image)[1]
             found, none = mapped(model, one, options)
             usual = np.full_like(found, int(np.argmax(pixels)))
