@@ -193,7 +193,7 @@ def spread_features(network: FewShotNetwork, reader: SquareReader, images: Tenso
     network.eval()
     found = [torch.zeros(0, network.backbone.features, device=reader.atlas.device)]
     with torch.no_grad():
-        for part in torch.split(images, _BATCH):
+        for part in torch.split(images, _BATCH) if len(images) else ():
             squares, owners = reader.spread(part)
             seen = torch.cat([network(some) for some in torch.split(squares, _BATCH)])
             found.append(prototypes(seen, owners.to(seen.device), len(part)))
