@@ -15,7 +15,9 @@ from ..io.tables import write_csv, write_json
 from .quantify_results import with_ending
 
 
-def ask_for_table(parent: QWidget, answers: Collection[object]) -> Path | None:
+def ask_for_table(
+    parent: QWidget, answers: Collection[object], name: str = "classes.csv"
+) -> Path | None:
     """Ask where the table shall go; None when that is cancelled.
 
     Raises
@@ -24,7 +26,7 @@ def ask_for_table(parent: QWidget, answers: Collection[object]) -> Path | None:
         When there is nothing to write.
     """
     _require(answers)
-    path, _ = QFileDialog.getSaveFileName(parent, "Export answers", "classes.csv", "Tables (*.csv)")
+    path, _ = QFileDialog.getSaveFileName(parent, "Export answers", name, "Tables (*.csv)")
     return with_ending(Path(path), ".csv") if path else None
 
 
