@@ -77,6 +77,18 @@ def test_colours_are_taken_as_grey_values(model) -> None:
     assert (one.planes[0].descriptors == other.planes[0].descriptors).all()
 
 
+def test_planes_that_cannot_be_used_are_skipped_and_listed(model) -> None:
+    planes = PLANES.copy()
+    planes[1] = 7
+    notices: list[str] = []
+    events = name_structures([Stack("steel", planes, False, SIZE)], _parameters(model))
+    found = drain(events, lambda e: notices.append(e.message) if isinstance(e, Notice) else None)
+    assert [one.number for one in found.planes] == [0, 2]
+    assert any(said.startswith("1 skipped: steel, plane 1: ") for said in notices)
+    with pytest.raises(InputError, match=r"steel, plane 1: .*; nor can 1 more be used"):
+        drain(name_structures([Stack("steel", planes, False, SIZE, (1, 1))], _parameters(model)))
+
+
 def test_extrapolations_are_told_once(model) -> None:
     said: list[str] = []
     stack = Stack("steel", PLANES, False, Calibration.square(9.0, "test"))

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from ..classes import UNLABELLED
+from ..errors import InputError
 from ..events import Events
 from ..inputs import PixelSizes, measured_field, read_image
 from ..io.files import together
@@ -22,8 +23,11 @@ from ..io.labels import LabelImage, write_labels
 from ..io.overlays import with_legend, write_png
 from ..io.tables import write_csv, write_json
 from .descriptor_map import descriptor_figure, descriptor_map
+from .files import skipped_notices
+from .grey_stacks import grey_plane
 from .micrographs import grey_planes
 from .saliency import Saliency, saliency_map
+from .stacks import Stack
 from .structure import StructureAnswer, classify_plane, provenance
 from .structure_model import StructureModel
 from .structure_parameters import SaliencyParameters
@@ -44,37 +48,48 @@ def name_file(
 ) -> Events[list[Row]]:
     """Name the structure of every plane of an image; a row of `classes.csv` each.
 
+    A plane that cannot be used is skipped.
+
     Parameters
     ----------
     called
         What the table calls the image.
     map_folder
-        Where to write `<stem>_descriptors.png`, the descriptor map of the first plane, if at all.
+        Where to write `<stem>_descriptors.png`, the descriptor map of the first plane that can be
+        used, if at all.
 
     Yields
     ------
     Progress, Notice
-        As `structure.classify_plane`.
+        As `structure.classify_plane`; which planes were skipped, and why.
 
     Raises
     ------
     InputError
-        When the image cannot be used, is smaller than a crop, its pixel size is needed and not
-        known, or the map cannot be written.
+        When no plane can be used: it is smaller than a crop, or its pixel size is needed and not
+        known; or when the map cannot be written.
     """
     micrograph = read_image(path, sizes)
     model.network.core.to(device)
     calibration = micrograph.calibration
-    rows = []
-    for number, plane in enumerate(grey_planes(micrograph)):
-        found = yield from classify_plane(
-            plane, calibration, model, device, name=str(path), crops=crops
-        )
-        size = calibration.mean_um if calibration else None
-        rows.append({"image": called, "plane": number, **answer_row(found, size, model.names)})
-        if map_folder is not None and not number:
+    size = calibration.mean_um if calibration else None
+    stack = Stack(str(path), micrograph.pixels, micrograph.rgb, calibration)
+    rows: list[Row] = []
+    skipped: list[str] = []
+    for number in stack.numbers:
+        try:
+            plane, _ = grey_plane(stack, number)
+            found = yield from classify_plane(
+                plane, calibration, model, device, name=str(path), crops=crops
+            )
+        except InputError as error:
+            skipped.append(str(error))
+            continue
+        if map_folder is not None and not rows:
             figure = descriptor_figure(descriptor_map(model, found.descriptors))
             write_png(map_folder / f"{path.stem}_descriptors.png", _drawn(figure))
+        rows.append({"image": called, "plane": number, **answer_row(found, size, model.names)})
+    yield from skipped_notices(skipped, len(rows))
     return rows
 
 

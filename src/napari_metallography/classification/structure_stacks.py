@@ -9,8 +9,10 @@ import torch
 from numpy.typing import NDArray
 
 from ..devices import choose_device
+from ..errors import InputError
 from ..events import Event, Events, Notice, Progress, relayed
 from .descriptor_map import DescriptorMap, descriptor_map
+from .files import skipped_notices
 from .grey_stacks import grey_plane
 from .saliency import saliency_map
 from .stacks import Stack
@@ -29,19 +31,19 @@ from .structure_parameters import (
 def name_structures(
     stacks: Sequence[Stack], parameters: StructureParameters
 ) -> Events[NamedStructures]:
-    """Name the structure of planes of images or stacks.
+    """Name the structure of planes of images or stacks; one that cannot be used is skipped.
 
     Yields
     ------
     Progress
         Of the planes; of the crops where there is one plane only.
     Notice
-        How many answers are extrapolations.
+        How many answers are extrapolations; which planes were skipped, and why.
 
     Raises
     ------
     InputError
-        When there is no such model, an image cannot be used or is smaller than a crop, or its
+        When there is no such model, or no plane can be used: it is smaller than a crop, or its
         pixel size is needed and not known.
     DeviceError
         When the device fails.
@@ -49,12 +51,18 @@ def name_structures(
     todo = [(stack, number) for stack in stacks for number in stack.numbers]
     model, device = _ready(parameters)
     found: list[NamedStructure] = []
+    skipped: list[str] = []
     for place, (stack, number) in enumerate(todo):
         progress = Progress(place, len(todo), "planes") if len(todo) > 1 else None
         events = _answered(stack, number, model, device, parameters.crops)
-        answer = yield from _told(events, progress)
-        found.append(_named(stack, number, answer, model))
+        try:
+            answer = yield from _told(events, progress)
+        except InputError as error:
+            skipped.append(str(error))
+        else:
+            found.append(_named(stack, number, answer, model))
     yield Progress(len(todo), len(todo), "planes")
+    yield from skipped_notices(skipped, len(found))
     outside = sum(bool(one.note) for one in found)
     if outside:
         yield Notice(
