@@ -9,6 +9,7 @@ import typer
 
 from . import terminal
 from .classify import classify_defects
+from .classify_few_shot import classify_few_shot
 from .demo import demo
 from .evaluate import evaluate_boundaries, evaluate_grain_size, evaluate_segmentation
 from .evaluate_defects import evaluate_defects
@@ -60,6 +61,7 @@ train.command("backbone")(train_backbone)
 evaluate.command("boundaries")(evaluate_boundaries)
 classify.command("defects")(classify_defects)
 classify.command("structure")(classify_structure)
+classify.command("few-shot")(classify_few_shot)
 evaluate.command("defects")(evaluate_defects)
 evaluate.command("grain-size")(evaluate_grain_size)
 evaluate.command("segmentation")(evaluate_segmentation)

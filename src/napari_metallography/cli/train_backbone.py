@@ -49,8 +49,8 @@ def train_backbone(
 
     require_free(output, resume=resume)
     from ..classification.backbone import encoder_named
+    from ..classification.library import SMALLEST_PX
     from ..devices import choose_device
-    from ..evaluation.few_shot import SMALLEST_PX
     from ..segmentation.encoders import encoder_state
     from ..training.dino import BackboneJob
     from ..training.dino import train_backbone as train

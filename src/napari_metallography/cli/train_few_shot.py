@@ -142,8 +142,8 @@ def train_few_shot(
 
 def _images(folders: Sequence[Path], sizes: PixelSizes | None) -> ClassifiedMicrographs:
     """Images of several folders, without outsiders."""
+    from ..classification.library import SMALLEST_PX
     from ..classification.micrographs import read_micrographs
-    from ..evaluation.few_shot import SMALLEST_PX
     from ..training.episodes import joined
 
     parts = [

@@ -21,15 +21,13 @@ from ..classification.few_shot_model import (
     square_reader,
 )
 from ..classification.images import OUTSIDER
+from ..classification.library import SMALLEST_PX
 from ..classification.micrographs import ClassifiedMicrographs, read_micrographs
 from ..devices import device_errors, keep_freed_memory
 from ..events import Event, Events, Notice, Progress, relayed
 from ..inputs import PixelSizes
 from ..training.episodes import Episode, Episodes
 from ..training.task_tuning import Tuning, tuned
-
-SMALLEST_PX = 32
-"""Side of the smallest image that tells anything."""
 
 _CONFIDENCE = 0.975
 _FEWEST = 2
