@@ -315,7 +315,7 @@ def test_what_is_missing_is_said_in_a_line(widget, qtbot, folder, tmp_path, monk
     assert "0.png: no pixel size is known" in refused(widget, qtbot)
     widget.folder.value = tmp_path / "nowhere"
     assert "no such folder" in refused(widget, qtbot)
-    widget.folder.value = ""
+    widget.folder.line_edit.value = ""
     assert "choose a folder" in refused(widget, qtbot)
     widget.folder.value = folder
     monkeypatch.setenv("NAPARI_METALLOGRAPHY_MODELS", str(tmp_path))

@@ -66,6 +66,8 @@ class ScorePanel(Container[Widget]):
         for number, row in enumerate(marked.rows()):
             small = enlarged(marked.questions[number], tells_scale=False, side=THUMBNAIL)
             for column, item in enumerate(_items(row)):
+                # A long name is cut in a narrow dock.
+                item.setToolTip(item.text())
                 self.table.setItem(number, column, item)
             cast(QTableWidgetItem, self.table.item(number, 0)).setIcon(icon_of(small))
         self.table.blockSignals(False)
@@ -109,13 +111,17 @@ def scores_html(scores: Mapping[str, Any]) -> str:
             if found["n"]
         ),
     ]
-    lines = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
+    lines = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
     said = (
         f"The same answer to {scores['agreement']:.0%}. Right alone: you "
         f"{scores['only_person_right']}, the model {scores['only_model_right']}; p = "
         f"{scores['p_value']:.2g} (exact McNemar test)."
     )
     return f'<table cellspacing="3">{lines}</table>{said}'
+
+
+def _cell(text: str) -> str:
+    return f'<td style="padding-right: 14px">{text}</td>'
 
 
 def _interval(score: Mapping[str, Any]) -> str:
