@@ -9,6 +9,7 @@ from napari_metallography._napari.defects import ClassifyDefectsWidget
 from napari_metallography._napari.fine_tune import FineTuneWidget
 from napari_metallography._napari.grain_size import GrainSizeWidget
 from napari_metallography._napari.help import help_dialog, help_text
+from napari_metallography._napari.learn_structures import LearnStructuresWidget
 from napari_metallography._napari.quantify import QuantifyWidget
 from napari_metallography._napari.segment import SegmentWidget
 from napari_metallography._napari.structure import ClassifyStructureWidget
@@ -20,6 +21,7 @@ DOCKS = {
     "Grade grain size": GrainSizeWidget,
     "Classify defects": ClassifyDefectsWidget,
     "Classify structure": ClassifyStructureWidget,
+    "Learn structures": LearnStructuresWidget,
     "Compare with truth": CompareWidget,
     "Fine-tune": FineTuneWidget,
 }

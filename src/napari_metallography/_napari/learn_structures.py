@@ -22,7 +22,7 @@ from .answer_table import AnswerTable, ShownAnswer
 from .answered import Answered, Asked, ClassifyControls, with_answers
 from .answers_file import ask_for_table, write_answers
 from .device_choice import devices
-from .form import Form, align_labels, button_row, micrograph_choice
+from .form import Form, button_row, micrograph_choice, unproxied
 from .layer_answers import LayerAnswers
 from .learn_runs import Learnt, Lesson, answered_events, learnt_events
 from .library_panel import LibraryPanel
@@ -46,6 +46,7 @@ class LearnStructuresWidget(Form):
     """The dock *Learn structures*."""
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
+        viewer = unproxied(viewer)
         self.image = micrograph_choice(viewer)
         self.looked_at = LookedAt(viewer, self.image)
         self.extent = self.looked_at.extent
@@ -60,7 +61,6 @@ class LearnStructuresWidget(Form):
             widgets=[button_row(self.confirm, self.export)], labels=False
         )
         self.results.margins = (0, 0, 0, 0)
-        align_labels(self.results)
         self.results.native.layout().insertWidget(0, self.table)
         waiting = (self.learn, self.panel.open, self.panel.save)
         super().__init__(

@@ -23,7 +23,7 @@ from .example_library import (
     shape_examples,
     told_apart,
 )
-from .form import align_labels, button_row, chosen, layer_choice, wrap
+from .form import button_row, chosen, layer_choice, wrap
 from .library_table import LibraryTable
 from .looked_at import plane_in_view
 
@@ -59,7 +59,7 @@ class LibraryPanel:
         self.planes: dict[Place, str] = {}
         self._saved = self.library
         self._viewer, self._image, self._on_changed = viewer, image, on_changed
-        self.told = Label(value="", label="Library")
+        self.told = Label(value="")
         wrap(self.told)
         self.open = PushButton(text="Open library…", tooltip=_OPEN)
         self.save = PushButton(text="Save library…", tooltip=_SAVE)
@@ -74,10 +74,9 @@ class LibraryPanel:
         self.known = QStringListModel()
         self._complete_names()
         self.held: Container[Widget] = Container(
-            widgets=[self.told, button_row(self.open, self.save, self.remove)]
+            widgets=[self.told, button_row(self.open, self.save, self.remove)], labels=False
         )
         self.held.margins = (0, 0, 0, 0)
-        align_labels(self.held)
         self.held.native.layout().insertWidget(0, self.table)
         self.widgets: list[Widget] = [
             self.name,
@@ -227,6 +226,6 @@ class LibraryPanel:
         self.table.show_library(self.library)
         self.known.setStringList([*self.library.counts])
         unsaved, folder = len(self.unsaved), self.library.folder
-        said = f"{len(self.library)} examples of {len(self.library.names)} classes"
+        said = f"Library: {len(self.library)} examples of {len(self.library.names)} classes"
         where = f", {folder.name}" if folder else ""
         self.told.value = f"{said}{where}" + (f"; {unsaved} not saved" if unsaved else "")

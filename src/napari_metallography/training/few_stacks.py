@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ..calibration import require
 from ..classes import named_classes
 from ..classification.grey_stacks import grey_plane
 from ..classification.images import skipped_words
+from ..classification.library import SMALLEST_PX
+from ..classification.micrographs import require_room
 from ..classification.stacks import Named, NamedPlane, Stack, thumbnail
 from ..errors import InputError
 from ..events import Event, Events, Notice, Progress, relayed
@@ -51,7 +54,11 @@ def name_stacks(learnt: LearntClasses, stacks: Sequence[Stack]) -> Events[None]:
 
 
 def _named(learnt: LearntClasses, stack: Stack, number: int) -> Events[Named]:
+    _, called = stack.pixels(number)
+    if learnt.needs_pixel_size:
+        require(stack.calibration, called)
     plane, _ = grey_plane(stack, number)
+    require_room(plane, SMALLEST_PX, called)
     size = stack.calibration.mean_um if stack.calibration else None
     (answer,) = yield from relayed(name_planes(learnt, [plane], [size]), _unless_progress)
     row = {"image": stack.name, "plane": number, **answer_row(answer, size, learnt.names)}
