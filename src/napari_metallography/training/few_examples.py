@@ -41,6 +41,7 @@ from .episodes import augmented
 from .task_tuning import Tuning, tuned
 
 _COPIES = 8
+_FEWEST_COPIES = 2
 _BATCH = 32
 
 
@@ -278,11 +279,12 @@ def _reached(seen: Tensor, copies: Tensor) -> float:
 def _copies(
     network: FewShotNetwork, reader: SquareReader, images: Tensor, random: torch.Generator
 ) -> Tensor:
-    """Features (n, 8, d) of copies of the examples of a class."""
+    """Features (n, k, d) of copies of the examples of a class: eight in all, two of each or more."""
     vary = augmented if len(images) == 1 else _turned
-    parts = torch.split(images.repeat_interleave(_COPIES), _BATCH)
+    copies = max(_FEWEST_COPIES, -(-_COPIES // len(images)))
+    parts = torch.split(images.repeat_interleave(copies), _BATCH)
     seen = torch.cat([network(vary(reader, part, random)) for part in parts])
-    return seen.view(len(images), _COPIES, -1)
+    return seen.view(len(images), copies, -1)
 
 
 def _turned(reader: SquareReader, images: Tensor, random: torch.Generator) -> Tensor:
