@@ -74,12 +74,21 @@ def test_lamellae_are_as_far_apart_as_stated(seed, pixel_size) -> None:
 def test_coarse_spheroidite_has_larger_carbides() -> None:
     share = {}
     for name in SCALE_PAIRS[1]:
-        image = _made(name, 2, pixel_size_um=0.016, **QUIET)
+        # Specimens of "b" have the same proportions.
+        image = _made(name, 2, pixel_size_um=0.016, variant="b", **QUIET)
         carbide = image > 130
         outline = (carbide[:, 1:] != carbide[:, :-1]).sum()
         share[name] = carbide.sum() / outline
     fine, coarse = share.values()
     assert coarse / fine == pytest.approx(SCALE_RATIO, rel=0.25)
+
+
+def test_specimens_to_learn_from_differ_in_their_proportions() -> None:
+    images = [_made("pearlite-fine", seed, pixel_size_um=0.016, **QUIET) for seed in range(8)]
+    shares = [(image > 135).mean() for image in images]
+    # Of cementite: three tenths, up to half as far from that as the four tenths of "b" are.
+    assert np.mean(shares) == pytest.approx(0.3, abs=0.03)
+    assert 0.04 < np.ptp(shares) < 0.14
 
 
 def test_a_field_smaller_than_a_grain_and_bad_values_are_refused() -> None:

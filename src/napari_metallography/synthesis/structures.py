@@ -74,6 +74,8 @@ class StructureParameters(Exposure):
     variant
         Family of shapes, proportions and grey values; models learn from "a" and are tested on
         "b", which has particles with rims, wavy and broken lamellae, beaded films, wider plates.
+        The specimens of "a" differ among themselves, each proportion by up to half of what sets
+        "b" apart.
     height_px, width_px
         Shape of the image.
     pixel_size_um, blur_px, noise, illumination
@@ -138,8 +140,17 @@ class _Field:
         """A length of the structure in pixels."""
         return length_um * self.coarser / self.pixel_um
 
+    def between(self, usual: float, others: float) -> float:
+        """A proportion of this specimen, of which `others` is that of the variant "b"."""
+        return others if self.other else _varied(usual, others, self.rng)
+
     def seed(self) -> int:
         return int(self.rng.integers(2**31))
+
+
+def _varied(usual: float, others: float, rng: np.random.Generator) -> float:
+    """Up to half as far from what is usual as others are."""
+    return usual + rng.uniform(-0.5, 0.5) * (others - usual)
 
 
 # --- surfaces, grey values 0 to 255 ----------------------------------------------------------
@@ -148,20 +159,20 @@ class _Field:
 def _pearlite(field: _Field, spacing_um: float) -> Floats:
     """Colonies of parallel lamellae; the plane of section widens their spacing."""
     rng, spacing = field.rng, field.px(spacing_um)
-    colonies = grown_cells(field.shape, spacing * (9 if field.other else 14), 0.6, rng)
+    colonies = grown_cells(field.shape, spacing * field.between(14, 9), 0.6, rng)
     numbers = cell_numbers(colonies)
     count = len(colonies.cells)
     angles, wider = rng.uniform(0, math.pi, count), rng.uniform(1, 1.3, count)
     y, x = np.mgrid[: field.shape[0], : field.shape[1]]
     along = y * np.sin(angles)[numbers] + x * np.cos(angles)[numbers]
-    waves = (0.55 if field.other else 0.2) * smooth_noise(field.shape, 5 * spacing, rng)
+    waves = field.between(0.2, 0.55) * smooth_noise(field.shape, 5 * spacing, rng)
     phase = along / (wider[numbers] * spacing) + waves
-    share = 0.4 if field.other else 0.3
+    share = field.between(0.3, 0.4)
     cementite = _lamellae(phase, share, spacing)
     if field.other:
         cementite *= _step(1.1 - smooth_noise(field.shape, 2.5 * spacing, rng), 0.3)
-    tone = (8 if field.other else 4) * rng.standard_normal(count)[numbers]
-    dark, bright = (100.0, 175.0) if field.other else (85.0, 185.0)
+    tone = field.between(4, 8) * rng.standard_normal(count)[numbers]
+    dark, bright = field.between(85, 100), field.between(185, 175)
     return np.asarray(dark + tone + (bright - dark) * cementite)
 
 
@@ -174,19 +185,19 @@ def _lamellae(phase: Floats, share: float, spacing_px: float) -> Floats:
 def _spheroidite(field: _Field, radius_um: float) -> Floats:
     """Round carbides in ferrite, on boundaries and within grains."""
     rng, radius = field.rng, field.px(radius_um)
-    step = radius * (3.6 if field.other else 4.0)
-    centres = lattice(field.shape, step, 2 * step, 0.45 if field.other else 0.38, rng)
+    step = radius * field.between(4.0, 3.6)
+    centres = lattice(field.shape, step, 2 * step, field.between(0.38, 0.45), rng)
     centres = centres[rng.random(len(centres)) < 0.93]
-    spread = 0.4 if field.other else 0.28
+    spread = field.between(0.28, 0.4)
     radii = radius * np.exp(spread * rng.standard_normal(len(centres)))
     radii = np.minimum(radii, 0.45 * step)
-    longer = np.sqrt(rng.uniform(1, 1.9 if field.other else 1.35, len(centres)))
+    longer = np.sqrt(rng.uniform(1, field.between(1.35, 1.9), len(centres)))
     half_axes = np.stack([radii * longer, radii / longer], 1)
     angles = rng.uniform(0, math.pi, len(centres))
     carbides = ellipses(field.shape, centres, half_axes, angles)
     grains = grown_cells(field.shape, 14 * radius, 0.4, rng)
     tone = 5 * rng.standard_normal(len(grains.cells))[cell_numbers(grains)]
-    matrix = (95.0 if field.other else 85.0) + tone
+    matrix = field.between(85, 95) + tone
     if not field.other:
         return np.asarray(matrix + (185 - matrix) * carbides)
     # Etched carbides stand out of the surface, and their rims shine.
@@ -199,7 +210,7 @@ def _network(field: _Field) -> Floats:
     rng = field.rng
     grains = grown_cells(field.shape, field.px(_NETWORK_UM), 0.3, rng)
     count = len(grains.edges)
-    thick = field.px(0.14 if field.other else 0.2) * np.exp(0.3 * rng.standard_normal(count))
+    thick = field.px(field.between(0.2, 0.14)) * np.exp(0.3 * rng.standard_normal(count))
     levels = rng.uniform(0.8, 1, count) * (rng.random(count) >= 0.06)
     bend = field.px(0.1), field.px(1.0), field.seed()
     film = bent(borders(grains, thick, levels), *bend)
@@ -208,7 +219,7 @@ def _network(field: _Field) -> Floats:
         film *= np.clip(1 + 0.4 * beads, 0.35, 1)
     texture = smooth_noise(field.shape, field.px(0.12), rng)
     tone = 6 * rng.standard_normal(len(grains.cells))[cell_numbers(grains)]
-    matrix = 88 + bent(tone, *bend) + (9 if field.other else 6) * texture
+    matrix = 88 + bent(tone, *bend) + field.between(6, 9) * texture
     return np.asarray(matrix + (190 - matrix) * film)
 
 
@@ -218,26 +229,27 @@ def _widmanstatten(field: _Field) -> Floats:
     grains = grown_cells(field.shape, field.px(_WIDMANSTATTEN_UM), 0.3, rng)
     groups = cell_numbers(grains) % _SETS_OF_PLATES
     plates = np.zeros(field.shape)
+    step_um, width_um = field.between(0.65, 0.75), field.between(0.12, 0.17)
     for number in range(_SETS_OF_PLATES):
         inside = groups == number
         if inside.any():
-            plates[inside] = _plates(field)[inside]
+            plates[inside] = _plates(field, step_um, width_um)[inside]
     films = np.full(len(grains.edges), field.px(0.15))
     plates = np.maximum(plates, borders(grains, films, np.full(len(films), 0.9)))
     matrix = 90 + 7 * smooth_noise(field.shape, field.px(0.15), rng)
-    bright = 172 if field.other else 185
+    bright = field.between(185, 172)
     return np.asarray(matrix + (bright - matrix) * plates)
 
 
-def _plates(field: _Field) -> Floats:
+def _plates(field: _Field, step_um: float, width_um: float) -> Floats:
     """Plates of one grain, as they would fill the field."""
     rng = field.rng
-    step = field.px(0.75 if field.other else 0.65)
+    step = field.px(step_um)
     centres = lattice(field.shape, step, field.px(2.0), 0.5, rng)
     directions = rng.uniform(0, math.pi) + np.array([0, 1, 2][: 2 + rng.integers(2)]) * 1.05
     angles = rng.choice(directions, len(centres)) + 0.03 * rng.standard_normal(len(centres))
     lengths = field.px(2.0) * np.exp(0.4 * rng.standard_normal(len(centres)))
-    widths = field.px(0.17 if field.other else 0.12) * rng.uniform(0.7, 1.4, len(centres))
+    widths = field.px(width_um) * rng.uniform(0.7, 1.4, len(centres))
     return needles(field.shape, centres, lengths, widths, angles)
 
 
@@ -248,11 +260,11 @@ def _ferrite_martensite(field: _Field) -> Floats:
     count = len(grains.cells)
     bend = field.px(0.08), field.px(0.8), field.seed()
     numbers = cell_numbers(grains)
-    is_ferrite = rng.random(count) < (0.27 if field.other else 0.35)
+    is_ferrite = rng.random(count) < field.between(0.35, 0.27)
     ferrite = bent(is_ferrite[numbers].astype(float), *bend)
     groups = rng.integers(_SETS_OF_LATHS, size=count)[numbers]
     laths = np.zeros(field.shape)
-    size = (0.9, 0.16) if field.other else (0.7, 0.11)
+    size = field.between(0.7, 0.9), field.between(0.11, 0.16)
     for number in range(_SETS_OF_LATHS):
         angle, inside = rng.uniform(0, math.pi), groups == number
         made = streaks(field.shape, field.px(size[0]), field.px(size[1]), angle, rng)
@@ -268,7 +280,9 @@ def _ferrite_martensite(field: _Field) -> Floats:
 
 
 def _polycrystal(parameters: StructureParameters, rng: np.random.Generator) -> NDArray[np.uint8]:
-    other = parameters.variant == "b"
+    def between(usual: float, others: float) -> float:
+        return others if parameters.variant == "b" else _varied(usual, others, rng)
+
     coarser = 1 + _SCALE_SPREAD * rng.uniform(-1, 1)
     groove = coarser * _GROOVE_UM / parameters.pixel_size_um
     made = PolycrystalParameters(
@@ -276,12 +290,12 @@ def _polycrystal(parameters: StructureParameters, rng: np.random.Generator) -> N
         width_px=parameters.width_px,
         pixel_size_um=parameters.pixel_size_um,
         grain_size=intercept_g(coarser * _POLYCRYSTAL_UM / 1000),
-        sigma_ln=0.6 if other else 0.35,
+        sigma_ln=between(0.35, 0.6),
         etch="grains",
         boundary_px=min(max(groove, 1.0), 10.0),
-        contrast=0.4 if other else 0.5,
-        grain_grey=16.0 if other else 8.0,
-        twinned=0.3 if other else 0.0,
+        contrast=between(0.5, 0.4),
+        grain_grey=between(8, 16),
+        twinned=max(0.0, between(0, 0.3)),
         missing=0.03,
         blur_px=parameters.blur_px,
         noise=parameters.noise,
