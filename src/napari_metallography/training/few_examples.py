@@ -279,7 +279,7 @@ def _reached(seen: Tensor, copies: Tensor) -> float:
 def _copies(
     network: FewShotNetwork, reader: SquareReader, images: Tensor, random: torch.Generator
 ) -> Tensor:
-    """Features (n, k, d) of copies of the examples of a class: eight in all, two of each or more."""
+    """Features (n, k, d) of copies of a class's examples: eight in all, two of each at least."""
     vary = augmented if len(images) == 1 else _turned
     copies = max(_FEWEST_COPIES, -(-_COPIES // len(images)))
     parts = torch.split(images.repeat_interleave(copies), _BATCH)
