@@ -153,7 +153,7 @@ def test_shapes_belong_to_the_plane_that_they_were_drawn_on(pixels, viewer) -> N
 def test_shapes_that_cannot_be_used_are_skipped_and_named(pixels, viewer) -> None:
     small, far = SQUARE[0] + (SQUARE - SQUARE[0]) / 4, SQUARE + 500
     marks = shapes_with(
-        "a", "", None, float("nan"), " A ", "b", "b", data=[SQUARE] * 5 + [small, far]
+        "a", pd.NA, None, float("nan"), " A ", "b", "b", data=[SQUARE] * 5 + [small, far]
     )
     found = shape_examples(viewer, Image(pixels, name="strip"), marks, ())
     assert [one.name for one in found.examples] == ["a", "a"]
@@ -189,11 +189,31 @@ def test_a_new_layer_lies_on_the_image_and_takes_the_class_that_is_set(pixels, v
     found = shape_examples(viewer, image, layer, ())
     assert [one.name for one in found.examples] == ["ferrite", "pearlite"]
     assert np.array_equal(found.examples[0].plane, pixels[20:60, 30:70])
+    # That just drawn stays selected, and keeps its class.
+    assert layer.mode == "add_rectangle"
+    layer.selected_data = {1}
+    draw_as(layer, "bainite")
+    assert [*layer.features[CLASS]] == ["ferrite", "pearlite"]
     # One that is chosen, to be changed, takes the class too.
     layer.mode, layer.selected_data = "select", {0}
     draw_as(layer, "martensite")
     assert [*layer.features[CLASS]] == ["martensite", "pearlite"]
     assert [*layer.text.values] == ["martensite", "pearlite"]
+
+
+def test_a_layer_of_others_keeps_its_columns(viewer) -> None:
+    features = pd.DataFrame({CLASS: pd.Categorical(["a", "b"]), "by": ["me", "you"]})
+    layer = Shapes([SQUARE, SQUARE], shape_type="polygon", features=features)
+    draw_as(layer, "c")
+    layer.add_polygons(SQUARE)
+    assert [*layer.features[CLASS]] == ["a", "b", "c"]
+    layer.mode, layer.selected_data = "select", {1}
+    draw_as(layer, "d")
+    assert [*layer.features[CLASS]] == ["a", "d", "c"]
+    assert [*layer.features["by"]][:2] == ["me", "you"]
+    plain = Shapes([SQUARE], shape_type="polygon")
+    draw_as(plain, "c")
+    assert CLASS not in plain.features
 
 
 # --- names and sources -----------------------------------------------------------------------

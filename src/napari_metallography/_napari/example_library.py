@@ -28,6 +28,7 @@ from .looked_at import place_of, plane_in_view, plane_numbered, stack_of
 CLASS = "class"
 """Column of a Shapes layer's features that names the class of each shape."""
 
+_CHOOSING = ("select", "direct")
 _COLOUR = "#e69f00"
 _EDGE_SHARE = 1 / 200
 _TEXT_SIZE = 12
@@ -41,15 +42,15 @@ class Marked:
     skipped: tuple[str, ...]
 
 
-def known_name(name: object, names: Iterable[str]) -> str:
+def known_name(name: Any, names: Iterable[str]) -> str:
     """A class as it was written first: neither blanks nor case tell classes apart.
 
     Parameters
     ----------
     name
-        As typed, or from a features table, where NaN and None stand for nothing.
+        As typed, or from a features table, where NaN, NA and None stand for nothing.
     """
-    stated = "" if name is None or name != name else " ".join(str(name).split())
+    stated = "" if pd.isna(name) else " ".join(str(name).split())
     return next((one for one in names if one.casefold() == stated.casefold()), stated)
 
 
@@ -146,15 +147,23 @@ def new_shapes(viewer: ViewerModel, image: Image, name: str) -> Shapes:
 
 
 def draw_as(shapes: Shapes, name: str) -> None:
-    """Make a class that of the shapes drawn from now on, and of those that are selected."""
+    """Make a class that of the shapes drawn from now on, and of those chosen to be changed."""
     if CLASS not in shapes.features:
         return
-    shapes.feature_defaults = pd.DataFrame({CLASS: [name]})
-    if shapes.selected_data:
-        features = shapes.features.copy()
-        features.loc[sorted(shapes.selected_data), CLASS] = name
-        shapes.features = features
-        shapes.refresh_text()
+    if shapes.features[CLASS].dtype != object:
+        # Of categories, as others may have them, a new one could not be set.
+        _set_classes(shapes, shapes.features[CLASS].astype(object))
+    shapes.feature_defaults = shapes.feature_defaults.assign(**{CLASS: [name]})
+    # While shapes are drawn the last one stays selected, and keeps its class.
+    if shapes.mode in _CHOOSING and shapes.selected_data:
+        names = shapes.features[CLASS].copy()
+        names.iloc[sorted(shapes.selected_data)] = name
+        _set_classes(shapes, names)
+
+
+def _set_classes(shapes: Shapes, names: pd.Series[Any]) -> None:
+    shapes.features = shapes.features.assign(**{CLASS: names})
+    shapes.refresh_text()
 
 
 def _grey(image: Image, number: int) -> tuple[NDArray[np.uint8], Box]:
