@@ -21,6 +21,7 @@ from typing import Any
 
 from hardware import hardware
 from uhcs import CLASSES, folds, scores
+from work_folder import require_same_recipe
 
 LITE = "efficientnet-lite0"
 RESNET = "resnet18"
@@ -86,6 +87,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--device", default="auto")
     options = parser.parse_args()
+    require_same_recipe(options, ("seeds",))
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in starts(options.backbone)}
     # A seed of every start before the next: what is stopped early compares all of them.
     for seed in range(options.seeds):

@@ -20,7 +20,7 @@ import shutil
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,8 @@ from napari_metallography.classification.micrographs import grey_planes
 from napari_metallography.errors import InputError
 from napari_metallography.inputs import PixelSizes, read_image
 from napari_metallography.io.images import is_image_file
+from napari_metallography.io.index import find_index
+from work_folder import require_same_recipe
 
 STARTS = ("random", "dino")
 QUALITY = 90
@@ -55,7 +57,7 @@ def make_training(options: argparse.Namespace) -> list[Path]:
         call("synthesize", "structure", "-o", synthetic, "--count", options.count, *size)
     folder = options.work / "training"
     found = [
-        made(folder / name, partial(copy_classes, source))
+        made(folder / name, partial(copy_all, source))
         for name, source in [("synthetic", synthetic), *options.train]
     ]
     if options.materials:
@@ -69,12 +71,13 @@ def make_split(split: int, options: argparse.Namespace) -> tuple[Path, Path]:
     drawn = np.random.default_rng(split).permutation(names).tolist()
 
     def fill_test(target: Path) -> None:
-        copy_classes(options.test, target, drawn[: options.ways])
+        write_index(target, copy_classes(options.test, target, drawn[: options.ways]))
 
     def fill_validation(target: Path) -> None:
-        copy_classes(options.test, target, drawn[options.ways :])
+        rows = copy_classes(options.test, target, drawn[options.ways :])
         for _, others in options.val:
-            copy_classes(others, target)
+            rows += copy_classes(others, target)
+        write_index(target, rows)
 
     folder = options.work / f"split{split}"
     return made(folder / "validation", fill_validation), made(folder / "test", fill_test)
@@ -91,26 +94,46 @@ def made(folder: Path, fill: Callable[[Path], None]) -> Path:
     return folder
 
 
-def copy_classes(source: Path, target: Path, classes: Collection[str] | None = None) -> None:
-    """Copy images of a folder a class, compressed alike."""
+def copy_all(source: Path, target: Path) -> None:
+    """Copy all images of a folder a class."""
+    write_index(target, copy_classes(source, target))
+
+
+def copy_classes(
+    source: Path, target: Path, classes: Collection[str] | None = None
+) -> list[tuple[str, str]]:
+    """Copy images of a folder a class, compressed alike; their names, and of which specimen."""
+    index = find_index(source)
+    rows = []
     for number, (path, name) in enumerate(listed_images(source)):
-        if name != OUTSIDERS and (classes is None or name in classes):
-            for plane in _planes(path):
-                _write(target / name / f"{path.stem}-{number}.jpg", plane)
+        if name == OUTSIDERS or (classes is not None and name not in classes):
+            continue
+        row = index.lookup(path) if index else None
+        for place, plane in enumerate(_planes(path)):
+            image = f"{name}/{path.stem}-{number}-{place}.jpg"
+            _write(target / image, plane)
+            rows.append((image, row.specimen if row and row.specimen else f"{name} {number}"))
+    return rows
+
+
+def write_index(folder: Path, rows: Sequence[tuple[str, str]]) -> None:
+    """Write which specimen each image is of."""
+    lines = ["image,specimen", *(f'{image},"{specimen}"' for image, specimen in rows)]
+    (folder / "index.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def cut_materials(options: argparse.Namespace, target: Path) -> None:
     """Write parts of images, a class a folder, and an index that says of which image each is."""
     random = np.random.default_rng(0)
-    rows = ["image,specimen"]
+    rows = []
     for name, folder in options.materials:
         files = sorted(path for path in folder.rglob("*") if is_image_file(path))
         for file in random.permutation(np.array(files, object))[: options.images]:
             for number, part in enumerate(_parts(file, random)):
                 image = f"{name}/{file.stem}-{number}.jpg"
                 _write(target / image, part)
-                rows.append(f"{image},{name} {file.stem}")
-    (target / "index.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+                rows.append((image, f"{name} {file.stem}"))
+    write_index(target, rows)
 
 
 def _parts(path: Path, random: np.random.Generator) -> Iterator[np.ndarray[Any, Any]]:
@@ -135,9 +158,10 @@ def _write(path: Path, plane: np.ndarray[Any, Any]) -> None:
 
 
 def require_untested(options: argparse.Namespace) -> None:
-    """Refuse folders of unlabelled images that hold images of the test."""
+    """Refuse folders to learn from, or to choose by, that hold images of the test."""
     test = options.test.resolve()
-    for folder in options.unlabelled:
+    named = [folder for _, folder in (*options.train, *options.materials, *options.val)]
+    for folder in (*named, *options.unlabelled):
         given = folder.resolve()
         if given.is_relative_to(test) or test.is_relative_to(given):
             raise SystemExit(f"{folder}: what is tested on must not be learnt from")
@@ -238,6 +262,8 @@ def main() -> None:
     parser.add_argument("--tuning-steps", type=int, default=50)
     parser.add_argument("--device", default="auto")
     options = parser.parse_args()
+    named = ("encoders", "starts", "shots", "splits", "runs", "tasks")
+    require_same_recipe(options, named)
     require_untested(options)
     training = make_training(options)
     wanted = [

@@ -5,9 +5,10 @@ python benchmarks/structure.py --work FOLDER --outsiders NAME=FOLDER NAME=FOLDER
 
 Synthetic structures of variant a are learnt, those of variant b, at pixel sizes between those of
 the training, are named. Networks: "full", "scale-free" (does not see the magnification), "plain"
-(without augmentation), and "without CLASS" for each class in turn, which then is an outsider. The
-images below the folders of `--outsiders` get pixel sizes inside the trained range. Everything goes
-through the command line; what is done is kept in the work folder, and `--only` names networks.
+(without augmentation), "hardest" (batch-hard triplets), and "without CLASS" for each class in turn,
+which then is an outsider. The images below the folders of `--outsiders` get pixel sizes inside the
+trained range. Everything goes through the command line; what is done is kept in the work folder,
+and `--only` names networks.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from napari_metallography.errors import InputError
 from napari_metallography.inputs import PixelSizes, read_image
 from napari_metallography.io.images import IMAGE_SUFFIXES
 from napari_metallography.synthesis.structures import SCALE_PAIRS, STRUCTURES
+from work_folder import require_same_recipe
 
 TEST_PIXEL_SIZES = (0.0113, 0.0226, 0.0453)
 TRAINED_PIXEL_SIZES = (0.008, 0.064)
@@ -38,7 +40,12 @@ OUTSIDER_SIDE = 512
 
 def networks() -> dict[str, list[str]]:
     """Options of `train structure` for each network."""
-    found = {"full": [], "scale-free": ["--scale-free"], "plain": ["--augmentation", "none"]}
+    found = {
+        "full": [],
+        "scale-free": ["--scale-free"],
+        "plain": ["--augmentation", "none"],
+        "hardest": ["--triplets", "hardest"],
+    }
     return found | {f"without {name}": ["--without", name] for name in STRUCTURES}
 
 
@@ -176,6 +183,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=[*networks()])
     parser.add_argument("--device", default="auto")
     options = parser.parse_args()
+    require_same_recipe(options, ("only", "runs", "crops"))
     make_images(options)
     runs = {
         name if seed == 0 else f"{name}, run {seed}": network_scores(name, seed, options)

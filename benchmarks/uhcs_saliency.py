@@ -32,6 +32,7 @@ from napari_metallography.classification.structure_model import StructureModel, 
 from napari_metallography.classification.structure_parameters import SaliencyParameters
 from napari_metallography.devices import choose_device
 from napari_metallography.events import drain
+from work_folder import require_same_recipe
 
 CLASSES = ("denuded", "network", "spheroidite", "widmanstatten")
 UNDRAWN = 255
@@ -213,6 +214,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto")
     options = parser.parse_args()
+    require_same_recipe(options, ("window", "stride"))
     table = pd.read_csv(options.data / "images" / "index.csv")
     table["fold"] = specimen_folds(table.specimen.tolist(), options.folds)
     folds = [fold_result(fold, table, options) for fold in range(options.folds)]
