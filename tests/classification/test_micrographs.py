@@ -8,14 +8,17 @@ import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 
+from napari_metallography.calibration import Calibration
 from napari_metallography.classification.images import OUTSIDER
 from napari_metallography.classification.micrographs import (
     ClassifiedMicrographs,
     held_out_specimens,
     read_micrographs,
+    require_square,
 )
 from napari_metallography.errors import InputError
 from napari_metallography.events import Notice, drain
+from napari_metallography.inputs import PixelSizes
 
 
 def _write(folder: Path, name: str, shape=(60, 80), seed: int = 0) -> None:
@@ -108,26 +111,75 @@ def test_a_single_class_and_a_class_without_usable_images_are_refused(tmp_path) 
         _read(tmp_path)
 
 
-@given(
-    st.lists(st.tuples(st.integers(0, 2), st.integers(0, 6)), min_size=1, max_size=30),
-    st.floats(0, 0.9),
-    st.integers(0, 99),
-)
-def test_no_specimen_is_on_both_sides_and_no_class_loses_all(pairs, share, seed) -> None:
+def test_specimens_are_those_of_the_index_that_has_the_pixel_sizes(tmp_path) -> None:
+    for name in ("fine/a", "fine/b", "coarse/c"):
+        _write(tmp_path, name)
+    (tmp_path / "fine" / "index.csv").write_text(
+        "image,pixel_size_um,specimen\na.tif,0.1,S1\nb.tif,0.2,S1\n"
+    )
+    (tmp_path / "coarse" / "index.csv").write_text("image,pixel_size_um,specimen\nc.tif,0.4,S2\n")
+    found = _read(tmp_path)
+    assert found.pixel_sizes_um == (0.4, 0.1, 0.2)
+    assert found.specimens == ("S2", "S1", "S1")
+    stated = _read(tmp_path, sizes=PixelSizes(0.3))
+    assert stated.pixel_sizes_um == (0.3,) * 3
+    assert stated.specimens == found.specimens
+
+
+def test_a_stated_pixel_size_leaves_the_index_its_specimens(tmp_path) -> None:
+    for name in ("fine/a", "coarse/c"):
+        _write(tmp_path, name)
+    (tmp_path / "index.csv").write_text(
+        "image,class,specimen\nfine/a.tif,fine,S1\ncoarse/c.tif,coarse,S1\n"
+    )
+    found = _read(tmp_path, sizes=PixelSizes(0.3))
+    assert found.specimens == ("S1", "S1")
+    assert found.pixel_sizes_um == (0.3, 0.3)
+
+
+def test_pixels_that_are_no_squares_are_refused() -> None:
+    require_square(Calibration(0.1, 0.104, "test"), "one.tif")
+    with pytest.raises(InputError, match=r"one\.tif: its pixels are 0\.1 × 0\.2 µm.*resample"):
+        require_square(Calibration(0.1, 0.2, "test"), "one.tif")
+
+
+def _of(pairs: list[tuple[int, str]]) -> ClassifiedMicrographs:
+    """Images of classes and specimens."""
     count = len(pairs)
-    images = ClassifiedMicrographs(
+    return ClassifiedMicrographs(
         (np.zeros((2, 2), np.uint8),) * count,
         np.array([number for number, _ in pairs], np.int64),
         ("a", "b", "c"),
         tuple(map(str, range(count))),
         (None,) * count,
-        tuple(f"{number}-{specimen}" for number, specimen in pairs),
+        tuple(specimen for _, specimen in pairs),
     )
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_specimen_of_two_classes_is_on_one_side(seed) -> None:
+    images = _of([(0, "s1"), (0, "s2"), (0, "s3"), (1, "s1"), (1, "s1")])
+    chosen = held_out_specimens(images, 0.34, seed)
+    # The second class has no other specimen: the first gives one of its own.
+    assert chosen.tolist() in ([False, True, *[False] * 3], [False, False, True, False, False])
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.integers(0, 6)), min_size=1, max_size=30),
+    st.booleans(),
+    st.floats(0, 0.9),
+    st.integers(0, 99),
+)
+def test_no_specimen_is_on_both_sides_and_no_class_loses_all(pairs, shared, share, seed) -> None:
+    images = _of([(n, str(s) if shared else f"{n}-{s}") for n, s in pairs])
     chosen = held_out_specimens(images, share, seed)
     specimens = np.array(images.specimens)
     assert not {*specimens[chosen]} & {*specimens[~chosen]}
-    for number in {number for number, _ in pairs}:
+    left = {n: {*specimens[~chosen & (images.classes == n)]} for n, _ in pairs}
+    for number, kept in left.items():
         own = images.classes == number
-        several = len({*specimens[own]}) > 1
-        assert (~chosen[own]).any()
-        assert bool(chosen[own].any()) == (several and share > 0)
+        assert kept
+        if share == 0:
+            assert not chosen.any()
+        elif not chosen[own].any():
+            assert all({specimen} in left.values() for specimen in kept)

@@ -185,3 +185,9 @@ def test_a_model_comes_back_from_its_file(model, tmp_path) -> None:
     save_structure_model(tmp_path / "other.safetensors", model(crops=3).card, made.network)
     with pytest.raises(InputError, match="its tensors do not fit"):
         load_structure_model(str(tmp_path / "other.safetensors"))
+
+
+def test_pixels_that_are_no_squares_are_refused(model) -> None:
+    oblong = Calibration(0.1, 0.2, "test")
+    with pytest.raises(InputError, match="resample it to square pixels first"):
+        drain(classify_plane(PLANE, oblong, model(), CPU))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import compress
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..calibration import size_range_um
+from ..calibration import Calibration, size_range_um
 from ..errors import InputError
 from ..events import Events
 from ..inputs import PixelSizes, measured_field, read_image
@@ -21,6 +21,7 @@ from ..plane import LUMA, Plane, planes_of
 from .images import OUTSIDER, OUTSIDERS, class_names, listed_images, read_each
 
 Grey = NDArray[np.uint8]
+_SQUARE = 1.05
 _Read = tuple[Path, str, Micrograph, Grey]
 
 
@@ -111,6 +112,9 @@ def read_micrographs(
         Classes to leave out.
     outsiders
         Classes to take as outsiders.
+    sizes
+        Whence pixel sizes and specimens come. Without an index in it: the one in `data`, else those
+        in the folders of the images.
 
     Yields
     ------
@@ -130,7 +134,8 @@ def read_micrographs(
     _require_present(data, [*without, *outsiders], [name for _, name in found])
     listed = [(path, renamed.get(name, name)) for path, name in found if name not in without]
     known = class_names(data, [name for _, name in listed], names)
-    where = sizes or PixelSizes(index=find_index(data))
+    stated = sizes or PixelSizes()
+    where = replace(stated, index=stated.index or find_index(data))
 
     def work(path: Path, name: str) -> _Read:
         micrograph = read_image(path, where)
@@ -166,26 +171,44 @@ def require_room(plane: Grey, smallest_px: int, name: str) -> None:
         )
 
 
+def require_square(calibration: Calibration | None, name: str) -> None:
+    """Refuse pixels that are not squares: shapes would be distorted, and there is no one scale.
+
+    Raises
+    ------
+    InputError
+        When width and height differ by more than 5 %.
+    """
+    if calibration is None:
+        return
+    x, y = calibration.x_um, calibration.y_um
+    if max(x, y) > _SQUARE * min(x, y):
+        raise InputError(
+            f"{name}: its pixels are {x:.3g} × {y:.3g} µm, no squares; resample it to square "
+            "pixels first"
+        )
+
+
 def held_out_specimens(images: ClassifiedMicrographs, share: float, seed: int) -> NDArray[np.bool_]:
     """Which images are held out, (n,): about `share` of the specimens of each class.
 
-    All images of a specimen are on one side. A class of one specimen is not held out, and every
-    class keeps one to learn from.
+    All images of a specimen are on one side, of whatever classes they are. Every class keeps a
+    specimen to learn from; a class whose specimens all are the last one of some class is not held
+    out.
     """
     random = np.random.default_rng(seed)
     specimens = np.array(images.specimens)
+    by_class = [{*specimens[images.classes == n].tolist()} for n in range(len(images.names))]
     chosen: set[str] = set()
-    for number in range(len(images.names)):
-        own = np.unique(specimens[images.classes == number])
+    for own in by_class:
         wanted = max(1, round(share * len(own))) if share else 0
-        missing = max(0, min(wanted, len(own) - 1) - len(chosen & {*own}))
-        chosen |= {*random.permutation([s for s in own if s not in chosen])[:missing]}
-    mask = np.isin(specimens, sorted(chosen))
-    # A specimen may show several classes: none may lose all of its images.
-    for number in range(len(images.names)):
-        if mask[images.classes == number].all():
-            mask[images.classes == number] = False
-    return np.asarray(mask)
+        for specimen in random.permutation(sorted(own - chosen)).tolist():
+            if len(own & chosen) >= wanted:
+                break
+            # A specimen may show several classes: none may lose its last one.
+            if all(other - chosen != {specimen} for other in by_class):
+                chosen.add(specimen)
+    return np.isin(specimens, sorted(chosen))
 
 
 def _grey(plane: Plane, box: tuple[slice, slice]) -> Grey:
@@ -200,6 +223,7 @@ def _luma(rgb: Grey) -> Grey:
 
 
 def _usable(micrograph: Micrograph, smallest_px: int) -> Grey:
+    require_square(micrograph.calibration, str(micrograph.source))
     planes = grey_planes(micrograph)
     if len(planes) > 1:
         raise InputError(f"{micrograph.source}: a stack; give its planes as images of their own")
@@ -224,11 +248,9 @@ def _gathered(
     numbers = {name: number for number, name in enumerate(names)} | {OUTSIDERS: OUTSIDER}
     files = [path.relative_to(data).as_posix() for path, *_ in read]
     sizes = [one.calibration.mean_um if one.calibration else None for _, _, one, _ in read]
-    index = find_index(data)
-    rows = [index.lookup(path) if index else None for path, *_ in read]
     specimens = [
-        row.specimen if row and row.specimen else file
-        for row, file in zip(rows, files, strict=True)
+        str(one.metadata.get("specimen", file))
+        for (_, _, one, _), file in zip(read, files, strict=True)
     ]
     return ClassifiedMicrographs(
         tuple(plane for *_, plane in read),

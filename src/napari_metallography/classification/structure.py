@@ -16,7 +16,7 @@ from ..calibration import Calibration, require
 from ..devices import device_errors
 from ..events import Events, Notice, Progress
 from .crops import Atlas
-from .micrographs import require_room
+from .micrographs import require_room, require_square
 from .structure_model import CropReader, StructureModel
 
 MOST_CROPS = 1000
@@ -90,7 +90,8 @@ def classify_plane(
     Raises
     ------
     InputError
-        When the image is smaller than a crop, or its pixel size is needed and not known.
+        When the image is smaller than a crop, its pixels are no squares, or its pixel size is
+        needed and not known.
     DeviceError
         When the device fails.
     """
@@ -114,10 +115,11 @@ def plane_reader(
     Raises
     ------
     InputError
-        When the pixel size is needed and not known.
+        When the pixels are no squares, or the pixel size is needed and not known.
     DeviceError
         When the device fails.
     """
+    require_square(calibration, name)
     shown, grey = model.shown, model.card.normalisation
     size = require(calibration, name).mean_um if shown.magnification else math.nan
     with device_errors():
