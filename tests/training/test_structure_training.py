@@ -1,12 +1,19 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
+from napari_metallography.classification.descriptors import (
+    balanced_quantile,
+    leave_one_specimen_out,
+)
 from napari_metallography.classification.micrographs import ClassifiedMicrographs
 from napari_metallography.classification.structure_model import load_structure_model
 from napari_metallography.errors import InputError
@@ -19,6 +26,7 @@ from napari_metallography.training.structure import (
     StructureJob,
     TrainedStructure,
     doubts,
+    overlap,
     train_structure,
 )
 from napari_metallography.training.structure_results import write_structure_results
@@ -81,6 +89,8 @@ def test_descriptors_of_all_images_are_kept_with_the_model(job, tmp_path) -> Non
     assert trained.shown.crops == 12 * 8
     assert trained.network.gaussians.descriptors.shape == (96, 2)
     assert np.bincount(trained.network.gaussians.classes.numpy()).tolist() == [48, 48]
+    validation = replace(job.validation, pixel_sizes_um=(0.05, 0.2, 0.2, 0.4))
+    job = replace(job, validation=validation)
     path = tmp_path / "out" / "stripes.safetensors"
     card = write_structure_results(path, job, trained, Description("stripes"))
     assert sorted(file.name for file in path.parent.iterdir()) == [
@@ -88,7 +98,21 @@ def test_descriptors_of_all_images_are_kept_with_the_model(job, tmp_path) -> Non
     ]  # fmt: skip
     loaded = load_structure_model(str(path))
     assert loaded.card == card
-    assert loaded.card.pixel_size_um == (0.1, 0.2)
+    # The Gaussians were learnt from those held out too.
+    assert loaded.card.pixel_size_um == (0.05, 0.4)
+    assert loaded.card.data.images == job.images.files + validation.files
+    assert loaded.card.data.digest == job.images.joined(validation).digest()
+    assert set(card.metrics) == {
+        "validation accuracy without none", "validation macro F1 without none",
+    }  # fmt: skip
+    report = json.loads((path.parent / "training.json").read_text())
+    assert report["validation_images"] == list(validation.files)
+    assert report["roles"].keys() == {"training_images", "validation_images"}
+    assert report["validated_on"] == 4
+    assert report["notes"] == []
+    assert report["metrics"]["accuracy_without_none"] == trained.metrics["accuracy"]
+    assert report["refused"] == trained.refused
+    assert 0 <= report["refused"]["coarse"] <= 0.02
     assert loaded.card.training["encoder_weights"] == "random"
     assert torch.equal(loaded.network.gaussians.means, trained.network.gaussians.means)
 
@@ -123,16 +147,44 @@ def test_the_control_needs_no_scale_and_the_other_says_so(job) -> None:
     assert trained.metrics == {}
 
 
-def test_disjoint_magnifications_and_classes_of_one_image_are_told() -> None:
-    images = _stripes(8)
-    assert doubts(images, magnification=True) == []
+def test_the_threshold_is_that_of_crops_held_out(job) -> None:
+    trained = drain(train_structure(replace(job, checkpoint=None)))
+    gaussians = trained.network.gaussians
+    known = torch.arange(12).repeat_interleave(8)
+    without = leave_one_specimen_out(gaussians.descriptors, gaussians.classes, known, 2)
+    judged = [without[(known >= 8) & (gaussians.classes == number)] for number in (0, 1)]
+    expected = balanced_quantile(judged, RECIPE.quantile)
+    assert float(gaussians.threshold) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_magnifications_that_hardly_overlap_and_classes_of_one_image_are_told() -> None:
+    images, shown = _stripes(8), StructureInput(side=32, smallest_px=40)
+    assert doubts(images, shown) == []
     apart = replace(images, pixel_sizes_um=tuple(0.1 * (1 + 4 * int(c)) for c in images.classes))
-    (said,) = doubts(apart, magnification=True)
-    assert said.startswith("fine (0.1 µm/px) and coarse (0.5 µm/px): ")
+    (said,) = doubts(apart, shown)
+    assert said.startswith(
+        "crops of fine (5.33 to 8 px/µm) and coarse (1.07 to 1.6 px/µm) share 0% of their"
+    )
     assert "--scale-free" in said
-    assert doubts(apart, magnification=False) == []
-    (said,) = doubts(images.where(np.array([1, 1, 1, 0, 1, 0, 1, 0], bool)), magnification=True)
+    # Crops of other sizes bring the magnifications together: from 32/60 to 32/16 px a pixel.
+    assert doubts(apart, shown.model_copy(update={"smallest_px": 16})) != []
+    near = replace(images, pixel_sizes_um=tuple(0.1 * (1 + int(c)) for c in images.classes))
+    assert doubts(near, shown) != []
+    assert doubts(near, shown.model_copy(update={"smallest_px": 16})) == []
+    assert doubts(apart, shown.model_copy(update={"magnification": False})) == []
+    (said,) = doubts(images.where(np.array([1, 1, 1, 0, 1, 0, 1, 0], bool)), shown)
     assert said.startswith("only one image of coarse: ")
+
+
+@given(*[st.floats(0.1, 9)] * 4)
+def test_the_overlap_is_a_share_of_the_narrower_range(a, b, c, d) -> None:
+    one, other = (min(a, b), max(a, b)), (min(c, d), max(c, d))
+    found = overlap(one, other)
+    assert 0 <= found <= 1
+    assert found == overlap(other, one)
+    assert overlap(one, one) == 1
+    assert overlap((1, 4), (2, 32)) == pytest.approx(0.5)
+    assert overlap((1, 4), (8, 32)) == 0
 
 
 def test_a_class_of_one_image_trains_with_a_notice(job) -> None:

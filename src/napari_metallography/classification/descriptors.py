@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -39,19 +40,35 @@ class ClassGaussians(nn.Module):
         self.register_buffer("descriptors", torch.zeros(crops, DIMENSIONS))
         self.register_buffer("classes", torch.zeros(crops, dtype=torch.int64))
 
-    def fit(self, descriptors: Tensor, classes: Tensor, images: Tensor, quantile: float) -> None:
-        """Learn from descriptors (n, 2) of crops of images (n,) of known classes (n,).
+    def fit(
+        self,
+        descriptors: Tensor,
+        classes: Tensor,
+        specimens: Tensor,
+        quantile: float,
+        held_out: Tensor | None = None,
+    ) -> Tensor:
+        """Learn from descriptors (n, 2) of crops of specimens (n,) of known classes (n,).
 
-        The threshold is a quantile of what the crops of each image would have got, had the
-        Gaussian of its class been learnt without that image.
+        The threshold is a quantile of what the crops of each specimen would have got, had the
+        Gaussians been learnt without it. Of a class with crops that are `held_out` (n,), which the
+        network has not seen, these count alone; every class counts as much as any other.
+
+        Returns
+        -------
+        Tensor
+            (m,) share of the crops that counted which the threshold refuses, by class.
         """
         count = len(self.means)
         found = [gaussian(descriptors[classes == number]) for number in range(count)]
         self.means = torch.stack([mean for mean, _ in found]).float()
         self.covariances = torch.stack([covariance for _, covariance in found]).float()
         self.descriptors, self.classes = descriptors.float(), classes
-        without = leave_one_image_out(descriptors, classes, images, count)
-        self.threshold = without.quantile(quantile).float().view(1)
+        without = leave_one_specimen_out(descriptors, classes, specimens, count)
+        judged = [without[_counting(classes == number, held_out)] for number in range(count)]
+        self.threshold = balanced_quantile(judged, quantile).float().view(1)
+        refused = [(own < self.threshold.double()).double().mean() for own in judged]
+        return torch.stack(refused)
 
     def log_likelihoods(self, descriptors: Tensor) -> Tensor:
         """Of descriptors (n, 2) under each class, (n, m)."""
@@ -90,20 +107,45 @@ def log_densities(descriptors: Tensor, means: Tensor, covariances: Tensor) -> Te
     return density
 
 
-def leave_one_image_out(descriptors: Tensor, classes: Tensor, images: Tensor, count: int) -> Tensor:
-    """Largest log-likelihood (n,) of each crop, its class learnt without the crop's image.
+def leave_one_specimen_out(
+    descriptors: Tensor, classes: Tensor, specimens: Tensor, count: int
+) -> Tensor:
+    """Largest log-likelihood (n,) of each crop, all classes learnt without the crop's specimen.
 
-    A class of a single image is taken as it is: without it there is none.
+    A class of a single specimen is taken as it is: without it there is none.
     """
     known = [gaussian(descriptors[classes == number]) for number in range(count)]
     found = torch.empty(len(descriptors), dtype=torch.float64)
-    for image in set(images.tolist()):
-        own = images == image
-        number = int(classes[own][0])
-        rest = (classes == number) & ~own
+    for specimen in set(specimens.tolist()):
+        own = specimens == specimen
         changed = list(known)
-        if rest.any():
-            changed[number] = gaussian(descriptors[rest])
+        for number in set(classes[own].tolist()):
+            rest = (classes == number) & ~own
+            if rest.any():
+                changed[number] = gaussian(descriptors[rest])
         means, covariances = (torch.stack(parts) for parts in zip(*changed, strict=True))
         found[own] = log_densities(descriptors[own].double(), means, covariances).amax(1)
     return found
+
+
+def balanced_quantile(groups: Sequence[Tensor], quantile: float) -> Tensor:
+    """The largest value below which at most a share of the groups' values lies, each group alike.
+
+    Parameters
+    ----------
+    groups
+        (n,) values of each, none empty.
+    """
+    values, order = torch.cat([*groups]).sort()
+    parts = [torch.full((len(one),), 1 / (len(groups) * len(one))) for one in groups]
+    below = torch.cat(parts).double()[order].cumsum(0)
+    # Rounding must not take one more.
+    place = int((below <= quantile + 1e-9).sum())
+    return values[min(place, len(values) - 1)]
+
+
+def _counting(own: Tensor, held_out: Tensor | None) -> Tensor:
+    """Which crops of a class tell its threshold, (n,)."""
+    if held_out is None or not (own & held_out).any():
+        return own
+    return own & held_out

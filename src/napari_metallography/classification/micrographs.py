@@ -70,6 +70,20 @@ class ClassifiedMicrographs:
             self.skipped,
         )
 
+    def joined(self, others: ClassifiedMicrographs | None) -> ClassifiedMicrographs:
+        """These and others of the same classes."""
+        if others is None:
+            return self
+        return ClassifiedMicrographs(
+            self.planes + others.planes,
+            np.concatenate([self.classes, others.classes]),
+            self.names,
+            self.files + others.files,
+            self.pixel_sizes_um + others.pixel_sizes_um,
+            self.specimens + others.specimens,
+            self.skipped,
+        )
+
     def digest(self) -> str:
         """SHA-256 over pixels, pixel sizes and classes."""
         whole = hashlib.sha256(repr((self.names, self.pixel_sizes_um)).encode())

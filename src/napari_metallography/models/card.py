@@ -133,8 +133,6 @@ class StructureInput(BaseModel):
         Smallest and largest of the training; None without magnification.
     crops
         Number of crops that the Gaussians were learnt from.
-    quantile
-        Share of the crops of known classes that the threshold of "none" refuses.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -147,7 +145,6 @@ class StructureInput(BaseModel):
     std: float = Field(default=1.0, gt=0)
     px_per_um: tuple[float, float] | None = None
     crops: int = Field(default=0, ge=0)
-    quantile: float = Field(default=0.01, ge=0, lt=1)
 
 
 class FewShotInput(BaseModel):

@@ -172,7 +172,8 @@ class StructureRecipe(BaseModel):
     fitted_crops
         Crops an image from which the Gaussians are learnt in the end.
     quantile
-        Share of the crops of known classes that the threshold of "none" refuses.
+        Share of the crops of known classes that the threshold of "none" may refuse: of the
+        held-out images, where a class has any.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from .recipe import StructureRecipe
 from .structure_samples import TripletSampler
 
 _BATCH = 40
+_ENOUGH_SHARED = 0.25
 _FITTED_WHILE_TRAINING = 4
 _JUDGED_CROPS = 8
 
@@ -65,6 +67,11 @@ class StructureJob:
     def normalisation(self) -> Normalisation:
         """Mean and standard deviation of the training images' grey values."""
         return grey_normalisation(self.images.planes)
+
+    @property
+    def fitted(self) -> ClassifiedMicrographs:
+        """All images that the Gaussians are learnt from: those held out too."""
+        return self.images.joined(self.validation)
 
     @cached_property
     def scaled(self) -> StructureInput:
@@ -109,6 +116,9 @@ class TrainedStructure:
         The one whose weights are kept.
     metrics
         Its validation results; empty where nothing was held out.
+    refused
+        Share of the crops, by class, that the threshold of "none" refuses: of the held-out images
+        of a class where it has any, else of all its images.
     """
 
     network: StructureNetwork
@@ -116,6 +126,7 @@ class TrainedStructure:
     history: list[Row]
     iteration: int
     metrics: dict[str, float]
+    refused: dict[str, float]
 
 
 def train_structure(job: StructureJob, *, resume: bool = False) -> Events[TrainedStructure]:
@@ -141,7 +152,7 @@ def train_structure(job: StructureJob, *, resume: bool = False) -> Events[Traine
         When the device fails.
     """
     require_learnable(job)
-    for words in doubts(job.images, magnification=job.shown.magnification):
+    for words in doubts(job.images, job.shown):
         yield Notice(words)
     with device_errors():
         state, task = initial_state(job), _Task(job)
@@ -166,7 +177,7 @@ def require_learnable(job: StructureJob) -> None:
         _require_scale(images)
 
 
-def doubts(images: ClassifiedMicrographs, *, magnification: bool) -> list[str]:
+def doubts(images: ClassifiedMicrographs, shown: StructureInput) -> list[str]:
     """What the user should know of the training images, each in one line."""
     counts = np.bincount(images.classes, minlength=len(images.names))
     alone = [name for name, count in zip(images.names, counts, strict=True) if count == 1]
@@ -176,10 +187,10 @@ def doubts(images: ClassifiedMicrographs, *, magnification: bool) -> list[str]:
             f"only one image of {', '.join(alone)}: how far another specimen may differ is not "
             "known, so that good images of this class may be answered 'none'; add a second one"
         )
-    if magnification and (pair := _disjoint(images)) is not None:
+    if shown.magnification and (pair := _apart(images, shown)) is not None:
         said.append(
-            f"{pair}: classes at magnifications that do not meet could be told apart by the "
-            "magnification alone; train the control with --scale-free and compare"
+            f"{pair}: classes could be told apart by the magnification alone; train the control "
+            "with --scale-free and compare"
         )
     return said
 
@@ -264,28 +275,37 @@ def described(network: nn.Module, reader: CropReader, crops: int) -> Events[tupl
 def _finished(
     job: StructureJob, state: TrainingState, row: Row, task: _Task
 ) -> Events[TrainedStructure]:
-    """Learn the Gaussians and the threshold.
+    """Learn the Gaussians from all images, and the threshold from those held out.
 
-    From all images, also those held out: on what it learnt from, the network is too sure.
+    On what it learnt from, the network is too sure.
     """
-    parts = [(job.images, task.reader)]
-    if job.validation is not None and task.judged is not None:
-        parts.append((job.validation, task.judged))
-    descriptors, classes, images = [], [], []
-    count = 0
-    for known, reader in parts:
-        seen, of = yield from described(state.network, reader, job.recipe.fitted_crops)
-        descriptors.append(seen)
-        classes.append(torch.from_numpy(known.classes)[of])
-        images.append(of + count)
-        count += len(known)
-    shown = job.scaled.model_copy(update={"crops": count * job.recipe.fitted_crops})
-    network = StructureNetwork(len(job.images.names), shown)
+    fitted, recipe = job.fitted, job.recipe
+    readers = [task.reader, *([task.judged] if task.judged else ())]
+    parts = []
+    for reader in readers:
+        seen, _ = yield from described(state.network, reader, recipe.fitted_crops)
+        parts.append(seen)
+    # All crops of an image come one after the other.
+    of = torch.arange(len(fitted)).repeat_interleave(recipe.fitted_crops)
+    specimens = np.unique(np.array(fitted.specimens), return_inverse=True)[1]
+    shown = job.scaled.model_copy(update={"crops": len(of)})
+    network = StructureNetwork(len(fitted.names), shown)
     network.core.load_state_dict(state.network.state_dict())
-    network.gaussians.fit(
-        torch.cat(descriptors), torch.cat(classes), torch.cat(images), job.recipe.quantile
+    refused = network.gaussians.fit(
+        torch.cat(parts),
+        torch.from_numpy(fitted.classes)[of],
+        torch.from_numpy(specimens)[of],
+        recipe.quantile,
+        of >= len(job.images),
     )
-    return TrainedStructure(network.eval(), shown, state.history, row["iteration"], metrics_of(row))
+    return TrainedStructure(
+        network.eval(),
+        shown,
+        state.history,
+        row["iteration"],
+        metrics_of(row),
+        dict(zip(fitted.names, refused.tolist(), strict=True)),
+    )
 
 
 def _sizes(images: ClassifiedMicrographs) -> Tensor:
@@ -301,21 +321,35 @@ def _require_scale(images: ClassifiedMicrographs | None) -> None:
             )
 
 
-def _disjoint(images: ClassifiedMicrographs) -> str | None:
-    """Two classes whose pixel sizes do not overlap, in words; None where all do."""
-    ranges = [images.pixel_size_range_um(number) for number in range(len(images.names))]
-    known = [(r, n) for r, n in zip(ranges, images.names, strict=True) if r is not None]
-    if len(known) < 2:
+def _apart(images: ClassifiedMicrographs, shown: StructureInput) -> str | None:
+    """The two classes whose crops share the fewest magnifications, in words; None if many."""
+    ranges = [_px_per_um(images, number, shown) for number in range(len(images.names))]
+    pairs = [*combinations(range(len(ranges)), 2)]
+    shares = [overlap(ranges[one], ranges[other]) for one, other in pairs]
+    least = min(shares, default=1.0)
+    if least >= _ENOUGH_SHARED:
         return None
-    (first, one), (last, other) = min(known, key=lambda k: k[0][1]), max(known, key=lambda k: k[0])
-    if first[1] >= last[0]:
-        return None
-    return f"{one} ({_words(first)}) and {other} ({_words(last)})"
-
-
-def _words(sizes: tuple[float, float]) -> str:
-    return (
-        f"{sizes[0]:.3g} to {sizes[1]:.3g} µm/px"
-        if sizes[0] < sizes[1]
-        else f"{sizes[0]:.3g} µm/px"
+    one, other = (
+        f"{images.names[n]} ({ranges[n][0]:.3g} to {ranges[n][1]:.3g} px/µm)"
+        for n in pairs[shares.index(least)]
     )
+    return f"crops of {one} and {other} share {least:.0%} of their magnifications"
+
+
+def _px_per_um(
+    images: ClassifiedMicrographs, number: int, shown: StructureInput
+) -> tuple[float, float]:
+    """Smallest and largest magnification of the crops of a class."""
+    own = images.where(images.classes == number)
+    shorter = torch.tensor([min(plane.shape) for plane in own.planes])
+    found = magnification_scale(shown, shorter, _sizes(own)).px_per_um
+    return found or (math.nan, math.nan)
+
+
+def overlap(one: tuple[float, float], other: tuple[float, float]) -> float:
+    """Share of the narrower of two ranges of scales that lies in both, in octaves."""
+    low, high = max(one[0], other[0]), min(one[1], other[1])
+    if high < low:
+        return 0.0
+    narrower = min(math.log2(end / start) for start, end in (one, other))
+    return min(1.0, math.log2(high / low) / narrower) if narrower > 0 else 1.0

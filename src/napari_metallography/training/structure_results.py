@@ -10,8 +10,17 @@ import pandas as pd
 from ..classes import named_classes
 from ..classification.structure_model import ARCHITECTURE, ENCODER, save_structure_model
 from ..models.card import ModelCard, Network
-from .results import Description, class_metrics, made_with, write_all
-from .structure import StructureJob, TrainedStructure
+from .results import Description, made_with, write_all
+from .structure import StructureJob, TrainedStructure, doubts
+
+_CARD_WORDS = {
+    "accuracy": "validation accuracy without none",
+    "macro_f1": "validation macro F1 without none",
+}
+_ROLES = {
+    "training_images": "weights of the network, Gaussians; threshold of classes without others",
+    "validation_images": "choice of the weights, metrics, Gaussians, threshold",
+}
 
 
 def write_structure_results(
@@ -38,6 +47,7 @@ def structure_card(
     name: str, job: StructureJob, trained: TrainedStructure, description: Description
 ) -> ModelCard:
     """The card of a trained network."""
+    fitted = job.fitted
     return ModelCard(
         name=name,
         task="structure",
@@ -45,16 +55,21 @@ def structure_card(
         classes=named_classes(job.images.names),
         normalisation=job.normalisation,
         structure=trained.shown,
-        pixel_size_um=job.images.pixel_size_range_um(),
-        data=description.source(job.images.digest(), job.images.files),
+        pixel_size_um=fitted.pixel_size_range_um(),
+        data=description.source(fitted.digest(), fitted.files),
         training={
             **job.recipe.model_dump(),
             "encoder_weights": job.encoder_name,
             "device": job.device.type,
         },
-        metrics=class_metrics(trained.metrics),
+        metrics={_CARD_WORDS[name]: value for name, value in trained.metrics.items()},
         storage=description.storage,
     )
+
+
+def _metrics(trained: TrainedStructure) -> dict[str, float]:
+    """The validation results, which do not know the answer "none"."""
+    return {f"{name}_without_none": value for name, value in trained.metrics.items()}
 
 
 def _report(job: StructureJob, trained: TrainedStructure) -> dict[str, Any]:
@@ -64,9 +79,13 @@ def _report(job: StructureJob, trained: TrainedStructure) -> dict[str, Any]:
         "classes": list(job.images.names),
         "training_images": list(job.images.files),
         "validation_images": list(held_out),
+        "roles": _ROLES,
         "skipped": list(job.images.skipped),
+        "notes": doubts(job.images, job.shown),
         "kept_iteration": trained.iteration,
-        "metrics": trained.metrics,
+        "metrics": _metrics(trained),
+        "validated_on": len(held_out),
         "threshold": float(trained.network.gaussians.threshold),
+        "refused": trained.refused,
         **made_with(job.device),
     }
