@@ -11,7 +11,6 @@ from napari.layers import Image, Shapes
 from napari_metallography._napari.example_library import (
     CLASS,
     draw_as,
-    known_name,
     new_shapes,
     plane_example,
     shape_examples,
@@ -217,15 +216,6 @@ def test_a_layer_of_others_keeps_its_columns(viewer) -> None:
 
 
 # --- names and sources -----------------------------------------------------------------------
-
-
-@given(st.text(), st.sampled_from(["Bainite", "lath martensite"]))
-def test_blanks_and_case_tell_no_classes_apart(blank_or_not, name) -> None:
-    blanks = "".join(" \t"[ord(c) % 2] for c in blank_or_not)
-    typed = blanks + name.replace(" ", f" {blanks}").swapcase() + blanks
-    assert known_name(typed, ("Bainite", "lath martensite")) == name
-    assert known_name(name, ()) == name
-    assert known_name(blanks, ("Bainite",)) == ""
 
 
 def test_another_image_of_the_same_name_does_not_replace_an_example(pixels) -> None:

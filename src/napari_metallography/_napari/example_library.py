@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from napari.layers import Image, Shapes
 from numpy.typing import NDArray
 
 from ..classification.grey_stacks import grey_plane
-from ..classification.library import Example, Library, example_of
+from ..classification.library import Example, Library, example_of, known_name
 from ..errors import InputError
 from ..regions import Box
 from .layers import (
@@ -40,18 +40,6 @@ class Marked:
 
     examples: tuple[Example, ...]
     skipped: tuple[str, ...]
-
-
-def known_name(name: Any, names: Iterable[str]) -> str:
-    """A class as it was written first: neither blanks nor case tell classes apart.
-
-    Parameters
-    ----------
-    name
-        As typed, or from a features table, where NaN, NA and None stand for nothing.
-    """
-    stated = "" if pd.isna(name) else " ".join(str(name).split())
-    return next((one for one in names if one.casefold() == stated.casefold()), stated)
 
 
 def plane_example(image: Image, number: int, name: str, specimen: str = "") -> Example:

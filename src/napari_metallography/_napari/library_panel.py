@@ -13,11 +13,10 @@ from qtpy.QtCore import QStringListModel, Qt
 from qtpy.QtWidgets import QCompleter, QFileDialog, QLineEdit
 
 from ..classification.images import OUTSIDERS
-from ..classification.library import Example, Library
+from ..classification.library import Example, Library, known_name
 from ..errors import InputError
 from .example_library import (
     draw_as,
-    known_name,
     new_shapes,
     plane_example,
     shape_examples,

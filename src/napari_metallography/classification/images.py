@@ -251,18 +251,37 @@ def listed_images(data: Path) -> list[tuple[Path, str]]:
         raise InputError(f"{data}: no such folder; name one that holds a folder a class")
     index = find_index(data)
     if index is not None and any(row.class_name for row in index.rows):
-        named = [(data / row.image, row.class_name) for row in index.rows if row.class_name]
+        named = {data / row.image: row.class_name for row in index.rows if row.class_name}
+        _require_below(data, named)
         # In an index "none" says that nothing is known.
-        folder = data / OUTSIDERS
-        strangers = [(p, OUTSIDERS) for p in _images_in(folder)] if folder.is_dir() else []
-        return sorted([*named, *strangers])
+        strangers = dict.fromkeys(_outsiders_in(data), OUTSIDERS)
+        return sorted((strangers | named).items())
     folders = sorted(path for path in data.iterdir() if path.is_dir())
     if not folders:
         raise InputError(
             f"{data}: holds no folders; put the images of each class into a folder of its name, "
             "or an index.csv with the columns image and class beside them"
         )
-    return [(path, folder.name) for folder in folders for path in _images_in(folder)]
+    return [(path, _class_of(folder)) for folder in folders for path in _images_in(folder)]
+
+
+def _class_of(folder: Path) -> str:
+    # Some systems do not tell `None` from `none`.
+    return OUTSIDERS if folder.name.casefold() == OUTSIDERS else folder.name
+
+
+def _outsiders_in(data: Path) -> list[Path]:
+    folders = [path for path in data.iterdir() if path.is_dir() and _class_of(path) == OUTSIDERS]
+    return [path for folder in folders for path in _images_in(folder)]
+
+
+def _require_below(data: Path, images: Iterable[Path]) -> None:
+    outside = next((path for path in images if not path.is_relative_to(data)), None)
+    if outside is not None:
+        raise InputError(
+            f"{data}: the index names {outside}, which lies elsewhere; name images by their paths "
+            "below that folder"
+        )
 
 
 def _images_in(folder: Path) -> list[Path]:

@@ -8,10 +8,12 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,14 +21,14 @@ from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
 from ..errors import InputError
-from ..events import Events
-from ..io.files import together, write_bytes
+from ..events import Events, Notice
+from ..io.files import digest, together, write_bytes
 from ..io.images import is_image_file
-from ..io.index import INDEX_NAME, UNKNOWN
+from ..io.index import INDEX_NAME, UNKNOWN, find_index
 from ..io.mark import SOFTWARE
 from ..io.tables import write_csv
 from ..regions import Box, Field
-from .images import OUTSIDER, OUTSIDERS, listed_images, require_free_names
+from .images import OUTSIDER, OUTSIDERS, listed_images, require_free_names, skipped_words
 from .micrographs import ClassifiedMicrographs, Grey, read_micrographs
 
 SMALLEST_PX = 32
@@ -65,6 +67,24 @@ class Example:
 
 
 @dataclass(frozen=True)
+class Held:
+    """What of a library lies in a folder.
+
+    Attributes
+    ----------
+    files
+        The images that it has read there or written, relative to the folder: of those of our
+        making no others are ever removed.
+    index
+        SHA-256 of the index.csv; empty where there was none.
+    """
+
+    folder: Path
+    files: frozenset[str]
+    index: str
+
+
+@dataclass(frozen=True)
 class Library:
     """Examples of named structures.
 
@@ -74,16 +94,22 @@ class Library:
         No two of one source.
     skipped
         What could not be read, and why.
-    folder
-        Where they were read from or written to; None where they were not.
+    held
+        What of them lies in the folder that they were read from or written to; None where they
+        were not.
     """
 
     examples: tuple[Example, ...] = ()
     skipped: tuple[str, ...] = ()
-    folder: Path | None = None
+    held: Held | None = None
 
     def __len__(self) -> int:
         return len(self.examples)
+
+    @property
+    def folder(self) -> Path | None:
+        """Where they were read from or written to; None where they were not."""
+        return None if self.held is None else self.held.folder
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -98,8 +124,16 @@ class Library:
         return {name: found[name] for name in (*self.names, *last)}
 
     def added(self, *examples: Example) -> Library:
-        """With more examples; one of the same source takes the former one's place."""
-        found = {one.source: one for one in (*self.examples, *examples)}
+        """With more examples; one of the same source takes the former one's place.
+
+        A class is called as it was written first.
+        """
+        found = {one.source: one for one in self.examples}
+        names = {one.name: None for one in self.examples}
+        for one in examples:
+            name = known_name(one.name, names)
+            names[name] = None
+            found[one.source] = replace(one, name=name)
         return replace(self, examples=tuple(found.values()))
 
     def without(self, index: int) -> Library:
@@ -108,8 +142,16 @@ class Library:
         return replace(self, examples=tuple(kept))
 
     def kept_in(self, folder: Path) -> Library:
-        """The library, known to lie in a folder, in which it may then be replaced."""
-        return replace(self, folder=folder)
+        """The library, just written into a folder, in which it may then be replaced.
+
+        Raises
+        ------
+        InputError
+            When the index there cannot be read.
+        """
+        index = find_index(folder)
+        files = frozenset(row.image for row in index.rows) if index else frozenset()
+        return replace(self, held=Held(folder, files, _index_digest(folder)))
 
     def micrographs(self) -> ClassifiedMicrographs:
         """As trainings take them."""
@@ -123,6 +165,18 @@ class Library:
             tuple(one.specimen for one in self.examples),
             self.skipped,
         )
+
+
+def known_name(name: Any, names: Iterable[str]) -> str:
+    """A class as it was written first: neither blanks nor case tell classes apart.
+
+    Parameters
+    ----------
+    name
+        As typed, or from a table, where NaN, NA and None stand for nothing.
+    """
+    stated = "" if pd.isna(name) else " ".join(str(name).split())
+    return next((one for one in names if one.casefold() == stated.casefold()), stated)
 
 
 def example_of(
@@ -149,7 +203,7 @@ def example_of(
         When that part is smaller than 32 × 32 px or of one grey value, or no class can have the
         name.
     """
-    stated, of = name.strip(), " ".join(specimen.split()) or source
+    stated, of = known_name(name, ()), " ".join(specimen.split()) or source
     _require_name(stated)
     part = plane
     if outline is not None:
@@ -201,31 +255,29 @@ def read_library(folder: Path) -> Events[Library]:
     InputError
         When there is no such folder, or no image in it can be used.
     """
-    named = {name for _, name in listed_images(folder)} - {OUTSIDERS}
+    listed = listed_images(folder)
+    named = {name for _, name in listed} - {OUTSIDERS}
     if not named:
         raise InputError(f"{folder}: holds no image of a class; put one into a folder of its name")
+    index = _index_digest(folder)
+    unlisted = _unlisted(folder, {path for path, _ in listed})
+    if unlisted:
+        yield Notice(skipped_words(unlisted))
     found = yield from read_micrographs(folder, smallest_px=SMALLEST_PX, names=tuple(sorted(named)))
-    names = dict(enumerate(found.names)) | {OUTSIDER: OUTSIDERS}
-    examples = (
-        Example(plane, names[int(number)], size, specimen, _source(folder / file) or file)
-        for plane, number, size, specimen, file in zip(
-            found.planes,
-            found.classes,
-            found.pixel_sizes_um,
-            found.specimens,
-            found.files,
-            strict=True,
-        )
-    )
-    return Library((), found.skipped, folder).added(*examples)
+    examples, doubled = _unique(folder, found)
+    if doubled:
+        yield Notice(skipped_words(doubled))
+    skipped = (*found.skipped, *unlisted, *doubled)
+    held = Held(folder, frozenset(examples), index)
+    return Library((), skipped, held).added(*examples.values())
 
 
 def write_library(folder: Path, library: Library) -> list[Path]:
     """Write a library whole or not at all: a PNG an example, in a folder a class, and index.csv.
 
     In the folder that it was read from (`Library.folder`) it takes the former one's place: images
-    that are not of our making stay where they are. Another folder must hold nothing that would be
-    lost.
+    that are not of our making stay where they are. Another folder must hold neither images nor an
+    index.
 
     Returns
     -------
@@ -235,14 +287,16 @@ def write_library(folder: Path, library: Library) -> list[Path]:
     ------
     InputError
         When the library is empty, the folder holds images of others or examples that the library
-        does not know, or a file cannot be written.
+        does not know, its index has changed since it was read, or a file cannot be written.
     """
     if not library.names:
         raise InputError("the library holds no example of a class; name a structure first")
-    opened = library.folder is not None and library.folder.resolve() == folder.resolve()
+    here = library.folder is not None and library.folder.resolve() == folder.resolve()
+    held = library.held if here else None
     own = _own_files(folder)
-    _require_ours(folder, library, own, opened=opened)
-    placed = {_place(folder, one, opened=opened): one for one in library.examples}
+    _require_ours(folder, held, own)
+    kept = held.files if held else frozenset()
+    placed = {_place(one, kept): one for one in library.examples}
     index = folder / INDEX_NAME
     new = [folder / place for place in placed if not (folder / place).exists()]
     try:
@@ -255,6 +309,36 @@ def write_library(folder: Path, library: Library) -> list[Path]:
     finally:
         _remove_empty({path.parent for path in (*new, *own)})
     return [index, *(folder / place for place in placed)]
+
+
+def _unlisted(folder: Path, listed: set[Path]) -> list[str]:
+    """Examples of our making that the index does not name, and that are thus not read."""
+    return [
+        f"{path}: not in {INDEX_NAME}; add a line for it, or take it out of the folder"
+        for path in sorted(_own_files(folder) - listed)
+    ]
+
+
+def _unique(folder: Path, images: ClassifiedMicrographs) -> tuple[dict[str, Example], list[str]]:
+    """Examples by their files, and why others of the same source are left."""
+    names = dict(enumerate(images.names)) | {OUTSIDER: OUTSIDERS}
+    found: dict[str, Example] = {}
+    first: dict[str, str] = {}
+    doubled = []
+    for number, file in enumerate(images.files):
+        source = _source(folder / file) or file
+        if source in first:
+            doubled.append(f"{folder / file}: of the same image and part as {first[source]}")
+            continue
+        first[source] = file
+        found[file] = Example(
+            images.planes[number],
+            names[int(images.classes[number])],
+            images.pixel_sizes_um[number],
+            images.specimens[number],
+            source,
+        )
+    return found, doubled
 
 
 def _require_name(name: str) -> None:
@@ -288,7 +372,7 @@ def _require_content(part: Grey, source: str) -> None:
         raise InputError(f"{source}: every pixel has the same value; choose another part")
 
 
-def _require_ours(folder: Path, library: Library, own: set[Path], *, opened: bool) -> None:
+def _require_ours(folder: Path, held: Held | None, own: set[Path]) -> None:
     """Refuse to replace or to lose what others put into a folder, or what the library misses."""
     index = folder / INDEX_NAME
     if index.is_file() and not _is_own_index(index):
@@ -296,26 +380,45 @@ def _require_ours(folder: Path, library: Library, own: set[Path], *, opened: boo
             f"{index}: has other columns than {', '.join(_COLUMNS)}, which would be lost; write "
             "the library into another folder"
         )
-    if opened:
+    if held is None:
+        _require_empty(folder, own)
         return
-    images = {path for path in _images_below(folder) if path not in own}
-    if images or (index.is_file() and not own):
+    if _index_digest(folder) != held.index:
+        raise InputError(
+            f"{index}: has changed since the library was opened; open it again, then save, or "
+            "choose an empty folder"
+        )
+    unknown = sorted(path for path in own if path.relative_to(folder).as_posix() not in held.files)
+    if unknown:
+        raise InputError(
+            f"{unknown[0]}: an example that is not in the library; take it out of the folder, or "
+            "choose an empty folder"
+        )
+
+
+def _require_empty(folder: Path, own: set[Path]) -> None:
+    """Refuse a folder in which anything would be lost or mixed up."""
+    if own:
+        raise InputError(
+            f"{folder}: holds another library ({min(own).name}); open it first and add to it, or "
+            "choose an empty folder"
+        )
+    if _images_below(folder) or (folder / INDEX_NAME).is_file():
         raise InputError(
             f"{folder}: holds images that are no library of this program; open it as a library "
             "first, or choose an empty folder"
         )
-    sources = {one.source for one in library.examples}
-    unknown = sorted(path for path in own if _source(path) not in sources)
-    if unknown:
-        raise InputError(
-            f"{folder}: holds another library ({unknown[0].name}); open it first and add to it, "
-            "or choose an empty folder"
-        )
 
 
 def _is_own_index(path: Path) -> bool:
+    """Whether it has our columns, whatever a spreadsheet separates them by."""
     with path.open(encoding="utf-8-sig", errors="replace") as file:
-        return file.readline().strip() == ",".join(_COLUMNS)
+        return tuple(re.split("[,;\t]", file.readline().strip())) == _COLUMNS
+
+
+def _index_digest(folder: Path) -> str:
+    index = folder / INDEX_NAME
+    return digest(index) if index.is_file() else ""
 
 
 def _images_below(folder: Path) -> list[Path]:
@@ -340,15 +443,21 @@ def _source(path: Path) -> str | None:
     return str(said[_SOURCE]) if said.get("Software") == _MARK and _SOURCE in said else None
 
 
-def _place(folder: Path, example: Example, *, opened: bool) -> str:
-    """Path below the folder; images of others stay where they are."""
-    if opened and (folder / example.source).is_file():
+def _place(example: Example, kept: frozenset[str]) -> str:
+    """Path below the folder; images of others that were read there stay where they are."""
+    # Of an index the class "none" says nothing: what is of none must lie in that folder.
+    is_told = example.name != OUTSIDERS or _is_of_none(example.source)
+    if example.source in kept and is_told:
         return example.source
     # By its content: a file is never written over by another one.
     content = f"{example.source}\0{example.plane.shape}".encode() + example.plane.tobytes()
     digest = hashlib.sha256(content).hexdigest()[:_DIGEST]
     stem = _in_a_file_name(example.source)[:_LONGEST_STEM]
     return f"{_class_folder(example.name)}/{stem}-{digest}.png"
+
+
+def _is_of_none(place: str) -> bool:
+    return place.partition("/")[0].casefold() == OUTSIDERS
 
 
 def _class_folder(name: str) -> str:
