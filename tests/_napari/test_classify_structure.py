@@ -12,14 +12,19 @@ import torch
 from napari.components import ViewerModel
 
 from napari_metallography._napari import worker
+from napari_metallography._napari.answered import with_answers
 from napari_metallography._napari.layers import calibrate_layer
 from napari_metallography._napari.structure import ClassifyStructureWidget
 from napari_metallography.calibration import Calibration
 from napari_metallography.classes import named_classes
+from napari_metallography.classification import structure_stacks
+from napari_metallography.classification.stacks import NamedPlane
+from napari_metallography.classification.structure import classify_plane
 from napari_metallography.classification.structure_model import (
     StructureNetwork,
     save_structure_model,
 )
+from napari_metallography.errors import DeviceError
 from napari_metallography.models.card import (
     DataSource,
     ModelCard,
@@ -106,6 +111,19 @@ def answers(widget: ClassifyStructureWidget) -> list[str]:
     return [one.plane.row["answer"] for one in widget.answered]
 
 
+def column(widget: ClassifyStructureWidget, heading: str) -> list[str]:
+    table = widget.table
+    headings = [table.horizontalHeaderItem(n).text() for n in range(table.columnCount())]
+    at = headings.index(heading)
+    return [table.item(row, at).text() for row in range(table.rowCount())]
+
+
+def wait_for(widget: ClassifyStructureWidget, qtbot: Any, planes: int) -> None:
+    """Until so many planes are answered."""
+    asked = widget._asked
+    qtbot.waitUntil(lambda: len(asked.parts) >= planes, timeout=30_000)
+
+
 def add(widget: ClassifyStructureWidget, pixels: np.ndarray, name: str) -> Any:
     image = widget.viewer.add_image(pixels, name=name)
     calibrate_layer(image, SIZE)
@@ -125,10 +143,15 @@ def test_a_stack_is_answered_noted_and_exported(widget, stack, qtbot, tmp_path) 
     noted = image.metadata["structure"]
     assert [noted["answers"][n]["answer"] for n in range(3)] == KINDS
     assert noted["provenance"]["model"] == "levels"
-    shown = widget.table.to_dataframe()
-    assert shown["image"].tolist() == [f"steel, plane {n}" for n in range(3)]
-    assert set(shown["note"]) == {""}
-    widget.table.native.setCurrentCell(1, 0)
+    assert column(widget, "image") == [f"steel, plane {n}" for n in range(3)]
+    assert column(widget, "answer") == KINDS
+    assert column(widget, "note") == [""] * 3
+    rows = [one.plane.row for one in widget.answered]
+    shares = [row[f"probability_{row['answer']}"] for row in rows]
+    assert column(widget, "probability") == [f"{share:.3f}" for share in shares]
+    assert column(widget, "spread") == [f"{row['spread']:.2f}" for row in rows]
+    assert column(widget, "P(none)") == [f"{row['probability_none']:.2f}" for row in rows]
+    widget.table.setCurrentCell(1, 1)
     assert widget.viewer.dims.current_step[0] == 1
     widget.write(tmp_path / "classes.csv")
     rows = list(csv.DictReader((tmp_path / "classes.csv").read_text("utf-8").splitlines()))
@@ -154,15 +177,103 @@ def test_the_plane_in_view_and_selected_layers(widget, stack, qtbot) -> None:
     run(widget, qtbot)
     # Had alike, each plane is there once.
     assert answers(widget) == [*KINDS, "dark"]
-    widget.table.native.setCurrentCell(3, 0)
+    widget.table.setCurrentCell(3, 1)
     assert (first.visible, second.visible) == (False, True)
     widget.viewer.layers.remove(first)
     assert answers(widget) == ["dark"]
     widget.model.choose("free")
     run(widget, qtbot)
-    assert widget.table.shape[0] == 1
+    assert widget.table.rowCount() == 1
     widget.viewer.layers.remove(second)
-    assert widget.table.shape[0] == 0
+    assert widget.table.rowCount() == 0
+
+
+def test_what_was_answered_before_a_cancellation_stays(widget, qtbot) -> None:
+    planes = np.stack([plane(KINDS[n % 2], n) for n in range(60)])
+    image = add(widget, planes, "steel")
+    widget.extent.value = "stack"
+    widget.controls.run_button.native.click()
+    assert not widget.saliency.enabled
+    wait_for(widget, qtbot, 2)
+    widget.controls.cancel_button.native.click()
+    qtbot.waitUntil(lambda: not widget.controls.is_running, timeout=30_000)
+    count = len(widget.answered)
+    assert 2 <= count < 60
+    assert widget.controls.status.value == f"cancelled; {count} named, 0 of them none"
+    assert [*image.metadata["structure"]["answers"]] == [*range(count)]
+    assert widget.table.rowCount() == count
+    assert widget.saliency.enabled
+
+
+def test_what_was_answered_before_the_device_failed_stays(
+    widget, stack, qtbot, monkeypatch
+) -> None:
+    done = []
+
+    def failing(*arguments: Any, **keywords: Any) -> Any:
+        done.append(1)
+        if len(done) == 3:
+            raise DeviceError("the device failed")
+        return classify_plane(*arguments, **keywords)
+
+    monkeypatch.setattr(structure_stacks, "classify_plane", failing)
+    add(widget, stack, "steel")
+    widget.extent.value = "stack"
+    assert run(widget, qtbot) == "the device failed; 2 named, 0 of them none"
+    assert answers(widget) == KINDS[:2]
+
+
+def test_answers_are_of_the_data_they_were_had_from(widget, stack, qtbot) -> None:
+    image = add(widget, stack, "steel")
+    other = add(widget, plane("dark", 9), "other")
+    widget.extent.value = "selected"
+    widget.viewer.layers.selection = {image, other}
+    for data in (stack[:2], stack[:2].copy()):
+        run(widget, qtbot)
+        image.data = data
+        assert column(widget, "image") == ["other"]
+        assert "structure" not in image.metadata
+        assert "steel: its answers are dropped" in widget.controls.status.value
+    # While they are looked for, too.
+    widget.controls.run_button.native.click()
+    image.data = image.data.copy()
+    qtbot.waitUntil(lambda: not widget.controls.is_running, timeout=30_000)
+    said = widget.controls.status.value
+    assert said.startswith("1 named, 0 of them none")
+    assert "steel: its data were replaced meanwhile" in said
+    assert column(widget, "image") == ["other"]
+
+
+def test_a_layer_that_goes_meanwhile_is_not_counted(widget, stack, qtbot) -> None:
+    image = add(widget, stack, "steel")
+    widget.extent.value = "stack"
+    widget.controls.run_button.native.click()
+    widget.viewer.layers.remove(image)
+    qtbot.waitUntil(lambda: not widget.controls.is_running, timeout=30_000)
+    assert widget.controls.status.value.startswith("0 named")
+    assert widget.table.rowCount() == 0
+
+
+def test_the_table_keeps_up_with_names(widget, stack, qtbot, tmp_path) -> None:
+    image = add(widget, stack, "steel")
+    widget.viewer.dims.set_point(0, 1)
+    run(widget, qtbot)
+    image.name = "iron"
+    assert column(widget, "image") == ["iron, plane 1"]
+    widget.write(tmp_path / "classes.csv")
+    (row,) = csv.DictReader((tmp_path / "classes.csv").read_text("utf-8").splitlines())
+    assert row["image"] == "iron"
+
+
+def test_a_thousand_answers_do_not_freeze_the_window(widget, qtbot, longest_stretch) -> None:
+    image = add(widget, np.zeros((1000, 8, 8), np.uint8), "steel")
+    row = {"answer": "dark", "spread": 0.1, "probability_none": 0.1, "crops": 8, "outside": 0.5}
+    picture = np.zeros((64, 64, 3), np.uint8)
+    planes = [NamedPlane("steel", n, row, 0.9, picture) for n in range(1000)]
+    widget.answered = with_answers([], image, planes)
+    widget.native.show()
+    assert longest_stretch(widget._show_table) < 1
+    assert widget.table.rowCount() == 1000
 
 
 def test_without_a_pixel_size_only_a_scale_free_model_answers(widget, qtbot) -> None:
@@ -181,7 +292,7 @@ def test_extrapolations_are_noted(widget, qtbot) -> None:
     image = widget.viewer.add_image(plane("bright", 3), name="steel")
     calibrate_layer(image, Calibration.square(5.0, "test"))
     assert "1 of 1 answers are extrapolations" in run(widget, qtbot)
-    assert widget.table.to_dataframe()["note"].tolist() == ["extrapolation: 100% of the crops"]
+    assert column(widget, "note") == ["extrapolation: 100% of the crops"]
 
 
 def test_saliency_lies_on_its_plane_in_the_colours_of_the_classes(widget, qtbot) -> None:
@@ -201,8 +312,15 @@ def test_saliency_lies_on_its_plane_in_the_colours_of_the_classes(widget, qtbot)
     assert "bright" in widget.legend.value
     assert layer.metadata["saliency"]["window_px"] == 32
     assert layer not in widget.image.choices
+    # Known by the image, not by its name.
+    image.name = "iron"
     run(widget, qtbot, widget.saliency)
-    assert len([x for x in widget.viewer.layers if "saliency" in x.name]) == 1
+    assert [x.name for x in widget.viewer.layers] == ["iron", "iron saliency"]
+    image.name = "former"
+    widget.image.value = add(widget, np.stack([mixed, mixed]), "iron")
+    widget.viewer.dims.set_point(0, 1)
+    run(widget, qtbot, widget.saliency)
+    assert len([x for x in widget.viewer.layers if "saliency" in x.metadata]) == 2
 
 
 def test_saliency_can_be_cancelled(widget, qtbot) -> None:
@@ -229,7 +347,9 @@ def test_what_is_missing_is_said_in_a_line(widget, qtbot) -> None:
     assert "fewer than the smallest crop of 32 px" in run(widget, qtbot)
 
 
-def test_the_descriptor_map_opens_in_a_dock_and_goes_with_the_form(form, viewer, qtbot) -> None:
+def test_the_descriptor_map_opens_in_a_dock_and_goes_with_the_form(
+    form, viewer, models, qtbot
+) -> None:
     widget = form(viewer)
     viewer.window.add_dock_widget(widget, name="Classify structure")
     add(widget, plane("bright", 5), "steel")
@@ -241,5 +361,8 @@ def test_the_descriptor_map_opens_in_a_dock_and_goes_with_the_form(form, viewer,
     assert len(axes.collections) >= 4
     run(widget, qtbot, widget.map)
     assert widget.docks.dock is dock
+    # The map of another model would be one that the crops were not described by.
+    _model(models / "levels.safetensors", largest_px=48)
+    assert "the model file has changed; classify again" in run(widget, qtbot, widget.map)
     viewer.window.remove_dock_widget(widget.native)
     assert widget.docks.dock is None

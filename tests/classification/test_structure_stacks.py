@@ -8,14 +8,16 @@ import torch
 
 from napari_metallography.calibration import Calibration
 from napari_metallography.classes import named_classes
-from napari_metallography.classification.stacks import Stack
+from napari_metallography.classification.stacks import Named, Stack
 from napari_metallography.classification.structure_model import (
     StructureNetwork,
+    load_structure_model,
     save_structure_model,
 )
 from napari_metallography.classification.structure_parameters import (
     SaliencyParameters,
     StructureParameters,
+    extrapolation_note,
 )
 from napari_metallography.classification.structure_stacks import (
     map_of_plane,
@@ -89,6 +91,19 @@ def test_planes_that_cannot_be_used_are_skipped_and_listed(model) -> None:
         drain(name_structures([Stack("steel", planes, False, SIZE, (1, 1))], _parameters(model)))
 
 
+def test_each_answer_is_handed_over_as_soon_as_it_is_there(model) -> None:
+    parts: list[Named] = []
+    events = name_structures([Stack("steel", PLANES, False, SIZE)], _parameters(model))
+    while not parts:
+        event = next(events)
+        if isinstance(event, Named):
+            parts.append(event)
+    events.close()
+    (first,) = parts[0].planes
+    assert (first.number, first.thumbnail.shape) == (0, (48, 64, 3))
+    assert parts[0].provenance["model"] == "random"
+
+
 def test_extrapolations_are_told_once(model) -> None:
     said: list[str] = []
     stack = Stack("steel", PLANES, False, Calibration.square(9.0, "test"))
@@ -96,7 +111,9 @@ def test_extrapolations_are_told_once(model) -> None:
     found = drain(events, lambda e: said.append(e.message) if isinstance(e, Notice) else None)
     assert len(said) == 1
     assert said[0].startswith("3 of 3 answers are extrapolations")
-    assert {one.note for one in found.planes} == {"extrapolation: 100% of the crops"}
+    assert {extrapolation_note(one.row) for one in found.planes} == {
+        "extrapolation: 100% of the crops"
+    }
 
 
 def test_saliency_leaves_the_data_bar_out(model) -> None:
@@ -116,10 +133,13 @@ def test_bad_input_is_one_line(model) -> None:
     with pytest.raises(InputError, match="steel: no pixel size is known"):
         drain(name_structures([Stack("steel", PLANES, False, None, (1,))], _parameters(model)))
     with pytest.raises(InputError, match="absent"):
-        drain(map_of_plane(np.zeros((1, 2), np.float32), _parameters("absent")))
+        drain(map_of_plane(np.zeros((1, 2), np.float32), _parameters("absent"), ""))
 
 
 def test_the_map_has_the_crops_of_the_plane(model) -> None:
     crops = np.array([[0.5, 0.25], [-1, 0]], np.float32)
-    shown = drain(map_of_plane(crops, _parameters(model)))
+    digest = load_structure_model(model).digest
+    shown = drain(map_of_plane(crops, _parameters(model), digest))
     assert shown.crops == pytest.approx(crops.astype(float))
+    with pytest.raises(InputError, match="the model file has changed; classify again"):
+        drain(map_of_plane(crops, _parameters(model), "0"))

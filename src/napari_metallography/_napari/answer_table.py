@@ -1,8 +1,8 @@
-"""A table of answers with thumbnails, in which answers are confirmed or corrected."""
+"""A table of answers with thumbnails, in which answers may be confirmed or corrected."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -22,10 +22,12 @@ from qtpy.QtWidgets import (
 
 from ..classification.stacks import THUMBNAIL
 
-HEADINGS = ("", "image", "answer", "probability", "confirmed as")
-CLASS = HEADINGS.index("confirmed as")
+HEADINGS = ("", "image", "answer", "probability")
+CLASS = len(HEADINGS)
+"""Column in which answers are confirmed, where they can be."""
 
-_PROBABILITY = HEADINGS.index("probability")
+_CONFIRMED = "confirmed as"
+_PADDING = 20
 _UNCONFIRMED = "choose ▾"
 _MARGIN = 4
 _LEAST_SIZE = (460, 320)
@@ -33,14 +35,18 @@ _LEAST_SIZE = (460, 320)
 
 @dataclass(frozen=True)
 class ShownAnswer:
-    """A row; `detail` is its tooltip, `confirmed` is empty while nobody has confirmed it."""
+    """A row; `detail` is its tooltip, `confirmed` is empty while nobody has confirmed it.
+
+    `more` are the texts of the columns after these.
+    """
 
     thumbnail: NDArray[np.uint8]
     place: str
     answer: str
     probability: float
     detail: str
-    confirmed: str
+    confirmed: str = ""
+    more: tuple[str, ...] = ()
 
 
 class AnswerTable(QTableWidget):
@@ -51,18 +57,30 @@ class AnswerTable(QTableWidget):
     on_row
         Called with the row that became the current one, or was clicked.
     on_confirmed
-        Called with a row and the class that was chosen or typed; "" takes it back.
+        Called with a row and the class that was chosen or typed; "" takes it back. None where
+        answers cannot be confirmed.
+    more
+        Further columns, of numbers.
+    wide
+        Those of them that are texts.
     """
 
     def __init__(
-        self, on_row: Callable[[int], None], on_confirmed: Callable[[int, str], None]
+        self,
+        on_row: Callable[[int], None],
+        on_confirmed: Callable[[int, str], None] | None = None,
+        more: Sequence[str] = (),
+        wide: Collection[str] = (),
     ) -> None:
-        super().__init__(0, len(HEADINGS))
+        self._confirmable = (_CONFIRMED,) if on_confirmed is not None else ()
+        headings = (*HEADINGS, *self._confirmable, *more)
+        super().__init__(0, len(headings))
         self._on_row, self._on_confirmed = on_row, on_confirmed
         self._delegate = _ClassDelegate(self)
-        self.setHorizontalHeaderLabels(HEADINGS)
+        self.setHorizontalHeaderLabels(headings)
         self.setIconSize(QSize(THUMBNAIL, THUMBNAIL))
-        self.setItemDelegateForColumn(CLASS, self._delegate)
+        if on_confirmed is not None:
+            self.setItemDelegateForColumn(CLASS, self._delegate)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         self.setEditTriggers(QAbstractItemView.EditTrigger.EditKeyPressed)
@@ -74,9 +92,14 @@ class AnswerTable(QTableWidget):
         numbers.setDefaultSectionSize(THUMBNAIL + _MARGIN)
         header = cast(QHeaderView, self.horizontalHeader())
         header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
-        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Fixed)
-        header.setSectionResizeMode(_PROBABILITY, QHeaderView.ResizeMode.ResizeToContents)
-        self.setColumnWidth(0, THUMBNAIL + _MARGIN)
+        # Of known widths: one that follows the contents is measured anew at each item.
+        widths = {0: THUMBNAIL + _MARGIN}
+        for name in {HEADINGS[-1], *more} - {*wide}:
+            width = header.fontMetrics().horizontalAdvance(name) + _PADDING
+            widths[headings.index(name)] = width
+        for column, width in widths.items():
+            header.setSectionResizeMode(column, QHeaderView.ResizeMode.Fixed)
+            self.setColumnWidth(column, width)
         self.currentCellChanged.connect(self._row_changed)
         self.cellClicked.connect(self._clicked)
         self.itemChanged.connect(self._changed)
@@ -108,13 +131,14 @@ class AnswerTable(QTableWidget):
         self._delegate.names = [*names]
 
     def _fill(self, number: int, row: ShownAnswer) -> None:
-        texts = ("", row.place, row.answer, f"{row.probability:.3f}", row.confirmed)
+        confirmed = (row.confirmed,) * len(self._confirmable)
+        texts = ("", row.place, row.answer, f"{row.probability:.3f}", *confirmed, *row.more)
         for column, text in enumerate(texts):
             item = QTableWidgetItem(text)
             item.setToolTip(row.detail)
             if column == 0:
                 item.setIcon(icon_of(row.thumbnail))
-            if column != CLASS:
+            if not self._is_confirmable(column):
                 item.setFlags(item.flags() & ~Qt.ItemFlag.ItemIsEditable)
             self.setItem(number, column, item)
 
@@ -125,12 +149,15 @@ class AnswerTable(QTableWidget):
     def _clicked(self, row: int, column: int) -> None:
         # Also of the current row: another plane may have come into view since.
         self._on_row(row)
-        if column == CLASS:
+        if self._is_confirmable(column):
             self.editItem(self.item(row, column))
 
     def _changed(self, item: QTableWidgetItem) -> None:
-        if item.column() == CLASS:
+        if self._on_confirmed is not None and item.column() == CLASS:
             self._on_confirmed(item.row(), item.text().strip())
+
+    def _is_confirmable(self, column: int) -> bool:
+        return self._on_confirmed is not None and column == CLASS
 
 
 class _ClassDelegate(QStyledItemDelegate):

@@ -137,7 +137,7 @@ class ClassifyDefectsWidget(Form):
         events = named_events(stacks, parameters)
         self.controls.start(events, "Classify defects", nothing, self._happened)
         # Only now: a run under way, which refuses another, goes on with its own.
-        self._notices, self._asked = [], Asked.of(images, parameters)
+        self._notices, self._asked = [], Asked(images, parameters)
 
     def _happened(self, event: Event) -> None:
         if isinstance(event, Notice):
@@ -247,8 +247,8 @@ class ClassifyDefectsWidget(Form):
             self._drop_rows(event.value)
 
     def _data_changed(self, event: Any) -> None:
-        """Drop what was answered and confirmed of data of another shape."""
-        if isalive(self.native) and DEFECTS.forget_stale(event.source):  # type: ignore[no-untyped-call]
+        """Drop what was answered and confirmed of data that were replaced."""
+        if isalive(self.native) and DEFECTS.forget(event.source):  # type: ignore[no-untyped-call]
             remove_heat(self.viewer)
             self._drop_rows(event.source)
             said = f"{event.source.name}: its answers are dropped, as its data were replaced"

@@ -42,9 +42,9 @@ class LayerAnswers:
         found: dict[int, str] = self._noted(image).get("confirmed", {})
         return found
 
-    def forget_stale(self, image: Image) -> bool:
-        """Take away what is noted of data of another shape; tells whether there was any."""
-        if self._key not in image.metadata or self._noted(image):
+    def forget(self, image: Image) -> bool:
+        """Take away what is noted, as of data that were replaced; tells whether there was any."""
+        if self._key not in image.metadata:
             return False
         image.metadata = {k: v for k, v in image.metadata.items() if k != self._key}
         return True

@@ -181,7 +181,7 @@ class LearnStructuresWidget(Form):
         events = answered_events(stacks, lesson, self._learnt)
         self._begin(events, "Classify", nothing)
         # Only now: a run under way, which refuses another, goes on with its own.
-        self._asked = Asked.of(images, lesson)
+        self._asked = Asked(images, lesson)
 
     def _lesson(self) -> Lesson:
         library = self.panel.library
@@ -292,7 +292,7 @@ class LearnStructuresWidget(Form):
 
     def _data_changed(self, event: Any) -> None:
         """Drop what was answered of data of another shape; examples made of them stay."""
-        if isalive(self.native) and STRUCTURES.forget_stale(event.source):  # type: ignore[no-untyped-call]
+        if isalive(self.native) and STRUCTURES.forget(event.source):  # type: ignore[no-untyped-call]
             self._drop_rows(event.source)
             said = f"{event.source.name}: its answers are dropped, as its data were replaced"
             self.controls.say(said)

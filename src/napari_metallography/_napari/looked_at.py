@@ -94,7 +94,11 @@ def index_of(image: Image, number: int) -> tuple[int, ...]:
 
 def place_of(image: Image, number: int) -> str:
     """The layer's name, and the plane where there are several."""
-    index = index_of(image, number)
+    return place_at(image, index_of(image, number))
+
+
+def place_at(image: Image, index: tuple[int, ...]) -> str:
+    """As `place_of`, of a plane by its index along the axes before the rows."""
     return f"{image.name}, plane {', '.join(map(str, index))}" if index else image.name
 
 

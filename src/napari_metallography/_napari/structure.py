@@ -2,51 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import napari.viewer
-import pandas as pd
-from magicgui.widgets import ComboBox, Container, Label, PushButton, Table, Widget
-from napari.layers import Image
-from qtpy.compat import isalive
-from qtpy.QtWidgets import QAbstractItemView
+from magicgui.widgets import ComboBox, Container, Label, PushButton, Widget
+from napari.layers import Image, Layer
+from napari.utils.notifications import show_warning
 
+from ..classification.stacks import Named
 from ..classification.structure_parameters import (
-    NamedStructure,
-    NamedStructures,
     SaliencyParameters,
     SaliencyPicture,
     StructureParameters,
+    extrapolation_note,
 )
 from ..errors import InputError
-from ..events import Event, Notice
+from ..events import Event, Events, Notice
+from .answer_table import AnswerTable, ShownAnswer
+from .answered import Answered, Asked, ClassifyControls, FollowedLayers, with_answers
 from .answers_file import ask_for_table, write_answers
 from .descriptor_map import DescriptorDocks
 from .device_choice import devices
 from .form import (
     Form,
     align_labels,
-    as_result,
     button_row,
     chosen,
-    fill,
     micrograph_choice,
     parameter_fields,
     read,
     wrap,
 )
-from .looked_at import LookedAt, bring_into_view, place_of, stack_in_view
+from .looked_at import LookedAt, bring_into_view, stack_in_view
 from .model_choice import ModelChoice
-from .structure_layers import add_saliency, legend_html, note_structures
+from .structure_layers import STRUCTURES, add_saliency, legend_html
 from .structure_runs import map_events, named_events, saliency_events
 from .wording import in_window
+from .worker import nothing
 
 if TYPE_CHECKING:
     from ..classification.descriptor_map import DescriptorMap
+
+T = TypeVar("T")
 
 _SALIENCY = "shows over the plane in view which class lies where; dark is none of them"
 _MAP = (
@@ -54,17 +54,10 @@ _MAP = (
     "those of the first one"
 )
 _EXPORT = "classes.csv with a probability a class and of none; how it was had, as JSON"
-_COLUMNS = ("image", "answer", "P", "spread", "P(none)", "note")
+_NOTE = "note"
+_COLUMNS = ("spread", "P(none)", _NOTE)
 _PROBABILITY = "probability_"
 _NONE = "none"
-
-
-@dataclass(frozen=True)
-class AnsweredStructure:
-    """An answer and the layer it is for."""
-
-    image: Image
-    plane: NamedStructure
 
 
 class ClassifyStructureWidget(Form):
@@ -82,18 +75,19 @@ class ClassifyStructureWidget(Form):
             {"window_px": "Saliency window (px)", "stride_px": "Saliency stride (px)"},
         )
         self.windows["window_px"].native.setSpecialValueText("automatic")
-        self.table = Table(value=[])
+        self.table = AnswerTable(self._go_to, more=_COLUMNS, wide=(_NOTE,))
         self.saliency = PushButton(text="Saliency", tooltip=_SALIENCY)
         self.map = PushButton(text="Descriptor map", tooltip=_MAP)
         self.export = PushButton(text="Export…", tooltip=_EXPORT)
         self.legend = Label(value="", label="", visible=False)
         wrap(self.legend)
         self.results: Container[Widget] = Container(
-            widgets=[self.table, button_row(self.saliency, self.map, self.export), self.legend],
+            widgets=[button_row(self.saliency, self.map, self.export), self.legend],
             labels=False,
         )
         self.results.margins = (0, 0, 0, 0)
         align_labels(self.results)
+        self.results.native.layout().insertWidget(0, self.table)
         super().__init__(
             viewer,
             "structure",
@@ -108,17 +102,24 @@ class ClassifyStructureWidget(Form):
             {"extent": self.extent, "device": self.device, **self.windows},
             "Classify",
             "Classify structure",
+            ClassifyControls((self.saliency, self.map), self._ended),
         )
-        self._prepare_table()
         self.docks = DescriptorDocks(self.viewer)
-        self.answered: list[AnsweredStructure] = []
+        self.answered: list[Answered] = []
+        self._asked: Asked[StructureParameters] | None = None
         self._had: StructureParameters | None = None
         self._provenance: dict[str, Any] = {}
         self._notices: list[str] = []
         self.saliency.changed.connect(partial(self.attempt, self.show_saliency))
         self.map.changed.connect(partial(self.attempt, self.show_map))
         self.export.changed.connect(partial(self.attempt, self._ask_and_export))
-        self.viewer.layers.events.removed.connect(self._layer_removed)
+        self._followed = FollowedLayers(
+            self.viewer,
+            self.native,
+            on_gone=self._drop_rows,
+            on_replaced=self._data_replaced,
+            on_renamed=self._renamed,
+        )
 
     def closed(self) -> None:
         """The dock was closed: its map goes with it."""
@@ -132,77 +133,70 @@ class ClassifyStructureWidget(Form):
         parameters = self._parameters()
         images = self.looked_at.images()
         stacks = [self.looked_at.stack(image) for image in images]
-        self._begin()
-        self.controls.start(
-            named_events(stacks, parameters),
-            "Classify structure",
-            partial(self._take, {image.name: image for image in images}, parameters),
-            self._happened,
-        )
+        self._begin(named_events(stacks, parameters), "Classify structure", nothing)
+        # Only now: a run under way, which refuses another, goes on with its own.
+        self._asked = Asked(images, parameters)
 
     def _parameters(self) -> StructureParameters:
         return StructureParameters(model=self.model.value, device=self.device.value)
 
-    def _begin(self) -> None:
-        # What a run under way has said is still to be told.
-        if not self.controls.is_running:
-            self._notices = []
+    def _begin(self, events: Events[T], title: str, on_result: Callable[[T], None]) -> None:
+        self.controls.start(events, title, on_result, self._happened)
+        self._notices, self._asked = [], None
 
     def _happened(self, event: Event) -> None:
         if isinstance(event, Notice):
             self._notices.append(in_window(event.message))
+        elif isinstance(event, Named) and self._asked is not None:
+            self._asked.parts.append(event)
 
-    def _take(
-        self, images: Mapping[str, Image], parameters: StructureParameters, named: NamedStructures
-    ) -> None:
+    def _ended(self, message: str) -> None:
+        """Keep what was answered, however the run ended."""
+        asked, self._asked = self._asked, None
+        if asked is not None and asked.parts:
+            self.attempt(partial(self._take, asked, message))
+
+    def _take(self, asked: Asked[StructureParameters], message: str) -> None:
         """Show answers beside earlier ones that were had alike."""
-        if named.provenance != self._provenance:
+        told = asked.parts[0]
+        if told.provenance != self._provenance:
             self.answered = []
-        self._had, self._provenance = parameters, named.provenance
-        for image in images.values():
-            if image in self.viewer.layers:
-                self._take_one(image, [p for p in named.planes if images[p.stack] is image])
+        self._had, self._provenance = asked.parameters, told.provenance
+        taken, replaced = asked.taken(self.viewer)
+        for image, planes in taken.items():
+            STRUCTURES.note(image, planes, told.provenance)
+            self.answered = with_answers(self.answered, image, planes)
         self._show_table()
-        none = sum(one.row["answer"] == _NONE for one in named.planes)
-        said = f"{len(named.planes)} named, {none} of them none"
-        self.controls.say("; ".join([said, *self._notices]))
-
-    def _take_one(self, image: Image, planes: list[NamedStructure]) -> None:
-        note_structures(image, planes, self._provenance)
-        anew = {plane.number for plane in planes}
-        kept = [x for x in self.answered if x.image is not image or x.plane.number not in anew]
-        self.answered = kept + [AnsweredStructure(image, plane) for plane in planes]
+        answers = [one.row["answer"] for planes in taken.values() for one in planes]
+        said = f"{len(answers)} named, {answers.count(_NONE)} of them none"
+        self.controls.say("; ".join(x for x in [message, said, *self._notices, *replaced] if x))
 
     # --- the table ---------------------------------------------------------------------------
 
-    def _prepare_table(self) -> None:
-        as_result(self.table)
-        native = self.table.native
-        native.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        native.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        native.currentCellChanged.connect(self._row_changed)
-
     def _show_table(self) -> None:
-        self.table.native.blockSignals(True)
-        rows = [_shown(one) for one in self.answered]
-        fill(self.table, pd.DataFrame(rows, columns=[*_COLUMNS]), "note")
-        self.table.native.setCurrentCell(-1, -1)
-        self.table.native.blockSignals(False)
+        self.table.show_answers([_shown(one) for one in self.answered])
 
-    def _row_changed(self, row: int, _: int, former: int, __: int) -> None:
-        if 0 <= row < len(self.answered) and row != former:
-            self._go_to(self.answered[row])
-
-    def _go_to(self, one: AnsweredStructure) -> None:
+    def _go_to(self, row: int) -> None:
         """Bring the plane of a row into view, in front of the other images of the table."""
+        one = self.answered[row]
         others = {x.image for x in self.answered}
         bring_into_view(self.viewer, one.image, one.plane.number, others)
 
-    def _layer_removed(self, event: Any) -> None:
-        if not isalive(self.native):  # type: ignore[no-untyped-call]
-            return
-        if any(one.image is event.value for one in self.answered):
-            self.answered = [one for one in self.answered if one.image is not event.value]
+    def _data_replaced(self, layer: Layer) -> None:
+        """Drop what was answered of the former data."""
+        if STRUCTURES.forget(layer):
+            self._drop_rows(layer)
+            said = f"{layer.name}: its answers are dropped, as its data were replaced"
+            self.controls.say(said)
+            show_warning(said)
+
+    def _renamed(self, layer: Layer) -> None:
+        if any(one.image is layer for one in self.answered):
+            self._show_table()
+
+    def _drop_rows(self, layer: Layer) -> None:
+        if any(one.image is layer for one in self.answered):
+            self.answered = [one for one in self.answered if one.image is not layer]
             self._show_table()
 
     # --- what else can be had ----------------------------------------------------------------
@@ -214,12 +208,10 @@ class ClassifyStructureWidget(Form):
         image: Image = chosen(self.image, "an image")
         stack = stack_in_view(self.viewer, image)
         (number,) = stack.numbers
-        self._begin()
-        self.controls.start(
+        self._begin(
             saliency_events(stack, number, parameters, windows),
             f"Saliency of {image.name}",
             partial(self._show_saliency, image, number),
-            self._happened,
         )
 
     def _show_saliency(self, image: Image, number: int, found: SaliencyPicture) -> None:
@@ -232,13 +224,14 @@ class ClassifyStructureWidget(Form):
 
     def show_map(self) -> None:
         """Show where the crops of the current row lie among those of the training."""
-        if self._had is None or not self.answered:
+        one = self.answered[max(0, self.table.currentRow())] if self.answered else None
+        if self._had is None or one is None or one.plane.descriptors is None:
             raise InputError("classify images first")
-        one = self.answered[max(0, self.table.native.currentRow())]
-        self.controls.start(
-            map_events(one.plane.descriptors, self._had),
+        digest = self._provenance["model_digest"]
+        self._begin(
+            map_events(one.plane.descriptors, self._had, digest),
             "Descriptor map",
-            partial(self._show_map, place_of(one.image, one.plane.number)),
+            partial(self._show_map, one.place),
         )
 
     def _show_map(self, place: str, shown: DescriptorMap) -> None:
@@ -247,7 +240,7 @@ class ClassifyStructureWidget(Form):
 
     def write(self, path: Path) -> None:
         """Write the table as CSV, and how it was had as JSON beside it."""
-        write_answers(path, [one.plane.row for one in self.answered], self._provenance)
+        write_answers(path, [one.row for one in self.answered], self._provenance)
         self.controls.say(f"written to {path}")
 
     def _ask_and_export(self) -> None:
@@ -256,15 +249,15 @@ class ClassifyStructureWidget(Form):
             self.write(path)
 
 
-def _shown(one: AnsweredStructure) -> dict[str, Any]:
-    """A row of the table."""
+def _shown(one: Answered) -> ShownAnswer:
     row = one.plane.row
-    values = (
-        place_of(one.image, one.plane.number),
+    note = extrapolation_note(row)
+    numbers = (f"{row['spread']:.2f}", f"{row[_PROBABILITY + _NONE]:.2f}")
+    return ShownAnswer(
+        one.plane.thumbnail,
+        one.place,
         row["answer"],
-        f"{row[_PROBABILITY + row['answer']]:.2f}",
-        f"{row['spread']:.2f}",
-        f"{row[_PROBABILITY + _NONE]:.2f}",
-        one.plane.note,
+        one.plane.probability,
+        f"{one.place}: {row['answer']}, by {row['crops']} crops",
+        more=(*numbers, note),
     )
-    return dict(zip(_COLUMNS, values, strict=True))

@@ -2,37 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from html import escape
-from typing import Any
 
 from napari.components import ViewerModel
 from napari.layers import Image
 
 from ..classes import PhaseClass
-from ..classification.structure_parameters import NamedStructure, SaliencyPicture
+from ..classification.structure_parameters import SaliencyPicture
+from .layer_answers import LayerAnswers
 from .looked_at import index_of
 from .results import is_computed, mark_computed
 from .training_layers import add_above, placement_of_part
 
-ANSWERS = "structure"
-"""Key of an image layer's metadata: `provenance` and `answers`, by plane."""
+STRUCTURES = LayerAnswers("structure")
+"""What is noted of images."""
 
 SALIENCY = "saliency"
 """Key of the metadata of a saliency layer: its classes, the windows, and how it was had."""
 
 _OPACITY = 0.7
-
-
-def note_structures(
-    image: Image, planes: Iterable[NamedStructure], provenance: dict[str, Any]
-) -> None:
-    """Keep answers in the layer's metadata; those of other planes stay if they were had alike."""
-    before = image.metadata.get(ANSWERS, {})
-    kept = before.get("answers", {}) if before.get("provenance") == provenance else {}
-    rows = {one.number: {k: v for k, v in one.row.items() if k != "image"} for one in planes}
-    noted = {"provenance": provenance, "answers": {**kept, **rows}}
-    image.metadata = {**image.metadata, ANSWERS: noted}
 
 
 def add_saliency(viewer: ViewerModel, image: Image, number: int, found: SaliencyPicture) -> Image:
@@ -51,6 +40,7 @@ def add_saliency(viewer: ViewerModel, image: Image, number: int, found: Saliency
         metadata={
             SALIENCY: {
                 "image": image.name,
+                "image_id": str(image.unique_id),
                 "plane": number,
                 "window_px": found.window_px,
                 "classes": [one.model_dump() for one in found.classes],
@@ -68,7 +58,8 @@ def remove_saliency(viewer: ViewerModel, image: Image, number: int) -> None:
     """Take the map of a plane away."""
     for layer in list(viewer.layers):
         told = layer.metadata.get(SALIENCY, {}) if is_computed(layer) else {}
-        if told and (told["image"], told["plane"]) == (image.name, number):
+        # By the image itself: its name may change, and another image may take it.
+        if told and (told["image_id"], told["plane"]) == (str(image.unique_id), number):
             viewer.layers.remove(layer)
 
 

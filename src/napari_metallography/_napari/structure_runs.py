@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ..classification.stacks import Stack
+from ..classification.stacks import Named, Stack
 from ..classification.structure_parameters import (
-    NamedStructures,
     SaliencyParameters,
     SaliencyPicture,
     StructureParameters,
@@ -25,12 +24,10 @@ if TYPE_CHECKING:
     from ..classification.descriptor_map import DescriptorMap
 
 
-def named_events(
-    stacks: Sequence[Stack], parameters: StructureParameters
-) -> Events[NamedStructures]:
+def named_events(stacks: Sequence[Stack], parameters: StructureParameters) -> Events[Named]:
     """As `classification.structure_stacks.name_structures`."""
 
-    def begun() -> Events[NamedStructures]:
+    def begun() -> Events[Named]:
         from ..classification.structure_stacks import name_structures
 
         return name_structures(stacks, parameters)
@@ -52,13 +49,13 @@ def saliency_events(
 
 
 def map_events(
-    descriptors: NDArray[np.float32], parameters: StructureParameters
+    descriptors: NDArray[np.float32], parameters: StructureParameters, digest: str
 ) -> Events[DescriptorMap]:
     """As `classification.structure_stacks.map_of_plane`."""
 
     def begun() -> Events[DescriptorMap]:
         from ..classification.structure_stacks import map_of_plane
 
-        return map_of_plane(descriptors, parameters)
+        return map_of_plane(descriptors, parameters, digest)
 
     return imported_later(begun)

@@ -98,6 +98,8 @@ class NamedPlane:
         The answers of the windows of a scanned plane, else None.
     defects
         Class indices (Y, X), 255 where unsure, of a scanned plane, else None.
+    descriptors
+        (crops, 2) of the crops that a structure was told from, else None.
     """
 
     stack: str
@@ -107,6 +109,7 @@ class NamedPlane:
     thumbnail: NDArray[np.uint8]
     windows: Answers | None = None
     defects: NDArray[np.uint8] | None = None
+    descriptors: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)

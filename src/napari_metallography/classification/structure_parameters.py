@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -52,40 +53,6 @@ class SaliencyParameters(BaseModel):
 
 
 @dataclass(frozen=True)
-class NamedStructure:
-    """The answer for a plane.
-
-    Attributes
-    ----------
-    stack, number
-        The layer's name, and the plane counted over all axes before the rows.
-    row
-        As of `classes.csv`.
-    descriptors
-        (crops, 2) of the crops that were looked at.
-    """
-
-    stack: str
-    number: int
-    row: dict[str, Any]
-    descriptors: NDArray[np.float32]
-
-    @property
-    def note(self) -> str:
-        """What the user should know of the answer; "" where that is nothing."""
-        outside = float(self.row["outside"])
-        return f"extrapolation: {outside:.0%} of the crops" if outside else ""
-
-
-@dataclass(frozen=True)
-class NamedStructures:
-    """Answers for planes of stacks, in order, and how they came about."""
-
-    planes: tuple[NamedStructure, ...]
-    provenance: dict[str, Any]
-
-
-@dataclass(frozen=True)
 class SaliencyPicture:
     """What lies where on a plane.
 
@@ -106,3 +73,9 @@ class SaliencyPicture:
     classes: tuple[PhaseClass, ...]
     window_px: float
     provenance: dict[str, Any]
+
+
+def extrapolation_note(row: Mapping[str, Any]) -> str:
+    """What the user should know of an answer, a row of `classes.csv`; "" where that is nothing."""
+    outside = float(row["outside"])
+    return f"extrapolation: {outside:.0%} of the crops" if outside else ""

@@ -11,32 +11,32 @@ from numpy.typing import NDArray
 from ..devices import choose_device
 from ..errors import InputError
 from ..events import Event, Events, Notice, Progress, relayed
+from ..plane import as_plane
 from .descriptor_map import DescriptorMap, descriptor_map
 from .files import skipped_notices
 from .grey_stacks import grey_plane
 from .saliency import saliency_map
-from .stacks import Stack
-from .structure import StructureAnswer, classify_plane, provenance
+from .stacks import Named, NamedPlane, Stack, thumbnail
+from .structure import classify_plane, provenance
 from .structure_files import answer_row
 from .structure_model import StructureModel, load_structure_model
 from .structure_parameters import (
-    NamedStructure,
-    NamedStructures,
     SaliencyParameters,
     SaliencyPicture,
     StructureParameters,
+    extrapolation_note,
 )
 
 
-def name_structures(
-    stacks: Sequence[Stack], parameters: StructureParameters
-) -> Events[NamedStructures]:
+def name_structures(stacks: Sequence[Stack], parameters: StructureParameters) -> Events[Named]:
     """Name the structure of planes of images or stacks; one that cannot be used is skipped.
 
     Yields
     ------
     Progress
         Of the planes; of the crops where there is one plane only.
+    Named
+        The answer for one plane, as soon as it is there; the result holds all of them.
     Notice
         How many answers are extrapolations; which planes were skipped, and why.
 
@@ -50,26 +50,27 @@ def name_structures(
     """
     todo = [(stack, number) for stack in stacks for number in stack.numbers]
     model, device = _ready(parameters)
-    found: list[NamedStructure] = []
+    told = provenance(model, parameters.crops)
+    found: list[NamedPlane] = []
     skipped: list[str] = []
     for place, (stack, number) in enumerate(todo):
         progress = Progress(place, len(todo), "planes") if len(todo) > 1 else None
-        events = _answered(stack, number, model, device, parameters.crops)
+        events = _named(stack, number, model, device, parameters.crops)
         try:
-            answer = yield from _told(events, progress)
+            found.append((yield from _told(events, progress)))
         except InputError as error:
             skipped.append(str(error))
         else:
-            found.append(_named(stack, number, answer, model))
+            yield Named((found[-1],), model.card.classes, told)
     yield Progress(len(todo), len(todo), "planes")
     yield from skipped_notices(skipped, len(found))
-    outside = sum(bool(one.note) for one in found)
+    outside = sum(bool(extrapolation_note(one.row)) for one in found)
     if outside:
         yield Notice(
             f"{outside} of {len(found)} answers are extrapolations: the model was not trained on "
             "such magnifications; train it with images of these"
         )
-    return NamedStructures(tuple(found), provenance(model, parameters.crops))
+    return Named(tuple(found), model.card.classes, told)
 
 
 def saliency_of_plane(
@@ -87,17 +88,25 @@ def saliency_of_plane(
 
 
 def map_of_plane(
-    descriptors: NDArray[np.float32], parameters: StructureParameters
+    descriptors: NDArray[np.float32], parameters: StructureParameters, digest: str
 ) -> Events[DescriptorMap]:
     """The descriptor map of a model with the crops of a plane, (k, 2).
+
+    Parameters
+    ----------
+    digest
+        Of the model's file when it described the crops.
 
     Raises
     ------
     InputError
-        When there is no such model.
+        When there is no such model, or its file is another one by now.
     """
     yield Progress(0, 0, "model")
-    return descriptor_map(load_structure_model(parameters.model), descriptors)
+    model = load_structure_model(parameters.model)
+    if model.digest != digest:
+        raise InputError(f"model {model.card.name}: the model file has changed; classify again")
+    return descriptor_map(model, descriptors)
 
 
 def _ready(parameters: StructureParameters) -> tuple[StructureModel, torch.device]:
@@ -107,15 +116,25 @@ def _ready(parameters: StructureParameters) -> tuple[StructureModel, torch.devic
     return model, device
 
 
-def _answered(
+def _named(
     stack: Stack, number: int, model: StructureModel, device: torch.device, crops: int | None
-) -> Events[StructureAnswer]:
+) -> Events[NamedPlane]:
     plane, _ = grey_plane(stack, number)
-    events = classify_plane(plane, stack.calibration, model, device, name=stack.name, crops=crops)
-    return (yield from events)
+    answer = yield from classify_plane(
+        plane, stack.calibration, model, device, name=stack.name, crops=crops
+    )
+    size = stack.calibration.mean_um if stack.calibration else None
+    return NamedPlane(
+        stack.name,
+        number,
+        {"image": stack.name, "plane": number, **answer_row(answer, size, model.names)},
+        float(answer.probabilities.max()),
+        thumbnail(as_plane(plane, stack.name)),
+        descriptors=answer.descriptors,
+    )
 
 
-def _told(events: Events[StructureAnswer], progress: Progress | None) -> Events[StructureAnswer]:
+def _told(events: Events[NamedPlane], progress: Progress | None) -> Events[NamedPlane]:
     """Tell of the planes where there are several; extrapolations are told once, at the end."""
 
     def change(event: Event) -> Event | None:
@@ -124,11 +143,3 @@ def _told(events: Events[StructureAnswer], progress: Progress | None) -> Events[
         return progress if progress is not None and isinstance(event, Progress) else event
 
     return (yield from relayed(events, change))
-
-
-def _named(
-    stack: Stack, number: int, answer: StructureAnswer, model: StructureModel
-) -> NamedStructure:
-    size = stack.calibration.mean_um if stack.calibration else None
-    row = {"image": stack.name, "plane": number, **answer_row(answer, size, model.names)}
-    return NamedStructure(stack.name, number, row, answer.descriptors)
