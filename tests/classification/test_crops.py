@@ -111,3 +111,20 @@ def test_the_logarithm_of_sides_is_uniform() -> None:
     sides = drawn_sides(torch.full((4000,), 100.0), torch.full((4000,), 1000.0), random)
     shares = torch.histc(sides.log10(), 5, 2, 3) / 4000
     assert shares.numpy() == pytest.approx(0.2, abs=0.03)
+
+
+@pytest.mark.parametrize("period", [5, 30])
+def test_the_contrast_changes_smoothly_with_the_scale(period) -> None:
+    wave = 127 + 100 * np.sin(2 * np.pi * np.arange(1400) / period)
+    atlas = Atlas([np.rint(np.tile(wave, (1400, 1))).astype(np.uint8)], CPU)
+    ratios = torch.from_numpy(np.geomspace(0.8, 33, 100)).float().repeat_interleave(4)
+    none = torch.zeros(400)
+    centres = torch.full((400, 2), 700.0) + 3.3 * torch.arange(4).repeat(100)[:, None]
+    cut = atlas.cut(Crops(none.long(), centres, 40 * ratios, none, none.bool()), 40)
+    ratios, found = ratios[::4].numpy(), cut.std((1, 2, 3)).view(100, 4).mean(1).numpy()
+    # Four per cent of magnification change little of 71, the whole contrast.
+    assert np.abs(np.diff(found)).max() < 9
+    # What can be seen is not blurred away, and what cannot be is hardly seen.
+    assert found[ratios < period / 5].min(initial=70) > 50
+    assert found[ratios > 0.7 * period].max(initial=0) < 20
+    assert found[ratios > 1.4 * period].max(initial=0) < 12

@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-_LEVELS = 4
-_SHARPER = 0.3
+_FEWEST_PX = 16
+"""No crop is brought to a smaller side."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,12 @@ class Crops:
 
 
 class Atlas:
-    """Grey images of any shape in one tensor on the device, each also shrunk by 2, 4 and 8.
+    """Grey images of any shape in one tensor on the device, each also shrunk by 2, 4, 8 and so on.
 
-    A crop is interpolated in that of them which comes closest to its scale: shrinking does not
-    alias, and costs no more than enlarging.
+    A crop is interpolated in the two of them whose scales its own lies between, and between these
+    by the logarithm of the scale: it hardly aliases at any, and changes with it smoothly.
+
+    Source: Williams, Pyramidal parametrics, SIGGRAPH 1983.
 
     Parameters
     ----------
@@ -54,11 +56,12 @@ class Atlas:
     """
 
     def __init__(self, planes: Sequence[NDArray[np.uint8]], device: torch.device) -> None:
-        levels = [_shrunk(plane) for plane in planes]
+        count = _levels(max(min(plane.shape) for plane in planes))
+        levels = [_shrunk(plane, count) for plane in planes]
         flat = np.concatenate([one.ravel() for pyramid in levels for one in pyramid])
         shapes = np.array([[one.shape for one in pyramid] for pyramid in levels])
         lengths = shapes.prod(2).ravel()
-        starts = np.concatenate([[0], np.cumsum(lengths)[:-1]]).reshape(-1, _LEVELS)
+        starts = np.concatenate([[0], np.cumsum(lengths)[:-1]]).reshape(-1, count)
         self.values = torch.from_numpy(flat).to(device)
         self.shapes = torch.from_numpy(shapes[:, 0])
         self._shapes = torch.from_numpy(shapes).to(device)
@@ -77,14 +80,17 @@ class Atlas:
         warp
             (B, 2, size, size): displacement of each point, y and x, relative to the crop's side.
         """
-        places = self._places(crops, size, warp)
-        images = crops.images.to(self.device)
-        level = (torch.log2(crops.sides / size) - _SHARPER).ceil().clamp(0, _LEVELS - 1).long()
-        level = level.to(self.device)
-        shape = self._shapes[images, level]
-        relative = shape / self._shapes[images, 0]
-        places = places * relative[:, :, None, None] - 0.5
-        return self._interpolated(places, shape, self._starts[images, level])[:, None]
+        last = self._shapes[crops.images.to(self.device), 0] - 1
+        places = _mirrored(self._places(crops, size, warp) - 0.5, last.view(-1, 2, 1, 1))
+        level = torch.log2(crops.sides / size).clamp(0, self._shapes.shape[1] - 1)
+        finer = level.floor().long()
+        found = self._at_level(places, crops.images, finer)
+        between = (level > finer).nonzero()[:, 0]
+        if len(between):
+            coarser = self._at_level(places[between], crops.images[between], finer[between] + 1)
+            part = (level - finer)[between].to(self.device).view(-1, 1, 1)
+            found[between] = torch.lerp(found[between], coarser, part)
+        return found[:, None]
 
     def _places(self, crops: Crops, size: int, warp: Tensor | None) -> Tensor:
         """y and x (B, 2, size, size) of the crops' points, in pixels of the images."""
@@ -103,15 +109,21 @@ class Atlas:
         turned = torch.stack([y * cosine + x * sine, x * cosine - y * sine], 1)
         return turned + crops.centres.to(self.device)[:, :, None, None]
 
-    def _interpolated(self, places: Tensor, shapes: Tensor, starts: Tensor) -> Tensor:
-        """Grey values (B, S, S) at places (B, 2, S, S), bilinearly."""
-        last = (shapes - 1).view(-1, 2, 1, 1)
-        places = _mirrored(places, last)
-        first = torch.minimum(places.floor(), last - 1).clamp(min=0)
-        part_y, part_x = (places - first).unbind(1)
+    def _at_level(self, places: Tensor, images: Tensor, level: Tensor) -> Tensor:
+        """Grey values (B, S, S) at places (B, 2, S, S) of images (B,), shrunk so many times (B,).
+
+        Bilinear; the places are counted from the middle of the first pixel of the image itself.
+        """
+        images, level = images.to(self.device), level.to(self.device)
+        shape = self._shapes[images, level]
+        relative = (shape / self._shapes[images, 0]).view(-1, 2, 1, 1)
+        last = (shape - 1).view(-1, 2, 1, 1)
+        places = torch.addcmul((relative - 1) / 2, places, relative)
+        first = torch.minimum(places.floor(), last - 1).clamp_(min=0)
+        part_y, part_x = (places - first).clamp_(0, 1).unbind(1)
         y, x = first.long().unbind(1)
-        columns = shapes[:, 1].view(-1, 1, 1)
-        corner = starts.view(-1, 1, 1) + y * columns + x
+        columns = shape[:, 1].view(-1, 1, 1)
+        corner = y.mul(columns).add_(x).add_(self._starts[images, level].view(-1, 1, 1))
         # Of a single row or column the neighbour is itself.
         down = torch.where(last[:, 0] > 0, columns, 0)
         right = torch.where(last[:, 1] > 0, 1, 0)
@@ -152,9 +164,14 @@ def drawn_sides(smallest: Tensor, largest: Tensor, random: torch.Generator) -> T
     return (low + (high - low) * torch.rand(len(low), generator=random)).exp()
 
 
-def _shrunk(plane: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+def _levels(side: int) -> int:
+    """How often an image of a shorter side is there: until all of that side are one crop."""
+    return 1 + max(0, math.ceil(math.log2(side / _FEWEST_PX)))
+
+
+def _shrunk(plane: NDArray[np.uint8], count: int) -> list[NDArray[np.uint8]]:
     found = [plane]
-    for _ in range(_LEVELS - 1):
+    for _ in range(count - 1):
         rows, columns = ((length + 1) // 2 for length in found[-1].shape)
         found.append(
             np.asarray(
