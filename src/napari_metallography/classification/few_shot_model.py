@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,6 +27,11 @@ _BATCH = 32
 _ROOM = 0.05
 _SPREAD = torch.tensor([[0.0, 0.0], [-1, -1], [-1, 1], [1, -1], [1, 1]])
 _SIDE = 224
+_FEW_PARTS = 4
+_QUARTERS = 4
+
+Vary = Callable[[Tensor, Tensor], Tensor]
+"""Makes others of squares (n, 1, S, S), 0 to 255, of images (n,)."""
 
 
 class FewShotNetwork(nn.Module):
@@ -94,8 +99,17 @@ class SquareReader:
         crops = Crops(images, centres.float(), sides, level, level.bool())
         return self.normalised(self.atlas.cut(crops, self.shown.side))
 
-    def spread(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def spread(
+        self, images: Tensor, turns: Tensor | None = None, vary: Vary | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Up to five squares of each of images (B,): its middle, and where there is room its ends.
+
+        Parameters
+        ----------
+        turns
+            (B,) from 0 to 7: by how many quarters each image is turned; from 4 on mirrored first.
+        vary
+            What else happens to the squares; it is given the place of each one's image, too.
 
         Returns
         -------
@@ -105,9 +119,12 @@ class SquareReader:
         counts = torch.tensor([len(centres) for centres in places])
         owners = torch.arange(len(images)).repeat_interleave(counts)
         chosen = images[owners]
-        level = torch.zeros(len(chosen))
-        crops = Crops(chosen, torch.cat(places), self.sides_px[chosen], level, level.bool())
-        return self.normalised(self.atlas.cut(crops, self.shown.side)), owners
+        turned = torch.zeros(len(images)) if turns is None else turns
+        angles = (turned % _QUARTERS * (math.pi / 2))[owners].float()
+        mirrored = (turned >= _QUARTERS)[owners]
+        crops = Crops(chosen, torch.cat(places), self.sides_px[chosen], angles, mirrored)
+        squares = self.atlas.cut(crops, self.shown.side)
+        return self.normalised(vary(squares, owners) if vary else squares), owners
 
     def _centres(self, image: int) -> Tensor:
         """Centres (k, 2) of the squares of an image."""
@@ -180,6 +197,27 @@ def common_pixel_um(
     return None if math.isnan(narrowest) else narrowest / side
 
 
+def narrowest_words(
+    files: Sequence[str],
+    planes: Sequence[NDArray[np.uint8]],
+    pixel_sizes_um: Sequence[float | None],
+) -> str:
+    """Which image shows so little that of most others little is seen either; empty where none."""
+    fields = {
+        file: min(plane.shape) * size
+        for file, plane, size in zip(files, planes, pixel_sizes_um, strict=True)
+        if size is not None
+    }
+    narrowest = min(fields, key=lambda file: fields[file])
+    usual = float(np.median([*fields.values()]))
+    if usual < _FEW_PARTS * fields[narrowest]:
+        return ""
+    return (
+        f"{narrowest} shows {fields[narrowest]:.3g} µm, most images {usual:.3g} µm or more: at one "
+        "scale little of them is seen"
+    )
+
+
 def features_of(network: FewShotNetwork, reader: SquareReader, images: Tensor) -> Tensor:
     """Features (B, d) of the clean squares of images (B,)."""
     network.eval()
@@ -188,13 +226,26 @@ def features_of(network: FewShotNetwork, reader: SquareReader, images: Tensor) -
     return torch.cat(parts)
 
 
-def spread_features(network: FewShotNetwork, reader: SquareReader, images: Tensor) -> Tensor:
-    """Features (B, d) of images (B,): the mean over squares spread over each."""
+def spread_features(
+    network: FewShotNetwork,
+    reader: SquareReader,
+    images: Tensor,
+    turns: Tensor | None = None,
+    vary: Vary | None = None,
+) -> Tensor:
+    """Features (B, d) of images (B,): the mean over squares spread over each.
+
+    Parameters
+    ----------
+    turns, vary
+        As `SquareReader.spread` takes them.
+    """
     network.eval()
     found = [torch.zeros(0, network.backbone.features, device=reader.atlas.device)]
     with torch.no_grad():
-        for part in torch.split(images, _BATCH) if len(images) else ():
-            squares, owners = reader.spread(part)
+        for part in torch.split(torch.arange(len(images)), _BATCH) if len(images) else ():
+            of_part = None if turns is None else turns[part]
+            squares, owners = reader.spread(images[part], of_part, vary)
             seen = torch.cat([network(some) for some in torch.split(squares, _BATCH)])
             found.append(prototypes(seen, owners.to(seen.device), len(part)))
     return torch.cat(found)

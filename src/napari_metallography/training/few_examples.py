@@ -7,8 +7,10 @@ pipelines for few-shot learning, CVPR 2022); each class is the mean of what it s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,13 +21,13 @@ from torch.nn import functional
 
 from .. import __version__
 from ..calibration import HOW_TO_CALIBRATE
-from ..classification.crops import drawn_crops
 from ..classification.few_shot_model import (
     FewShotModel,
     FewShotNetwork,
     SquareReader,
     common_pixel_um,
     load_few_shot_model,
+    narrowest_words,
     spread_features,
     square_reader,
 )
@@ -37,12 +39,14 @@ from ..devices import device_errors
 from ..errors import InputError
 from ..events import Events, Notice, Progress
 from ..models.card import FewShotInput
-from .episodes import augmented
+from .structure_samples import varied
 from .task_tuning import Tuning, tuned
 
 _COPIES = 8
 _FEWEST_COPIES = 2
-_BATCH = 32
+_OTHER_TURNS = 7
+_WIDE_ENOUGH = 0.999
+_HALF = 0.5
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,11 @@ class LearntClasses:
         """Whether images can be named only where their pixel size is known."""
         return self.shown.pixel_um is not None
 
+    @cached_property
+    def examples_digest(self) -> str:
+        """SHA-256 over the examples."""
+        return self.examples.digest()
+
     def provenance(self) -> dict[str, Any]:
         """How answers come about: JSON."""
         counts = np.bincount(self.examples.classes[self.examples.classes != OUTSIDER])
@@ -115,7 +124,7 @@ class LearntClasses:
             "model_digest": self.model.digest,
             "examples": dict(zip(self.names, counts.tolist(), strict=True)),
             "examples_of_none": int((self.examples.classes == OUTSIDER).sum()),
-            "examples_digest": self.examples.digest(),
+            "examples_digest": self.examples_digest,
             "skipped": list(self.examples.skipped),
             "parameters": {
                 "steps": self.tuning.steps,
@@ -165,7 +174,7 @@ def learn(
         raise InputError("the library holds no example of a class; name a structure first")
     shown = _shown(model, examples)
     tuning = _tuning(shown, steps, rate, len(examples.names))
-    for words in _doubts(library, examples, shown):
+    for words in _doubts(model, library, examples, shown):
         yield Notice(words)
     with device_errors():
         grey = model.card.normalisation
@@ -180,7 +189,9 @@ def learn(
     with device_errors():
         features = spread_features(network, reader, known)
         outsiders = spread_features(network, reader, strange)
-    least = yield from _least_similarity(network, reader, known, classes, features)
+    specimens = _numbered([examples.specimens[int(number)] for number in known])
+    running = _least_similarity(network, reader, known, (classes, specimens), features)
+    least = yield from running
     classes = classes.to(device)
     return LearntClasses(
         examples.names, model, network, shown, features, classes, outsiders, least, examples, tuning
@@ -196,15 +207,22 @@ def name_planes(
     ------
     Progress
         Of the planes.
+    Notice
+        When some show less than is compared.
 
     Raises
     ------
     InputError
-        When the pixel size of one is needed and not known.
+        When the pixel size of one is needed and not known, or one shows less than half of what is
+        compared.
     DeviceError
         When the device fails.
     """
     _require_sizes(learnt, pixel_sizes_um)
+    pairs = zip(planes, pixel_sizes_um, strict=True)
+    narrow = sum(shows_less(learnt.shown, plane, size) for plane, size in pairs)
+    if narrow:
+        yield Notice(less_words(learnt.shown, f"{narrow} of {len(planes)} planes"))
     found = []
     for number, (plane, size) in enumerate(zip(planes, pixel_sizes_um, strict=True)):
         yield Progress(number, len(planes), "planes")
@@ -212,6 +230,44 @@ def name_planes(
             found.append(_answer(learnt, _features(learnt, plane, size)))
     yield Progress(len(planes), len(planes), "planes")
     return found
+
+
+def shows_less(
+    shown: FewShotInput, plane: Grey, pixel_size_um: float | None, called: str = "an image"
+) -> bool:
+    """Whether a plane (Y, X) shows less than the square that is compared, and is mirrored.
+
+    Raises
+    ------
+    InputError
+        When it shows less than half.
+    """
+    share = _share(shown, plane, pixel_size_um)
+    if share < _HALF:
+        raise InputError(
+            f"{called} shows {share:.0%} of the {_side_um(shown):.3g} µm that are compared; take a "
+            "larger part of the specimen, or examples of smaller ones"
+        )
+    return share < _WIDE_ENOUGH
+
+
+def _share(shown: FewShotInput, plane: Grey, pixel_size_um: float | None) -> float:
+    """How much of the side of the square that is compared a plane shows."""
+    if shown.pixel_um is None or pixel_size_um is None:
+        return 1.0
+    return float(min(plane.shape)) * pixel_size_um / _side_um(shown)
+
+
+def _side_um(shown: FewShotInput) -> float:
+    return shown.side * (shown.pixel_um or math.nan)
+
+
+def less_words(shown: FewShotInput, which: str) -> str:
+    """That some planes show less than is compared, in one line."""
+    return (
+        f"{which} show less than the {_side_um(shown):.3g} µm that are compared, and are mirrored "
+        "at their edges"
+    )
 
 
 @torch.no_grad()
@@ -239,20 +295,24 @@ def _features(learnt: LearntClasses, plane: Grey, size: float | None) -> Tensor:
 
 
 def _least_similarity(
-    network: FewShotNetwork, reader: SquareReader, images: Tensor, classes: Tensor, features: Tensor
+    network: FewShotNetwork,
+    reader: SquareReader,
+    images: Tensor,
+    classes_and_specimens: tuple[Tensor, Tensor],
+    features: Tensor,
 ) -> Events[tuple[float, ...]]:
     """The cosine (m,) that the examples of each class reach at least.
 
-    Each is left out in turn: it, and turned and mirrored copies of it, are compared with the mean
-    of the others. The copies of an only example are varied in light and sharpness too, and compared
-    with itself.
+    Each specimen is left out in turn: its examples, and turned and mirrored copies of them, are
+    compared with the mean of the others. The copies of an only specimen are varied in light and
+    sharpness too.
 
     Parameters
     ----------
     features
-        (n, d) of the examples' images (n,) of classes (n,).
+        (n, d) of the examples' images (n,) of classes and specimens (n,).
     """
-    random = torch.Generator().manual_seed(0)
+    classes, specimens = classes_and_specimens
     least = []
     count = int(classes.max()) + 1
     for number in range(count):
@@ -260,38 +320,54 @@ def _least_similarity(
         own = torch.nonzero(classes == number).flatten()
         with device_errors():
             seen = features[own.to(features.device)]
-            copies = _copies(network, reader, images[own], random)
-            least.append(_reached(seen, copies))
+            only = bool((specimens[own] == specimens[own[0]]).all())
+            copies = _copies(network, reader, images[own], only=only)
+            # Parts of one specimen are no independent witnesses, but all there is.
+            groups = torch.arange(len(own)) if only else specimens[own]
+            least.append(_reached(seen, copies, groups))
     yield Progress(count, count, "classes")
     return tuple(least)
 
 
-def _reached(seen: Tensor, copies: Tensor) -> float:
-    """The lowest cosine of examples (n, d), and of copies (n, k, d), with the others' mean."""
-    if len(seen) == 1:
-        return float(cosines(copies[0], seen).min())
-    others = (seen.sum(0) - seen) / (len(seen) - 1)
+def _reached(seen: Tensor, copies: Tensor, groups: Tensor) -> float:
+    """The lowest cosine of examples (n, d), and of copies (n, k, d), with the other groups' mean.
+
+    Where there is one group (n,) only, with its own.
+    """
+    others = groups[:, None] != groups
+    if not others.any():
+        others = ~others
+    shares = (others / others.sum(1, keepdim=True)).to(seen)
     views = torch.cat([seen[:, None], copies], 1)
-    return float(functional.cosine_similarity(views, others[:, None], dim=2).min())
+    return float(functional.cosine_similarity(views, (shares @ seen)[:, None], dim=2).min())
 
 
-@torch.no_grad()
-def _copies(
-    network: FewShotNetwork, reader: SquareReader, images: Tensor, random: torch.Generator
-) -> Tensor:
-    """Features (n, k, d) of copies of a class's examples: eight in all, two of each at least."""
-    vary = augmented if len(images) == 1 else _turned
+def _copies(network: FewShotNetwork, reader: SquareReader, images: Tensor, *, only: bool) -> Tensor:
+    """Features (n, k, d) of copies of a class's examples: eight in all, two of each at least.
+
+    They are made like those of an image that is to be named: of the same squares.
+    """
     copies = max(_FEWEST_COPIES, -(-_COPIES // len(images)))
-    parts = torch.split(images.repeat_interleave(copies), _BATCH)
-    seen = torch.cat([network(vary(reader, part, random)) for part in parts])
+    several = images.repeat_interleave(copies)
+    turns = 1 + torch.arange(len(several)) % _OTHER_TURNS
+    seen = spread_features(network, reader, several, turns, _lit if only else None)
     return seen.view(len(images), copies, -1)
 
 
-def _turned(reader: SquareReader, images: Tensor, random: torch.Generator) -> Tensor:
-    """Squares (B, 1, S, S) of images (B,), turned and mirrored, as the network takes them."""
-    shapes, sides = reader.atlas.shapes[images], reader.sides_px[images]
-    crops = drawn_crops(images, shapes, sides, random, turned=True)
-    return reader.normalised(reader.atlas.cut(crops, reader.shown.side))
+def _lit(squares: Tensor, images: Tensor) -> Tensor:
+    """Squares lit and blurred differently, those of one image alike."""
+    return torch.cat(
+        [
+            varied(square[None], torch.Generator().manual_seed(int(image)))
+            for square, image in zip(squares, images, strict=True)
+        ]
+    )
+
+
+def _numbered(names: Sequence[str]) -> Tensor:
+    """Numbers (n,), the same for the same name."""
+    _, numbers = np.unique(np.array(names), return_inverse=True)
+    return torch.from_numpy(numbers)
 
 
 def _shown(model: FewShotModel, examples: ClassifiedMicrographs) -> FewShotInput:
@@ -322,21 +398,41 @@ def _require_sizes(learnt: LearntClasses, sizes: Sequence[float | None]) -> None
         )
 
 
-def _doubts(library: Library, examples: ClassifiedMicrographs, shown: FewShotInput) -> list[str]:
+def _specimens(library: Library, name: str) -> set[str]:
+    return {one.specimen for one in library.examples if one.name == name}
+
+
+def _doubts(
+    model: FewShotModel, library: Library, examples: ClassifiedMicrographs, shown: FewShotInput
+) -> list[str]:
     """What makes the answers doubtful, each in one line."""
     said = []
-    single = [name for name in library.names if library.counts[name] == 1]
+    single = [name for name in library.names if len(_specimens(library, name)) == 1]
     if len(library.names) == 1:
         said.append(f"one class only: every answer is {library.names[0]} or none")
     if single:
         said.append(
-            f"one example only of {', '.join(single)}: add more; one tells little of how much its "
-            "class varies, and thus of what is none"
+            f"examples of one specimen only of {', '.join(single)}: add those of others; one tells "
+            "little of how much its class varies, and thus of what is none"
         )
-    unknown = sum(size is None for size in examples.pixel_sizes_um)
+    said += _scale_doubts(model, examples, shown)
+    return said
+
+
+def _scale_doubts(
+    model: FewShotModel, examples: ClassifiedMicrographs, shown: FewShotInput
+) -> list[str]:
+    """What is to be known of the scale at which images are compared, each in one line."""
+    sizes, planes = examples.pixel_sizes_um, examples.planes
     if shown.pixel_um is None:
-        said.append(
+        unknown = sum(size is None for size in sizes)
+        return [
             f"{unknown} of {len(examples)} examples have no pixel size: whole squares are "
             "compared, and magnification is not taken into account"
-        )
-    return said
+        ]
+    if model.shown.pixel_um is None:
+        words = narrowest_words(examples.files, planes, sizes)
+        return [f"{words}; take that example out, or a larger part of its image"] if words else []
+    pairs = zip(planes, sizes, strict=True)
+    narrow = sum(_share(shown, plane, size) < _WIDE_ENOUGH for plane, size in pairs)
+    return [less_words(shown, f"{narrow} of {len(examples)} examples")] if narrow else []

@@ -18,6 +18,7 @@ from ..classification.few_shot_model import (
     FewShotNetwork,
     SquareReader,
     common_pixel_um,
+    narrowest_words,
     square_reader,
 )
 from ..classification.micrographs import ClassifiedMicrographs
@@ -33,7 +34,6 @@ from .loop import Row, run_job
 from .recipe import FewShotRecipe
 from .task_tuning import LEARNING_RATES
 
-_FEW_PARTS = 4
 _JUDGED_BY, _CHOSEN_BY = 0, 1
 """Seeds of the validation tasks: by the first weights are chosen, by the second the tuning."""
 
@@ -99,6 +99,7 @@ class FewShotJob:
             "data": self.images.digest(),
             "specimens": list(self.images.specimens),
             "validation": self.validation.digest(),
+            "validation_specimens": list(self.validation.specimens),
             "shown": self.shown.model_dump(mode="json"),
             "encoder": self.encoder,
             "encoder_weights": self.weights_name,
@@ -207,22 +208,13 @@ def doubts(job: FewShotJob) -> list[str]:
 
 def _narrow(job: FewShotJob) -> list[str]:
     """Whether an image shows so little that of most others little is seen either."""
-    fields = {
-        file: min(plane.shape) * size
-        for images in (job.images, job.validation)
-        for file, plane, size in zip(
-            images.files, images.planes, images.pixel_sizes_um, strict=True
-        )
-        if size is not None
-    }
-    narrowest = min(fields, key=lambda file: fields[file])
-    usual = float(np.median([*fields.values()]))
-    if usual < _FEW_PARTS * fields[narrowest]:
-        return []
-    return [
-        f"{narrowest} shows {fields[narrowest]:.3g} µm, most images {usual:.3g} µm or more: at one "
-        "scale little of them is seen; leave it out, or show images whole with --scale-free"
-    ]
+    both = job.images, job.validation
+    words = narrowest_words(
+        [file for images in both for file in images.files],
+        [plane for images in both for plane in images.planes],
+        [size for images in both for size in images.pixel_sizes_um],
+    )
+    return [f"{words}; leave it out, or show images whole with --scale-free"] if words else []
 
 
 class _Task(Descent):
@@ -307,7 +299,8 @@ def _episodes(images: ClassifiedMicrographs, recipe: FewShotRecipe, what: str) -
 
 
 def _require_other_classes(job: FewShotJob) -> None:
-    both = sorted({*job.images.names} & {*job.validation.names})
+    folded = {name.casefold() for name in job.validation.names}
+    both = sorted(name for name in job.images.names if name.casefold() in folded)
     if both:
         raise InputError(
             f"the class '{both[0]}' is in the training and in the validation, which is to tell how "

@@ -10,11 +10,11 @@ from ..classes import named_classes
 from ..classification.grey_stacks import grey_plane
 from ..classification.images import skipped_words
 from ..classification.library import SMALLEST_PX
-from ..classification.micrographs import require_room
+from ..classification.micrographs import require_room, require_square
 from ..classification.stacks import Named, NamedPlane, Stack, thumbnail
 from ..errors import InputError
 from ..events import Event, Events, Notice, Progress, relayed
-from .few_examples import FewShotAnswer, LearntClasses, name_planes
+from .few_examples import FewShotAnswer, LearntClasses, less_words, name_planes, shows_less
 
 Row = dict[str, Any]
 
@@ -29,7 +29,7 @@ def name_stacks(learnt: LearntClasses, stacks: Sequence[Stack]) -> Events[None]:
     Progress
         Of the planes.
     Notice
-        Which planes cannot be used.
+        Which planes cannot be used, and how many show less than is compared.
 
     Raises
     ------
@@ -40,10 +40,13 @@ def name_stacks(learnt: LearntClasses, stacks: Sequence[Stack]) -> Events[None]:
     """
     todo = [(stack, number) for stack in stacks for number in stack.numbers]
     skipped: list[str] = []
+    narrow = 0
     for place, (stack, number) in enumerate(todo):
         yield Progress(place, len(todo), "planes")
         try:
-            yield (yield from _named(learnt, stack, number))
+            named, is_narrow = yield from _named(learnt, stack, number)
+            narrow += is_narrow
+            yield named
         except InputError as error:
             skipped.append(str(error))
     yield Progress(len(todo), len(todo), "planes")
@@ -51,16 +54,21 @@ def name_stacks(learnt: LearntClasses, stacks: Sequence[Stack]) -> Events[None]:
         raise InputError(skipped[0])
     if skipped:
         yield Notice(skipped_words(skipped))
+    if narrow:
+        yield Notice(less_words(learnt.shown, f"{narrow} of {len(todo)} planes"))
 
 
-def _named(learnt: LearntClasses, stack: Stack, number: int) -> Events[Named]:
+def _named(learnt: LearntClasses, stack: Stack, number: int) -> Events[tuple[Named, bool]]:
+    """The answer, and whether the plane shows less than is compared."""
     _, called = stack.pixels(number)
+    require_square(stack.calibration, called)
     if learnt.needs_pixel_size:
         require(stack.calibration, called)
     plane, _ = grey_plane(stack, number)
     require_room(plane, SMALLEST_PX, called)
     size = stack.calibration.mean_um if stack.calibration else None
-    (answer,) = yield from relayed(name_planes(learnt, [plane], [size]), _unless_progress)
+    is_narrow = shows_less(learnt.shown, plane, size, called)
+    (answer,) = yield from relayed(name_planes(learnt, [plane], [size]), _kept_back)
     row = {"image": stack.name, "plane": number, **answer_row(answer, size, learnt.names)}
     one = NamedPlane(
         stack.name,
@@ -69,11 +77,12 @@ def _named(learnt: LearntClasses, stack: Stack, number: int) -> Events[Named]:
         float(answer.probabilities.max()),
         thumbnail(stack.plane(number)),
     )
-    return Named((one,), named_classes(learnt.names), learnt.provenance())
+    return Named((one,), named_classes(learnt.names), learnt.provenance()), is_narrow
 
 
-def _unless_progress(event: Event) -> Event | None:
-    return None if isinstance(event, Progress) else event
+def _kept_back(event: Event) -> Event | None:
+    """Of a single plane; what there is to say is said of all."""
+    return None
 
 
 def answer_row(answer: FewShotAnswer, pixel_size_um: float | None, names: Sequence[str]) -> Row:
