@@ -103,6 +103,14 @@ def image_files(
     return [file for one in found for file in one.images]
 
 
+def distinct_files(files: Iterable[Path]) -> list[Path]:
+    """Each file once, as it was named first."""
+    first: dict[Path, Path] = {}
+    for file in files:
+        first.setdefault(file.resolve(), file)
+    return [*first.values()]
+
+
 def table_names(files: Sequence[Path]) -> list[str]:
     """What tables call files: plain names, or where folders differ paths below the common one.
 

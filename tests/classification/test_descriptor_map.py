@@ -69,10 +69,13 @@ def test_crops_of_an_image_are_answered_and_stay_in_the_picture(model) -> None:
 
 
 def test_the_figure_shows_classes_crops_and_the_threshold(model) -> None:
-    figure = descriptor_figure(descriptor_map(model, np.array([[0, 0], [5, 0]], np.float32)))
+    shown = descriptor_map(model, np.array([[0, 0], [5, 0]], np.float32))
+    figure = descriptor_figure(shown, "one.tif · random · 0.1 µm/px")
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert labels == ["pearlite 50%", "ferrite 0%", "crops", "none 50%"]
+    assert labels == ["limit to none", "pearlite 50%", "ferrite 0%", "crops", "none 50%"]
+    assert figure.legends[0].get_title().get_text() == "mean of this image's crops"
     (axes,) = figure.axes
+    assert axes.get_title("left") == "one.tif · random · 0.1 µm/px"
     points = [len(one.get_offsets()) for one in axes.collections if one.get_label() in labels]
     assert points == [MOST_SHOWN, MOST_SHOWN, 1, 1]
     figure.draw_without_rendering()

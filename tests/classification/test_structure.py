@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 
 from napari_metallography.calibration import Calibration
 from napari_metallography.classes import named_classes
+from napari_metallography.classification import structure
 from napari_metallography.classification.crops import Atlas
 from napari_metallography.classification.structure import (
     StructureAnswer,
     classify_plane,
     is_settled,
 )
+from napari_metallography.classification.structure_files import answer_row
 from napari_metallography.classification.structure_model import (
     CropReader,
     StructureModel,
@@ -75,15 +77,34 @@ def test_an_answer_is_the_mean_of_its_crops_and_the_same_each_time(model) -> Non
     assert (one.spread == other.spread).all()
 
 
-def test_crops_are_added_until_the_answer_settles(model) -> None:
-    assert _answer(model()).crops == 80
-    never = model()
-    # Half of the crops on either side of the threshold.
-    never.network.gaussians.means = torch.tensor([[0.0, 0.0], [0.0, 0.0]])
-    with torch.no_grad():
-        for parameter in never.network.core.head[2].parameters():
-            parameter.mul_(0)
-    assert _answer(never).crops == 80
+def _with_answers(model: StructureModel, share: float) -> StructureModel:
+    """Crops whose descriptors are random numbers, the first class for a share of them."""
+    random = torch.Generator().manual_seed(1)
+
+    def described(crops: torch.Tensor, magnifications: torch.Tensor) -> torch.Tensor:
+        first = torch.rand(len(crops), generator=random) < share
+        return torch.where(first, 0.0, 30.0)[:, None] * torch.tensor([[1.0, 0.0]])
+
+    model.network.forward = described
+    return model
+
+
+def test_crops_are_added_until_the_answer_settles(model, monkeypatch) -> None:
+    clear = _answer(model())
+    assert clear.crops == 80
+    assert clear.settled
+    torn = _answer(_with_answers(model(), 0.55))
+    assert 80 < torn.crops < 1000
+    assert torn.settled
+    monkeypatch.setattr(structure, "_ERROR", 0.001)
+    monkeypatch.setattr(structure, "MOST_CROPS", 200)
+    never = _answer(_with_answers(model(), 0.5))
+    assert never.crops == 200
+    assert not never.settled
+    row = answer_row(never, 0.1, model().names)
+    assert row["note"] == "not settled after 200 crops"
+    assert answer_row(clear, 0.1, model().names)["note"] == ""
+    assert _answer(_with_answers(model(), 0.5), crops=40).settled
 
 
 def test_a_model_that_takes_the_magnification_needs_a_pixel_size(model) -> None:

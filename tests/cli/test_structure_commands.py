@@ -48,7 +48,8 @@ def test_a_model_is_trained_used_and_scored(run, data, tmp_path) -> None:
 
     images = sorted((data / "network").iterdir())[:2]
     out = tmp_path / "out"
-    done = run("classify", "structure", *images, "-o", out, "--model", model, "--crops", 8)
+    again = images[0].parent / ".." / "network" / images[0].name
+    done = run("classify", "structure", *images, again, "-o", out, "--model", model, "--crops", 8)
     assert done.code == 0, done.err
     table = pd.read_csv(out / "classes.csv")
     assert table["image"].tolist() == [path.name for path in images]
@@ -59,6 +60,20 @@ def test_a_model_is_trained_used_and_scored(run, data, tmp_path) -> None:
     assert (table["crops"] == 8).all()
     told = json.loads((out / "classes.json").read_text())
     assert len(told["model_digest"]) == 64
+    assert [one["image"] for one in told["images"]] == table["image"].tolist()
+    assert told["images"][0]["pixel_size_from"] == "resolution tags"
+    assert told["skipped"] == []
+    assert told["saliency"] is None
+    assert (shares == shares.round(6)).all(axis=None)
+    far = run(
+        "classify", "structure", images[0], "-o", out, "--model", model, "--crops", 4,
+        "--pixel-size", 9,
+    )  # fmt: skip
+    assert far.err.count("not trained on") == 1
+    assert pd.read_csv(out / "classes.csv")["note"].tolist() == ["extrapolation: 100% of the crops"]
+    assert (
+        "100% of its crops" in json.loads((out / "classes.json").read_text())["images"][0]["note"]
+    )
 
     windows = ("--saliency", "--window", 60, "--stride", 30, "--descriptor-map")
     done = run(
@@ -77,15 +92,33 @@ def test_a_model_is_trained_used_and_scored(run, data, tmp_path) -> None:
     assert picture.shape[1:] == (96, 3)
     drawn, _ = read_raster(out / f"{images[0].stem}_descriptors.png")
     assert min(drawn.shape[:2]) > 500
-    for option, value, said in (("--window", 90, "do not fit"), ("--stride", 0, "--stride: must")):
-        bad = tmp_path / "bad"
-        done = run(
-            "classify", "structure", images[0], "-o", bad, "--model", model, "--saliency",
-            option, value,
-        )  # fmt: skip
-        assert done.code == 2
-        assert said in done.err
-        assert not bad.exists()
+    told = json.loads((out / "classes.json").read_text())
+    assert told["images"][0]["saliency_window_px"] == 60
+    assert told["saliency"] == {"window_px": 60, "stride_px": 30}
+    bad = tmp_path / "bad"
+    few = ("classify", "structure", "-o", bad, "--model", model, "--saliency", "--crops", 2)
+    done = run(*few, images[0], "--stride", 0)
+    assert done.code == 2
+    assert "--stride: must" in done.err
+    assert not bad.exists()
+    # What was answered is kept where there can be no map.
+    done = run(*few, images[0], "--window", 90)
+    assert done.code == 2
+    assert "do not fit" in done.err
+    assert len(pd.read_csv(bad / "classes.csv")) == 1
+    assert "do not fit" in json.loads((bad / "classes.json").read_text())["skipped"][0]
+    assert not [*bad.glob("*saliency*")]
+    # A plane of one grey value is skipped in both, and unlabelled.
+    stack = np.stack([tifffile.imread(images[0])] * 3)
+    stack[1] = 90
+    tifffile.imwrite(tmp_path / "stack.tif", stack, photometric="minisblack")
+    done = run(*few, tmp_path / "stack.tif", "--window", 70, "--pixel-size", 0.016)
+    assert done.code == 0, done.err
+    assert done.err.count("1 skipped") == 1
+    assert pd.read_csv(bad / "classes.csv")["plane"].tolist() == [0, 2]
+    planes = read_labels(bad / "stack_saliency.tif").indices
+    assert (planes[1] == 255).all()
+    assert (planes[0] == planes[2]).all()
 
     scores = tmp_path / "scores.json"
     options = ("--crops", 4, "--outsider", "spheroidite-fine")

@@ -93,10 +93,15 @@ def descriptor_map(
     )
 
 
-def descriptor_figure(shown: DescriptorMap) -> Figure:
+def descriptor_figure(shown: DescriptorMap, title: str = "") -> Figure:
     """Dots are training crops; crosses are crops of the image, stars those of none of the classes.
 
     The black line is the threshold; the legend has the image's probabilities.
+
+    Parameters
+    ----------
+    title
+        Says what image and model it is of.
     """
     figure = Figure(figsize=(6.4, 4.8), layout="constrained")
     axes = figure.subplots()
@@ -113,7 +118,15 @@ def descriptor_figure(shown: DescriptorMap) -> Figure:
         axes.scatter(x, y, s=28, c="black", marker="*", linewidths=0, label=labels[-1])
     axes.set(xlim=shown.x[[0, -1]], ylim=shown.y[[0, -1]])
     axes.set(xlabel="descriptor 1", ylabel="descriptor 2")
-    figure.legend(frameon=False, fontsize="small", loc="outside right upper", markerscale=1.5)
+    axes.set_title(title, fontsize="small", loc="left", wrap=True)
+    figure.legend(
+        title="" if shown.probabilities is None else "mean of this image's crops",
+        title_fontsize="small",
+        frameon=False,
+        fontsize="small",
+        loc="outside right upper",
+        markerscale=1.5,
+    )
     return figure
 
 
@@ -128,6 +141,8 @@ def _draw_likelihoods(axes: Axes, shown: DescriptorMap) -> None:
     if bottom == shown.threshold:
         # Matplotlib dashes negative levels.
         axes.contour(*grid, [shown.threshold], colors="k", linewidths=1.2, linestyles="solid")
+        # A contour has no entry of its own in a legend.
+        axes.plot([], [], "k-", linewidth=1.2, label=f"limit to {NONE_NAME}")
 
 
 def _labels(shown: DescriptorMap) -> Sequence[str]:

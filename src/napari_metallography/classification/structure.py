@@ -44,6 +44,8 @@ class StructureAnswer:
         Share of the crops whose magnification lies outside the trained range.
     descriptors
         (crops, 2) of the crops, for the map.
+    settled
+        False where crops were added up to their most, and the answer could still change.
     """
 
     probabilities: NDArray[np.float64]
@@ -51,6 +53,7 @@ class StructureAnswer:
     crops: int
     outside: float
     descriptors: NDArray[np.float32]
+    settled: bool = True
 
     @property
     def answer(self) -> int:
@@ -169,7 +172,7 @@ def _settled(
     most = crops or MOST_CROPS
     found: list[Tensor] = []
     scales: list[Tensor] = []
-    seen = 0
+    seen, settled = 0, crops is not None
     while seen < most:
         yield Progress(seen, most, "crops")
         images = torch.zeros(min(_BATCH, most - seen), dtype=torch.int64)
@@ -179,13 +182,16 @@ def _settled(
         scales.append(px_per_um)
         seen += len(images)
         enough = crops is None and seen >= _FEWEST
-        if enough and is_settled(gaussians.probabilities(torch.cat(found))):
+        settled = settled or (enough and is_settled(gaussians.probabilities(torch.cat(found))))
+        if enough and settled:
             break
     yield Progress(most, most, "crops")
-    return _answer(torch.cat(found), torch.cat(scales), model)
+    return _answer(torch.cat(found), torch.cat(scales), model, settled=settled)
 
 
-def _answer(descriptors: Tensor, px_per_um: Tensor, model: StructureModel) -> StructureAnswer:
+def _answer(
+    descriptors: Tensor, px_per_um: Tensor, model: StructureModel, *, settled: bool
+) -> StructureAnswer:
     probabilities = model.network.gaussians.probabilities(descriptors)
     return StructureAnswer(
         probabilities.mean(0).numpy(),
@@ -193,6 +199,7 @@ def _answer(descriptors: Tensor, px_per_um: Tensor, model: StructureModel) -> St
         len(probabilities),
         share_outside(px_per_um, model.shown.px_per_um),
         descriptors.numpy(),
+        settled,
     )
 
 

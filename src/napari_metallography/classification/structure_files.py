@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,28 +14,50 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from ..classes import UNLABELLED
+from ..classes import UNLABELLED, PhaseClass
 from ..errors import InputError
-from ..events import Events
+from ..events import Event, Events, Notice, relayed
 from ..inputs import PixelSizes, measured_field, read_image
 from ..io.files import together
 from ..io.images import Micrograph
 from ..io.labels import LabelImage, write_labels
 from ..io.overlays import with_legend, write_png
 from ..io.tables import write_csv, write_json
+from ..regions import Box
 from .descriptor_map import descriptor_figure, descriptor_map
-from .files import skipped_notices
+from .files import skipped_notices, told_once
 from .grey_stacks import grey_plane
-from .micrographs import grey_planes
 from .saliency import Saliency, saliency_map
 from .stacks import Stack
-from .structure import StructureAnswer, classify_plane, provenance
+from .structure import StructureAnswer, classify_plane, outside_words, provenance
 from .structure_model import StructureModel
-from .structure_parameters import SaliencyParameters
+from .structure_parameters import SaliencyParameters, extrapolation_note
 
 Row = dict[str, Any]
 
 _DPI = 150
+_DIGITS = 6
+_DARK = PhaseClass(name="the darker, the more likely none", colour="#000000")
+
+
+@dataclass(frozen=True)
+class FileAnswers:
+    """What is known of the planes of an image.
+
+    Attributes
+    ----------
+    rows
+        Of `classes.csv`.
+    told
+        Of the image in `classes.json`: `image`, `pixel_size_from`, and `note`, what the user should
+        know.
+    skipped
+        Which planes could not be used, and why.
+    """
+
+    rows: list[Row]
+    told: dict[str, Any]
+    skipped: list[str]
 
 
 def name_file(
@@ -45,8 +68,8 @@ def name_file(
     called: str,
     crops: int | None = None,
     map_folder: Path | None = None,
-) -> Events[list[Row]]:
-    """Name the structure of every plane of an image; a row of `classes.csv` each.
+) -> Events[FileAnswers]:
+    """Name the structure of every plane of an image.
 
     A plane that cannot be used is skipped.
 
@@ -61,7 +84,8 @@ def name_file(
     Yields
     ------
     Progress, Notice
-        As `structure.classify_plane`; which planes were skipped, and why.
+        Of the crops; once, whether magnifications lie outside the trained range; which planes were
+        skipped, and why.
 
     Raises
     ------
@@ -73,24 +97,28 @@ def name_file(
     model.network.core.to(device)
     calibration = micrograph.calibration
     size = calibration.mean_um if calibration else None
-    stack = Stack(str(path), micrograph.pixels, micrograph.rgb, calibration)
+    stack = _stack(micrograph)
     rows: list[Row] = []
     skipped: list[str] = []
     for number in stack.numbers:
         try:
             plane, _ = grey_plane(stack, number)
-            found = yield from classify_plane(
-                plane, calibration, model, device, name=str(path), crops=crops
-            )
+            events = classify_plane(plane, calibration, model, device, name=str(path), crops=crops)
+            found = yield from relayed(events, _without_notices)
         except InputError as error:
             skipped.append(str(error))
             continue
         if map_folder is not None and not rows:
-            figure = descriptor_figure(descriptor_map(model, found.descriptors))
+            title = " · ".join([called, model.card.name, *([f"{size:.3g} µm/px"] if size else ())])
+            figure = descriptor_figure(descriptor_map(model, found.descriptors), title)
             write_png(map_folder / f"{path.stem}_descriptors.png", _drawn(figure))
         rows.append({"image": called, "plane": number, **answer_row(found, size, model.names)})
+    note = _extrapolation(path, rows, size, model)
+    if note:
+        yield Notice(note)
     yield from skipped_notices(skipped, len(rows))
-    return rows
+    whence = calibration.source if calibration else None
+    return FileAnswers(rows, {"image": called, "pixel_size_from": whence, "note": note}, skipped)
 
 
 def map_file(
@@ -100,34 +128,48 @@ def map_file(
     device: torch.device,
     sizes: PixelSizes,
     parameters: SaliencyParameters,
-) -> Events[None]:
-    """Write what structure lies where in an image, on every plane.
+) -> Events[float]:
+    """Write what structure lies where in an image, on every plane that can be used.
 
-    `<stem>_saliency.tif` holds labels, 255 where none is the most probable and on the data bar;
-    `<stem>_saliency.png` is a picture of the first plane.
+    `<stem>_saliency.tif` holds labels, 255 where none is the most probable, on the data bar and on
+    planes that cannot be used; `<stem>_saliency.png` is a picture of the first plane that can.
+
+    Returns
+    -------
+    float
+        Side of the windows, of the first plane that can be used, in pixels.
 
     Yields
     ------
     Progress, Notice
-        As `saliency.saliency_map`.
+        As `saliency.saliency_map`; which planes were skipped, and why.
 
     Raises
     ------
     InputError
-        When the image cannot be used, is smaller than a window, its pixel size is needed and not
-        known, or a file cannot be written.
+        When no plane of the image can be used, is as large as a window, or has the pixel size that
+        is needed; when a file cannot be written.
     """
     micrograph = read_image(path, sizes)
     model.network.core.to(device)
-    maps = []
-    for plane in grey_planes(micrograph):
-        found = yield from saliency_map(
-            plane, micrograph.calibration, model, device, parameters, name=str(path)
-        )
-        maps.append(found)
+    stack = _stack(micrograph)
+    maps: dict[int, tuple[Saliency, Box]] = {}
+    skipped: list[str] = []
+    said: set[str] = set()
+    for number in stack.numbers:
+        try:
+            plane, box = grey_plane(stack, number)
+            events = saliency_map(
+                plane, stack.calibration, model, device, parameters, name=str(path)
+            )
+            maps[number] = (yield from told_once(events, said)), box
+        except InputError as error:
+            skipped.append(str(error))
+    yield from skipped_notices(skipped, len(maps))
+    window = maps[min(maps)][0].window_px
     told = {**provenance(model, None), "parameters": parameters.model_dump(mode="json")}
-    told["window_px"] = maps[0].window_px
-    _write_maps(folder, micrograph, maps, model, told)
+    _write_maps(folder, micrograph, stack, maps, model, {**told, "window_px": window})
+    return window
 
 
 def write_classes(folder: Path, rows: Sequence[Row], told: dict[str, Any]) -> None:
@@ -146,38 +188,60 @@ def write_classes(folder: Path, rows: Sequence[Row], told: dict[str, Any]) -> No
 
 def answer_row(found: StructureAnswer, pixel_size_um: float | None, names: Sequence[str]) -> Row:
     """What a row of `classes.csv` says of an answer."""
-    return {
+    row = {
         "answer": names[found.answer],
-        "spread": float(found.spread[found.answer]),
+        "spread": round(float(found.spread[found.answer]), _DIGITS),
         "crops": found.crops,
-        "outside": found.outside,
+        "outside": round(found.outside, _DIGITS),
         "pixel_size_um": pixel_size_um,
         **{
-            f"probability_{name}": float(value)
+            f"probability_{name}": round(float(value), _DIGITS)
             for name, value in zip(names, found.probabilities, strict=True)
         },
     }
+    unsettled = "" if found.settled else f"not settled after {found.crops} crops"
+    notes = [extrapolation_note(row), unsettled]
+    return {**row, "note": "; ".join(note for note in notes if note)}
+
+
+def _stack(micrograph: Micrograph) -> Stack:
+    path = str(micrograph.source)
+    return Stack(path, micrograph.pixels, micrograph.rgb, micrograph.calibration)
+
+
+def _without_notices(event: Event) -> Event | None:
+    """What they say of each plane is told once, of all."""
+    return None if isinstance(event, Notice) else event
+
+
+def _extrapolation(
+    path: Path, rows: Sequence[Row], size_um: float | None, model: StructureModel
+) -> str:
+    share = float(np.mean([row["outside"] for row in rows])) if rows else 0.0
+    return outside_words(str(path), size_um, share, model) if share and size_um else ""
 
 
 def _write_maps(
     folder: Path,
     micrograph: Micrograph,
-    maps: Sequence[Saliency],
+    stack: Stack,
+    maps: Mapping[int, tuple[Saliency, Box]],
     model: StructureModel,
     told: dict[str, Any],
 ) -> None:
-    measured = measured_field(micrograph)
-    indices = np.full((len(maps), *micrograph.shape), UNLABELLED, np.uint8)
-    for plane, found in zip(indices, maps, strict=True):
-        plane[measured.frame().slices] = found.labels()
-    whole = indices if len(maps) > 1 else indices[0]
+    indices = np.full((*stack.leading, *micrograph.shape), UNLABELLED, np.uint8)
+    for number, (found, box) in maps.items():
+        indices[stack.index(number)][box.slices] = found.labels()
+    whole = indices if len(stack.numbers) > 1 else indices.reshape(micrograph.shape)
     classes = model.card.classes
+    measured = measured_field(micrograph)
     labels = LabelImage(whole, classes, micrograph.calibration, measured, told)
     stem = micrograph.source.stem
     table, picture = (folder / f"{stem}_saliency.{ending}" for ending in ("tif", "png"))
+    first, _ = maps[min(maps)]
     with together(table, picture):
         write_labels(table, labels)
-        legend = with_legend(maps[0].picture(classes), classes)
+        legend = with_legend(first.picture(classes), (*classes, _DARK))
         write_png(picture, legend, micrograph.calibration)
 
 

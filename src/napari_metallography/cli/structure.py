@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -52,15 +52,16 @@ def classify_structure(
     device: Device = DeviceName.auto,
 ) -> None:
     """Name the structure of images; write classes.csv with a probability a class and 'none'."""
-    from ..inputs import image_files, require_distinct_stems, table_names
+    from ..inputs import distinct_files, image_files, require_distinct_stems, table_names
 
-    files = image_files(images, terminal.notice)
+    files = distinct_files(image_files(images, terminal.notice))
     names = dict(zip(files, table_names(files), strict=True))
     if saliency or descriptor_map:
         require_distinct_stems(files)
     # Only now: these take seconds to import.
+    from ..classification.files import told_once
     from ..classification.structure import provenance
-    from ..classification.structure_files import map_file, name_file, write_classes
+    from ..classification.structure_files import FileAnswers, map_file, name_file, write_classes
     from ..classification.structure_model import load_structure_model
     from ..classification.structure_parameters import SaliencyParameters
     from ..devices import choose_device
@@ -70,19 +71,31 @@ def classify_structure(
     chosen = choose_device(device.value)
     sizes = pixel_sizes(pixel_size, index)
 
-    def work(path: Path) -> list[dict[str, Any]]:
+    found: list[FileAnswers] = []
+
+    def work(path: Path) -> None:
         maps = output if descriptor_map else None
         running = name_file(path, loaded, chosen, sizes, names[path], crops, maps)
-        rows = terminal.follow(running, path.name)
+        said: set[str] = set()
+        answers = terminal.follow(told_once(running, said), path.name)
+        # These are kept even where there can be no map.
+        found.append(answers)
         if saliency:
             mapping = map_file(path, output, loaded, chosen, sizes, windows)
-            terminal.follow(mapping, f"{path.name}, saliency")
-        return rows
+            side = terminal.follow(told_once(mapping, said), f"{path.name}, saliency")
+            answers.told["saliency_window_px"] = side
 
-    results, code = each(files, work)
-    rows = [row for one in results for row in one]
+    failed: list[str] = []
+    _, code = each(files, work, failed)
+    rows = [row for one in found for row in one.rows]
     if rows:
-        write_classes(output, rows, provenance(loaded, crops))
+        told = {
+            **provenance(loaded, crops),
+            "saliency": windows.model_dump(mode="json") if saliency else None,
+            "images": [one.told for one in found],
+            "skipped": [*(said for one in found for said in one.skipped), *failed],
+        }
+        write_classes(output, rows, told)
         none = sum(row["answer"] == loaded.names[-1] for row in rows)
         terminal.done(f"{len(rows)} named, {none} of them none; classes.csv in {output}")
     fail_if(code)
