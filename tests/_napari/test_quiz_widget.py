@@ -24,7 +24,9 @@ from napari_metallography.classification.structure_model import (
     StructureNetwork,
     save_structure_model,
 )
+from napari_metallography.errors import DeviceError
 from napari_metallography.evaluation.quiz import Question
+from napari_metallography.models import registry
 from napari_metallography.models.card import (
     DataSource,
     ModelCard,
@@ -255,15 +257,84 @@ def test_the_scores_wait_for_the_model(widget, qtbot, held_model) -> None:
     assert widget.marked.scores()["person"]["right"] == QUESTIONS
 
 
-def test_a_cancelled_quiz_leaves_nothing_but_the_settings(widget, qtbot, held_model) -> None:
+def test_a_quiz_cancelled_before_an_answer_leaves_nothing_but_the_settings(
+    widget, qtbot, held_model
+) -> None:
     start(widget, qtbot)
-    answer_all(widget)
     widget.controls.cancel_button.native.click()
     assert ready(widget, qtbot) == "cancelled"
     assert widget.quiz is None
     assert widget.folder.visible
     assert not widget.panel.visible
     assert not widget.results.visible
+
+
+@pytest.mark.parametrize("over", [False, True])
+def test_what_a_person_answered_outlives_the_model(widget, qtbot, held_model, over) -> None:
+    start(widget, qtbot)
+    quiz = widget.quiz
+    answer_all(widget)
+    if over:
+        end(widget)
+    widget.controls.cancel_button.native.click()
+    said = ready(widget, qtbot)
+    assert said.startswith("cancelled; your answers are kept: press 'Ask the model again'")
+    assert widget.panel.visible
+    assert len(widget.panel.answers) == QUESTIONS
+    held_model()
+    assert widget.controls.run_button.text == "Ask the model again"
+    widget.controls.run_button.native.click()
+    assert ready(widget, qtbot).startswith("the model is ready")
+    end(widget)
+    assert widget.marked.quiz is quiz
+    assert widget.marked.scores()["person"]["right"] == QUESTIONS
+    assert not widget.alone.visible
+    assert widget.controls.run_button.text == "Start"
+
+
+def test_a_person_is_exported_alone_when_the_device_fails(
+    widget, qtbot, monkeypatch, tmp_path
+) -> None:
+    from napari_metallography.evaluation import quiz_crops
+
+    go_on = []
+
+    def failing(*args: Any) -> Any:
+        while not go_on:
+            yield worker.Progress(0, 1, "crops named by the model")
+        raise DeviceError("the device failed")
+
+    monkeypatch.setattr(quiz_crops, "model_answers", failing)
+    start(widget, qtbot)
+    first = widget.quiz.questions[0]
+    widget.panel.answer(first.truth)
+    assert not widget.alone.visible
+    go_on.append(True)
+    assert ready(widget, qtbot).startswith("the device failed; your answers are kept")
+    # Also once the quiz was given up.
+    end(widget)
+    assert widget.quiz is None
+    assert widget.alone.visible
+    widget.write_alone(tmp_path / "quiz.csv")
+    (row,) = csv.DictReader((tmp_path / "quiz.csv").read_text("utf-8").splitlines())
+    assert row["image"] == first.file
+    assert row["person"] == row["truth"] == widget.panel._quiz.names[first.truth]
+    told = json.loads((tmp_path / "quiz.json").read_text("utf-8"))
+    assert (told["asked"], told["answered"], told["model"]) == (QUESTIONS, 1, "levels")
+
+
+def test_another_model_does_not_answer_for_the_first(widget, qtbot, held_model, models) -> None:
+    start(widget, qtbot)
+    widget.panel.answer(0)
+    widget.controls.cancel_button.native.click()
+    ready(widget, qtbot)
+    held_model()
+    kept = (models / "levels.safetensors").read_bytes()
+    _model(models / "levels.safetensors", largest_px=48)
+    widget.controls.run_button.native.click()
+    assert "the model file has changed" in ready(widget, qtbot)
+    assert widget.panel.answers == [0]
+    (models / "levels.safetensors").write_bytes(kept)
 
 
 def test_end_before_the_first_answer_ends_the_quiz(widget, qtbot, held_model) -> None:
@@ -320,6 +391,14 @@ def test_what_is_missing_is_said_in_a_line(widget, qtbot, folder, tmp_path, monk
     widget.folder.value = folder
     monkeypatch.setenv("NAPARI_METALLOGRAPHY_MODELS", str(tmp_path))
     assert "levels" in refused(widget, qtbot)
+
+
+def test_without_a_model_the_form_says_how_to_get_one(qtbot, monkeypatch) -> None:
+    monkeypatch.setattr(registry, "model_paths", dict)
+    empty = StructureQuizWidget(ViewerModel())
+    qtbot.addWidget(empty.native)
+    assert not empty.model.is_chosen
+    assert "train structure, or choose a file" in empty.model.card.value
 
 
 def test_a_scale_free_model_tells_no_scale(widget, qtbot) -> None:

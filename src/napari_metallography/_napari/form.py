@@ -290,7 +290,8 @@ class RunControls(Container[Widget]):
             # A total of 0 is unknown: the bar then moves to and fro.
             self.progress.max = event.total
             self.progress.value = event.done
-            self.status.value = f"{event.done} of {event.total} {event.message}".rstrip()
+            counted = f"{event.done} of {event.total} " if event.total else ""
+            self.status.value = f"{counted}{event.message}".rstrip()
         if self._on_event is not None:
             self._on_event(event)
 

@@ -103,7 +103,18 @@ def place_at(image: Image, index: tuple[int, ...]) -> str:
 
 
 def plane_in_view(viewer: ViewerModel, image: Image) -> int:
-    """Number of the plane of an image that is in view."""
+    """Number of the plane of an image that is in view.
+
+    Raises
+    ------
+    InputError
+        When its rows and columns are not what is shown.
+    """
+    last = viewer.dims.ndim
+    if not {last - 2, last - 1} <= {*viewer.dims.displayed}:
+        raise InputError(
+            f"{image.name}: its rows and columns are not in view; roll the axes until they are"
+        )
     array, rgb = pixels_of(image)
     lengths = leading_shape(array, rgb=rgb)
     point = image.world_to_data(viewer.dims.point[-image.ndim :])

@@ -33,6 +33,8 @@ class ModelChoice:
     ----------
     phase
         Name of a class that a model must have to be offered; "" for any.
+    otherwise
+        How to get a model, told where there is none to choose.
     """
 
     def __init__(
@@ -42,9 +44,11 @@ class ModelChoice:
         *,
         label: str = "Model",
         phase: str = "",
+        otherwise: str = "",
     ) -> None:
         self._tasks = (task,) if isinstance(task, str) else task
         self._phase = phase
+        self._otherwise = otherwise
         self._files: list[str] = []
         self._seen: object = None
         self._names: list[str] = []
@@ -138,7 +142,8 @@ class ModelChoice:
 
     def _show_card(self) -> None:
         card = self.chosen_card()
-        self.card.value = card_html(card) if card else ""
+        otherwise = "" if self.is_chosen else self._otherwise
+        self.card.value = card_html(card) if card else otherwise
 
 
 def _changed_at(path: Path) -> int | None:

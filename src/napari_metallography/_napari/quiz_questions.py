@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -16,7 +16,7 @@ from qtpy.QtWidgets import QGridLayout, QLabel, QPushButton, QWidget
 
 from ..calibration import Calibration
 from ..classification.images import OUTSIDERS
-from ..evaluation.quiz import Question, Quiz
+from ..evaluation.quiz import PERSON, Question, Quiz
 from ..io.overlays import with_scale_bar
 from .answer_table import icon_of
 from .form import button_row, wrap
@@ -92,6 +92,20 @@ class QuestionPanel(Container[Widget]):
         if self.answers:
             self.answers.pop()
             self._show()
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A row a crop that was answered, without what the model says."""
+        if self._quiz is None:
+            return []
+        names = self._quiz.names
+        asked = zip(self._quiz.questions, self.answers, strict=False)
+        return [{**q.place(), "truth": names[q.truth], PERSON: names[own]} for q, own in asked]
+
+    def report(self) -> dict[str, Any]:
+        """How these answers came about: JSON."""
+        quiz = cast(Quiz, self._quiz)
+        counted = {"asked": len(quiz.questions), "answered": len(self.answers)}
+        return {**quiz.provenance, **counted}
 
     def _question(self) -> Question | None:
         if self._quiz is None or len(self.answers) == len(self._quiz.questions):

@@ -23,6 +23,9 @@ from .worker import imported_later
 if TYPE_CHECKING:
     from ..classification.descriptor_map import DescriptorMap
 
+HOW_TO_GET_ONE = "Train one by the command train structure, or choose a file here."
+"""What the forms say that need a model of structures where none is installed."""
+
 
 def named_events(stacks: Sequence[Stack], parameters: StructureParameters) -> Events[Named]:
     """As `classification.structure_stacks.name_structures`."""

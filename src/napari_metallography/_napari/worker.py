@@ -53,7 +53,7 @@ def leave_the_window_a_core() -> None:
 
 def imported_later(begun: Callable[[], Events[T]]) -> Events[T]:
     """What a computation yields that is begun, and its modules imported, in the worker's thread."""
-    yield Progress(0, 0, "model")
+    yield Progress(0, 0, "loading the model")
     events = begun()
     # It is known of torch only now.
     leave_the_window_a_core()
