@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_metallography.classification.backbone import Backbone
+from napari_metallography.classification.crops import Atlas
 from napari_metallography.errors import InputError
 from napari_metallography.events import TrainingStep, drain
 from napari_metallography.training import dino
@@ -20,7 +22,9 @@ from napari_metallography.training.dino import (
     spread,
     train_backbone,
 )
+from napari_metallography.training.dino_results import write_backbone_results
 from napari_metallography.training.recipe import BackboneRecipe
+from napari_metallography.training.results import Description
 from napari_metallography.training.unlabelled import Micrographs
 
 CPU = torch.device("cpu")
@@ -135,3 +139,91 @@ def test_student_and_teacher_start_from_given_weights(job) -> None:
     for part in (network.student, network.teacher):
         found = part.backbone.tensors()
         assert all(torch.allclose(found[name], tensor) for name, tensor in weights.items())
+
+
+def _linear(weight: float) -> torch.nn.Module:
+    """Outputs of parts: their mean times some numbers."""
+
+    class Linear(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weights = torch.nn.Parameter(weight * torch.tensor([1.0, -2.0, 0.5]))
+
+        def forward(self, *parts: torch.Tensor) -> torch.Tensor:
+            means = torch.cat([part.mean((1, 2, 3)) for part in parts])
+            return means[:, None] * self.weights + torch.tensor([0.0, 0.3, -0.1])
+
+    return Linear()
+
+
+def test_the_loss_is_that_of_the_paper() -> None:
+    """Written out: algorithm 1 of Caron et al., with one small part of each of two images."""
+    network = SelfTaught("resnet18", 3)
+    network.student, network.teacher = _linear(0.4), _linear(0.7)
+    centre = torch.tensor([0.2, -0.1, 0.4])
+    network.centre.copy_(centre)
+    recipe = RECIPE.model_copy(
+        update={"temperature": 0.5, "teacher_temperature": 0.2, "centre_momentum": 0.75}
+    )
+    random = torch.Generator().manual_seed(0)
+    large = torch.randn(4, 1, 8, 8, generator=random) + torch.arange(4).view(4, 1, 1, 1)
+    small = torch.randn(2, 1, 4, 4, generator=random)
+    found = float(network.loss(large, small, recipe).detach())
+    with torch.no_grad():
+        taught = network.teacher(large)
+        answered = [network.student(large[:2]), network.student(large[2:]), network.student(small)]
+    targets = ((taught - centre) / 0.2).softmax(1).split(2)
+    entropies = [
+        -(targets[one] * (answered[other] / 0.5).log_softmax(1)).sum(1).mean()
+        for one in range(2)
+        for other in range(3)
+        if one != other
+    ]
+    assert found == pytest.approx(float(torch.stack(entropies).mean()), rel=1e-5)
+    assert torch.allclose(network.centre, 0.75 * centre + 0.25 * taught.mean(0), atol=1e-6)
+
+
+def test_parts_have_the_shares_of_the_area_that_dino_takes(job, monkeypatch) -> None:
+    cuts: list[tuple[int, torch.Tensor]] = []
+    cut = Atlas.cut
+
+    def recorded(self, crops, size, warp=None):
+        areas = crops.sides.square() / self.shapes[crops.images].amin(1).square()
+        cuts.append((size, areas))
+        return cut(self, crops, size, warp)
+
+    monkeypatch.setattr(Atlas, "cut", recorded)
+    torch.manual_seed(0)
+    wide = replace(job, recipe=RECIPE.model_copy(update={"batch_size": 32}), side=96)
+    state = dino.initial_state(wide)
+    dino._Task(wide).loss(state)
+    (large_side, large), (small_side, small) = cuts
+    assert (large_side, small_side) == (96, 32)
+    assert (len(large), len(small)) == (64, 32)
+    assert 0.14 <= large.min() < 0.25
+    assert 0.85 < large.max() <= 1
+    # Drawn evenly, as shares of the area.
+    assert float(large.mean()) == pytest.approx(0.57, abs=0.1)
+    assert 0.05 <= small.min() < 0.07
+    assert 0.12 < small.max() <= 0.14
+
+
+def test_the_kept_iteration_is_that_whose_weights_are_kept(job, monkeypatch, tmp_path) -> None:
+    real = SelfTaught.loss
+    calls = []
+
+    def fails_in_the_third(self, large, small, recipe):
+        calls.append(1)
+        loss = real(self, large, small, recipe)
+        return loss * float("nan") if len(calls) == 3 else loss
+
+    monkeypatch.setattr(SelfTaught, "loss", fails_in_the_third)
+    recipe = RECIPE.model_copy(update={"iterations": 5, "validate_every": 4})
+    nan = replace(job, recipe=recipe, checkpoint=None)
+    trained = drain(train_backbone(nan))
+    # After the first and every 25th step the weights are kept.
+    assert (len(trained.history), trained.iteration) == (2, 1)
+    path = tmp_path / "out" / "b.safetensors"
+    write_backbone_results(path, nan, trained, Description("some"))
+    told = json.loads((path.parent / "training.json").read_text())
+    assert told["kept_iteration"] == 1

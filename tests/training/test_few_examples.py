@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, zoom
 
@@ -14,12 +16,22 @@ from napari_metallography.classification.few_shot_model import (
     FewShotNetwork,
     load_few_shot_model,
     save_few_shot_model,
+    spread_features,
+    square_reader,
 )
 from napari_metallography.classification.library import Library, example_of
+from napari_metallography.classification.micrographs import ClassifiedMicrographs
 from napari_metallography.errors import InputError
 from napari_metallography.events import Notice, Progress, drain
-from napari_metallography.models.card import DataSource, FewShotInput, ModelCard, Network
+from napari_metallography.models.card import (
+    DataSource,
+    FewShotInput,
+    ModelCard,
+    Network,
+    Normalisation,
+)
 from napari_metallography.models.file import write_model
+from napari_metallography.training import few_examples
 from napari_metallography.training.few_examples import FewShotAnswer, learn, name_planes
 
 CPU = torch.device("cpu")
@@ -78,11 +90,15 @@ def _named(learnt, planes, sizes=None) -> list[FewShotAnswer]:
     return drain(name_planes(learnt, planes, sizes or [None] * len(planes)))
 
 
+def _said(events: list[object]) -> list[str]:
+    return [event.message for event in events if isinstance(event, Notice)]
+
+
 def test_textures_are_named_and_others_are_none(model) -> None:
     events: list[object] = []
     learnt = drain(learn(model, _library(4), CPU), events.append)
     assert learnt.names == ("coarse", "fine")
-    said = [event.message for event in events if isinstance(event, Notice)]
+    said = _said(events)
     assert len(said) == 1
     assert "magnification is not taken into account" in said[0]
     for name, sigma in SIGMAS.items():
@@ -195,3 +211,131 @@ def test_a_backbone_is_a_few_shot_model(network, tmp_path: Path) -> None:
     learnt = drain(learn(str(path), _library(2), CPU))
     (found,) = _named(learnt, [_texture(4.0, 0)])
     assert found.answer == "coarse"
+
+
+def _cosine(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+    return float(one @ other / np.linalg.norm(one) / np.linalg.norm(other))
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=6), st.integers(1, 3), st.integers(0, 99))
+def test_the_limit_leaves_out_a_specimen_at_a_time(groups, copies, seed) -> None:
+    random = np.random.default_rng(seed)
+    seen = random.normal(size=(len(groups), 4)) + 1
+    others = random.normal(size=(len(groups), copies, 4)) + 1
+    expected = []
+    for number, group in enumerate(groups):
+        kept = [one for one, its in zip(seen, groups, strict=True) if its != group]
+        # Where there is one specimen only it is compared with itself.
+        centre = np.mean(kept or seen, axis=0)
+        expected += [_cosine(view, centre) for view in (seen[number], *others[number])]
+    found = few_examples._reached(
+        torch.from_numpy(seen), torch.from_numpy(others), torch.tensor(groups)
+    )
+    assert found == pytest.approx(min(expected), abs=1e-9)
+
+
+def _large_library(specimens: bool = True) -> Library:
+    """Four examples a class, larger than the square; each, or all of a class, of one specimen."""
+    return Library().added(
+        *(
+            example_of(
+                _texture(SIGMAS[name], seed, (256, 256)),
+                name,
+                0.5,
+                f"{name} {seed if specimens else 0}",
+                f"{name} {seed}",
+            )
+            for name in SIGMAS
+            for seed in range(4)
+        ),
+    )
+
+
+def test_the_limit_of_none_is_that_of_whole_images(model) -> None:
+    """Single squares vary more than means over five: by them no large image was ever none."""
+    library = _large_library()
+    events: list[object] = []
+    scale = FewShotInput(side=64, scale=10.0, pixel_um=0.5)
+    path = Path(model).with_name("scaled.safetensors")
+    save_few_shot_model(path, _card(few_shot=scale), load_few_shot_model(model).network)
+    learnt = drain(learn(str(path), library, CPU), events.append)
+    assert not _said(events)
+    strangers = [np.tile(_checks(seed)[::4, ::4], (16, 16)) for seed in range(3)]
+    found = _named(learnt, strangers, [0.5] * 3)
+    assert [one.answer for one in found] == ["none"] * 3
+    own = [_texture(sigma, seed, (256, 256)) for sigma in SIGMAS.values() for seed in range(20, 25)]
+    known = _named(learnt, own, [0.5] * 10)
+    assert sum(one.answer != "none" for one in known) >= 6
+
+
+def test_turned_images_are_seen_as_if_they_had_been_turned_before(network) -> None:
+    plane = _texture(2.0, 3, (200, 140))
+    shown = FewShotInput(side=64, pixel_um=0.5)
+    grey = Normalisation(mean=(128.0,) * 3, std=(45.0,) * 3)
+    quarters = [np.rot90(plane, n) for n in range(4)]
+    planes = [plane, *quarters, *(np.rot90(plane[:, ::-1], n) for n in range(4))]
+    reader = square_reader(
+        [np.ascontiguousarray(one) for one in planes], [0.5] * 9, shown, grey, CPU
+    )
+    before = spread_features(network, reader, torch.arange(1, 9))
+    turned = spread_features(network, reader, torch.zeros(8, dtype=torch.long), torch.arange(8))
+    apart = torch.cdist(turned, before)
+    # Each of the eight, once, whichever way it is counted.
+    assert apart.min(1).values.max() < 0.01 * apart.max()
+    assert len(set(apart.argmin(1).tolist())) == 8
+
+
+def test_examples_of_one_specimen_only_are_told(model) -> None:
+    events: list[object] = []
+    library = _large_library(specimens=False)
+    drain(learn(model, library, CPU), events.append)
+    (said,) = (words for words in _said(events) if "one specimen only" in words)
+    assert "coarse, fine" in said
+
+
+def test_copies_of_an_only_specimen_are_lit_differently(network) -> None:
+    squares = torch.rand(6, 1, 32, 32) * 200
+    squares[1:3] = squares[0]
+    lit = few_examples._lit(squares, torch.tensor([0, 0, 1, 1, 2, 2]))
+    assert torch.equal(lit[0], lit[1])
+    assert not torch.allclose(lit[1], lit[2], atol=1)
+    assert not torch.allclose(lit, squares, atol=1)
+
+
+def test_one_small_example_sets_the_scale_and_is_told(model) -> None:
+    events: list[object] = []
+    small = example_of(_texture(0.7, 9, (40, 40)), "fine", 0.1, "", "small.tif")
+    library = _library(2, size=4.0).added(small)
+    learnt = drain(learn(model, library, CPU), events.append)
+    assert learnt.shown.pixel_um == pytest.approx(4 / 64)
+    assert any(words.startswith("small.tif shows 4 µm") for words in _said(events))
+    events.clear()
+    drain(learn(model, _library(2, size=4.0), CPU), events.append)
+    assert not any("at one scale" in words for words in _said(events))
+
+
+def test_what_shows_less_than_is_compared_is_told_or_refused(model) -> None:
+    learnt = drain(learn(model, _library(2, size=0.5), CPU))
+    events: list[object] = []
+    planes = [_texture(0.7, 1), _texture(0.7, 1, (40, 90))]
+    drain(name_planes(learnt, planes, [0.5, 0.5]), events.append)
+    (said,) = _said(events)
+    assert said.startswith("1 of 2 planes show less than the 32 µm that are compared")
+    with pytest.raises(InputError, match=r"^an image shows 47% of the 32 µm"):
+        _named(learnt, [_texture(0.7, 1, (60, 30))], [0.5])
+
+
+def test_a_model_of_one_scale_tells_of_small_examples(network, tmp_path) -> None:
+    path = tmp_path / "scaled.safetensors"
+    shown = FewShotInput(side=64, scale=10.0, pixel_um=1.0)
+    save_few_shot_model(path, _card(few_shot=shown), network)
+    events: list[object] = []
+    drain(learn(str(path), _library(2, size=0.5), CPU), events.append)
+    assert any(words.startswith("4 of 4 examples show less than the 64") for words in _said(events))
+
+
+def test_examples_are_digested_once(model, monkeypatch) -> None:
+    learnt = drain(learn(model, _library(1), CPU))
+    first = learnt.provenance()
+    monkeypatch.setattr(ClassifiedMicrographs, "digest", None)
+    assert learnt.provenance() == first

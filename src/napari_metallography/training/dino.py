@@ -169,10 +169,13 @@ class TrainedBackbone:
     ----------
     history
         A row a step; `spread` of the features where it was judged.
+    iteration
+        The one whose weights are kept.
     """
 
     backbone: Backbone
     history: list[Row]
+    iteration: int
 
 
 def train_backbone(job: BackboneJob, *, resume: bool = False) -> Events[TrainedBackbone]:
@@ -200,8 +203,9 @@ def train_backbone(job: BackboneJob, *, resume: bool = False) -> Events[TrainedB
         raise InputError("a backbone learns from two images at least; name a folder with more")
     with device_errors():
         task, state = _Task(job), initial_state(job)
-    yield from run_job(state, task, job, resume=resume)
-    return TrainedBackbone(cast(SelfTaught, state.network).teacher.backbone.eval(), state.history)
+    row = yield from run_job(state, task, job, resume=resume)
+    backbone = cast(SelfTaught, state.network).teacher.backbone.eval()
+    return TrainedBackbone(backbone, state.history, row["iteration"])
 
 
 def initial_state(job: BackboneJob) -> TrainingState:

@@ -71,7 +71,7 @@ def _report(job: BackboneJob, trained: TrainedBackbone) -> dict[str, Any]:
         **job.settings(),
         "training_images": list(job.images.files),
         "skipped": list(job.images.skipped),
-        "kept_iteration": len(trained.history),
+        "kept_iteration": trained.iteration,
         "spread": _spread(trained),
         **made_with(job.device),
     }

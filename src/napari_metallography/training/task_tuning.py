@@ -21,6 +21,8 @@ from .episodes import augmented
 LEARNING_RATES = (0.0, 1e-4, 1e-3, 1e-2)
 """Among which the one of a model is chosen; with 0 the network stays as it is."""
 
+_AT_MOST = 8
+
 
 @dataclass(frozen=True)
 class Tuning:
@@ -36,7 +38,9 @@ def tuned(
 ) -> Events[FewShotNetwork]:
     """A copy of the network, its whole backbone tuned to the examples; the network itself stays.
 
-    The statistics of its normalisation stay too: those of a few examples tell little.
+    The statistics of its normalisation stay too: those of a few examples tell little. Of a class
+    of more than eight examples each step draws eight: gradients of all at once would fill the
+    memory.
 
     Parameters
     ----------
@@ -53,21 +57,33 @@ def tuned(
     DeviceError
         When the device fails.
     """
-    copied = copy.deepcopy(network).eval()
-    if not tuning.learning_rate:
-        return copied
-    optimiser = torch.optim.Adam(copied.backbone.parameters(), tuning.learning_rate)
+    with device_errors():
+        copied = copy.deepcopy(network).eval()
+        optimiser = torch.optim.Adam(copied.backbone.parameters(), tuning.learning_rate)
     random = torch.Generator().manual_seed(tuning.seed)
-    clean = reader.clean(support)
-    targets = classes.to(clean.device)
-    for number in range(tuning.steps):
+    for number in range(tuning.steps if tuning.learning_rate else 0):
         yield Progress(number, tuning.steps, "steps")
         with device_errors():
-            varied = augmented(reader, support, random)
+            some = _drawn(classes, random)
+            clean = reader.clean(support[some])
+            varied = augmented(reader, support[some], random)
             optimiser.zero_grad()
+            targets = classes[some].to(clean.device)
             torch.autograd.backward(_loss(copied, clean, varied, targets))
             optimiser.step()
     return copied
+
+
+def _drawn(classes: Tensor, random: torch.Generator) -> Tensor:
+    """Places of some examples of each class (n,); of all where there are few."""
+    own = [torch.nonzero(classes == one).flatten() for one in range(int(classes.max()) + 1)]
+    return torch.cat([_some(places, random) for places in own])
+
+
+def _some(places: Tensor, random: torch.Generator) -> Tensor:
+    if len(places) <= _AT_MOST:
+        return places
+    return places[torch.randperm(len(places), generator=random)[:_AT_MOST]]
 
 
 def _loss(network: FewShotNetwork, clean: Tensor, varied: Tensor, targets: Tensor) -> Tensor:
