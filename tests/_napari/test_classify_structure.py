@@ -25,6 +25,7 @@ from napari_metallography.classification.structure_model import (
     save_structure_model,
 )
 from napari_metallography.errors import DeviceError
+from napari_metallography.events import Progress
 from napari_metallography.models.card import (
     DataSource,
     ModelCard,
@@ -345,6 +346,21 @@ def test_what_is_missing_is_said_in_a_line(widget, qtbot) -> None:
     add(widget, plane("dark", 1, (20, 20)), "small")
     widget.extent.value = "view"
     assert "fewer than the smallest crop of 32 px" in run(widget, qtbot)
+
+
+def test_a_plane_seen_from_the_side_is_not_named(widget, stack, qtbot) -> None:
+    add(widget, stack, "steel")
+    widget.viewer.dims.order = (1, 0, 2)
+    said = "steel: its rows and columns are not in view; roll the axes until they are"
+    assert run(widget, qtbot) == said
+    assert run(widget, qtbot, widget.saliency) == said
+    widget.viewer.dims.order = (0, 2, 1)
+    assert run(widget, qtbot).startswith("1 named")
+
+
+def test_what_has_no_known_end_is_not_counted(widget) -> None:
+    widget.controls._show(Progress(0, 0, "loading the model"))
+    assert widget.controls.status.value == "loading the model"
 
 
 def test_the_descriptor_map_opens_in_a_dock_and_goes_with_the_form(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,6 +16,7 @@ from napari_metallography._napari.example_library import (
     new_shapes,
     plane_example,
     shape_examples,
+    taken_in,
     told_apart,
 )
 from napari_metallography._napari.layers import calibrate_layer
@@ -149,6 +152,24 @@ def test_shapes_belong_to_the_plane_that_they_were_drawn_on(pixels, viewer) -> N
     assert np.array_equal(found_one.plane, stack[1, 20:60, 30:70])
 
 
+@settings(max_examples=15)
+@given(
+    scale=st.tuples(st.floats(0.5, 20), st.floats(0.05, 5)),
+    unit=st.sampled_from(["nm", "um", "mm"]),
+    plane=st.integers(0, 2),
+)
+def test_a_shape_in_another_unit_lies_on_the_same_plane(scale, unit, plane) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (3, 80, 100), np.uint8)
+    along, across = scale
+    image = Image(pixels, name="strip", scale=(along, across, across), units="um")
+    world = np.array([image.data_to_world(vertex) for vertex in np.c_[np.full(4, plane), SQUARE]])
+    factor = {"nm": 1000, "um": 1, "mm": 1 / 1000}[unit]
+    marks = shapes_with("x", data=[world * factor], units=unit)
+    (found,) = shape_examples(ViewerModel(), image, marks, ()).examples
+    assert found.source.startswith(f"strip, plane {plane}, ")
+    assert shows_the_square(found.plane, pixels[plane])
+
+
 def test_shapes_that_cannot_be_used_are_skipped_and_named(pixels, viewer) -> None:
     small, far = SQUARE[0] + (SQUARE - SQUARE[0]) / 4, SQUARE + 500
     marks = shapes_with(
@@ -227,5 +248,8 @@ def test_another_image_of_the_same_name_does_not_replace_an_example(pixels) -> N
     library = library.added(told_apart(library, other))
     assert len(library) == 2
     assert told_apart(library, other).source == "image (2)"
+    assert taken_in(library, other) == (library, library.examples[1])
+    more, again = taken_in(library, replace(other, specimen="A7"))
+    assert (len(more), again.specimen, again.source) == (2, "A7", "image (2)")
     third = plane_example(Image(pixels[:, ::-1], name="image"), 0, "a")
     assert told_apart(library, third).source == "image (3)"

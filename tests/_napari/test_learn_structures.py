@@ -13,15 +13,21 @@ from napari.components import ViewerModel
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import Qt
 
-from napari_metallography._napari import worker
+from napari_metallography._napari import learn_structures, worker
 from napari_metallography._napari.answer_table import CLASS
 from napari_metallography._napari.layers import calibrate_layer
 from napari_metallography._napari.learn_structures import LearnStructuresWidget
 from napari_metallography.calibration import Calibration
 from napari_metallography.classes import named_classes
 from napari_metallography.classification.few_shot_model import FewShotNetwork, save_few_shot_model
-from napari_metallography.classification.library import read_library
+from napari_metallography.classification.library import (
+    Example,
+    Library,
+    read_library,
+    write_library,
+)
 from napari_metallography.events import drain
+from napari_metallography.models import registry
 from napari_metallography.models.card import (
     DataSource,
     FewShotInput,
@@ -152,6 +158,8 @@ def test_a_stack_is_learnt_from_named_corrected_and_exported(
     for kind in ("lying", "upright"):
         said = add_example(widget, striped(kind, 7), f"sample {kind}", kind)
         assert said == f"sample {kind}: an example of {kind}"
+        widget.panel.add_image_button.native.click()
+        assert widget.controls.status.value == f"sample {kind}: already an example of {kind}"
     assert library_rows(widget) == {"lying": 1, "upright": 1}
     assert run(widget, qtbot, widget.learn).startswith("2 classes learnt: lying, upright")
     image = viewer.add_image(stack, name="strip")
@@ -227,6 +235,7 @@ def test_shapes_become_examples_of_the_classes_they_were_drawn_as(
     widget.panel.add_shapes_button.native.click()
     said = widget.controls.status.value
     assert said.startswith("2 examples from strip examples; 1 skipped: shape 2: ")
+    library = widget.panel.library
     lying, upright = widget.panel.library.examples
     assert np.array_equal(lying.plane, stack[0, 2:42, 3:43])
     assert np.array_equal(upright.plane, stack[1, 2:42, 3:43])
@@ -234,6 +243,9 @@ def test_shapes_become_examples_of_the_classes_they_were_drawn_as(
     # Pressed again, nothing is there twice.
     widget.panel.add_shapes_button.native.click()
     assert library_rows(widget) == {"lying": 1, "upright": 1}
+    said = widget.controls.status.value
+    assert said.startswith("0 examples from strip examples; 2 already there; 1 skipped")
+    assert widget.panel.library is library
     viewer.layers.remove(marks)
     widget.panel.add_shapes_button.native.click()
     assert "choose a Shapes layer" in widget.controls.status.value
@@ -320,7 +332,10 @@ def test_what_is_taken_back_is_no_example_any_more(taught, stack, qtbot) -> None
     assert image.metadata["learnt_structures"]["confirmed"] == {}
 
 
-def test_answers_of_selected_rows_are_confirmed_but_not_those_of_none(taught, stack, qtbot) -> None:
+@pytest.mark.parametrize("at_once", [0, 9])
+def test_answers_of_selected_rows_are_confirmed_but_not_those_of_none(
+    taught, stack, qtbot, monkeypatch, at_once
+) -> None:
     taught.viewer.add_image(stack, name="strip")
     taught.extent.value = "stack"
     run(taught, qtbot)
@@ -328,10 +343,31 @@ def test_answers_of_selected_rows_are_confirmed_but_not_those_of_none(taught, st
     taught.confirm.native.click()
     assert "select rows" in taught.controls.status.value
     taught.table.selectAll()
+    # In a thread of its own if there are many: of large planes it takes long.
+    monkeypatch.setattr(learn_structures, "_AT_ONCE", at_once)
     taught.confirm.native.click()
+    assert taught.controls.is_running == (at_once == 0)
+    count = len([one for one in answers if one != "none"])
+    assert wait(taught, qtbot).startswith(f"{count} confirmed; ")
     sure = ["" if answer == "none" else answer for answer in answers]
     assert column(taught, CLASS) == sure
     assert len(taught.panel.library) == 4 + len([one for one in sure if one])
+
+
+def test_planes_that_change_while_they_are_confirmed_stay_as_they_were(
+    taught, stack, qtbot, monkeypatch
+) -> None:
+    monkeypatch.setattr(learn_structures, "_AT_ONCE", 0)
+    image = taught.viewer.add_image(stack, name="strip")
+    taught.extent.value = "stack"
+    run(taught, qtbot)
+    taught.table.selectAll()
+    taught.confirm.native.click()
+    assert taught.controls.is_running
+    image.data = stack.copy()
+    wait(taught, qtbot)
+    assert len(taught.panel.library) == 4
+    assert "learnt_structures" not in image.metadata
 
 
 def test_unsure_is_no_class(taught, stack, qtbot) -> None:
@@ -349,8 +385,133 @@ def test_another_dock_takes_up_what_was_confirmed(taught, stack, form, qtbot) ->
     run(taught, qtbot)
     correct(taught, 0, "dent")
     other = form(taught.viewer)
-    (example,) = other.panel.library.examples
-    assert (example.name, example.source) == ("dent", "strip, plane 3")
+    # With what was not saved, however it came in.
+    assert other.panel.library is taught.panel.library
+    assert other.panel.library.counts == {"dent": 1, "lying": 2, "upright": 2}
+    assert other.panel.told.value.endswith("; 5 not saved")
+    run(other, qtbot)
+    assert column(other, CLASS) == ["dent"]
+    assert correct(other, 0, "").startswith("strip, plane 3: no example any more")
+    assert other.panel.library.counts == {"lying": 2, "upright": 2}
+
+
+def test_a_closed_dock_leaves_its_library_to_the_next_one(form, viewer, striped) -> None:
+    first = form(viewer)
+    dock = viewer.window.add_dock_widget(first, name="Learn structures")
+    first.panel.specimen.value = "A7"
+    add_example(first, striped("lying", 0), "strip", "lying")
+    viewer.window.remove_dock_widget(dock)
+    second = form(viewer)
+    add_example(second, striped("lying", 1), "other", "lying")
+    # The closed one has no say any more.
+    viewer.layers.remove("strip")
+    third = form(viewer)
+    assert [one.source for one in third.panel.library.examples] == ["strip", "other"]
+    assert third.panel.library.examples[0].specimen == "A7"
+
+
+@pytest.mark.parametrize("saved", [False, True])
+def test_a_library_of_others_takes_over_no_confirmed_plane(
+    widget, striped, qtbot, tmp_path, saved
+) -> None:
+    """Nor does an image of the same name in it."""
+    theirs = tmp_path / "theirs"
+    example = Example(striped("upright", 5), "rungs", None, "B", "a")
+    write_library(theirs, Library((example,)))
+    add_example(widget, striped("lying", 0), "a", "lying")
+    image = widget.viewer.layers["a"]
+    if saved:
+        widget.save_library(tmp_path / "mine")
+        wait(widget, qtbot)
+    run(widget, qtbot)
+    assert column(widget, CLASS) == ["lying"]
+    widget.open_library(theirs)
+    wait(widget, qtbot)
+    noted = image.metadata["learnt_structures"]["confirmed"]
+    if saved:
+        # The example went with the library that it is in.
+        assert (noted, column(widget, CLASS)) == ({}, [""])
+        assert widget.panel.library.counts == {"rungs": 1}
+        widget.open_library(tmp_path / "mine")
+        wait(widget, qtbot)
+        assert column(widget, CLASS) == [""]
+    else:
+        assert (noted, column(widget, CLASS)) == ({0: "lying"}, ["lying"])
+        assert widget.panel.library.counts == {"lying": 1, "rungs": 1}
+        correct(widget, 0, "")
+        assert widget.panel.library.counts == {"rungs": 1}
+
+
+def test_a_library_opened_anew_still_holds_the_confirmed_planes(
+    widget, striped, qtbot, tmp_path
+) -> None:
+    add_example(widget, striped("lying", 0), "a", "lying")
+    run(widget, qtbot)
+    widget.save_library(tmp_path / "mine")
+    wait(widget, qtbot)
+    widget.open_library(tmp_path / "mine")
+    assert wait(widget, qtbot) == "1 example of 1 class"
+    assert column(widget, CLASS) == ["lying"]
+    correct(widget, 0, "rungs")
+    assert widget.panel.library.counts == {"rungs": 1}
+
+
+def test_a_layer_that_comes_back_is_confirmed_no_more(taught, stack, qtbot) -> None:
+    image = taught.viewer.add_image(stack, name="strip")
+    run(taught, qtbot)
+    correct(taught, 0, "lying")
+    taught.viewer.layers.remove(image)
+    taught.viewer.layers.append(image)
+    run(taught, qtbot)
+    assert column(taught, CLASS) == [""]
+    # What was confirmed is still an example.
+    assert taught.panel.library.counts == {"lying": 3, "upright": 2}
+
+
+def test_answers_that_were_learnt_from_are_marked_and_follow_names(taught, stack, qtbot) -> None:
+    image = taught.viewer.add_image(stack, name="strip")
+    taught.extent.value = "stack"
+    run(taught, qtbot)
+    correct(taught, 1, "upright")
+    similarity = CLASS + 1
+    assert not any("example" in text for text in column(taught, similarity))
+    run(taught, qtbot)
+    shown = column(taught, similarity)
+    assert [text.endswith("an example") for text in shown] == [False, True, False, False]
+    rows = [one.plane.row for one in taught.answered]
+    assert [text.split()[0] for text in shown] == [f"{r['similarity']:.2f}" for r in rows]
+    marks = taught.viewer.add_shapes(name="marks")
+    taught.panel.shapes.value = marks
+    image.name, marks.name = "iron", "places"
+    assert column(taught, 1) == [f"iron, plane {n}" for n in range(4)]
+    assert column(taught, CLASS) == ["", "upright", "", ""]
+    taught.viewer.layers.remove(taught.viewer.add_shapes(name="others"))
+    assert taught.panel.shapes.value is marks
+    assert taught.image.value is image
+
+
+def test_data_of_the_same_shape_are_other_data_too(taught, stack, qtbot) -> None:
+    image = taught.viewer.add_image(stack, name="strip")
+    run(taught, qtbot)
+    correct(taught, 0, "lying")
+    image.data = stack[::-1].copy()
+    assert taught.table.rowCount() == 0
+    assert "learnt_structures" not in image.metadata
+    taught.controls.run_button.native.click()
+    image.data = stack.copy()
+    assert "strip: its data were replaced meanwhile" in wait(taught, qtbot)
+    assert not taught.answered
+
+
+def test_one_draws_on_the_image_that_is_cut(widget, striped) -> None:
+    below = widget.viewer.add_image(striped("lying", 0), name="below")
+    above = widget.viewer.add_image(striped("upright", 0), name="above")
+    widget.image.value, widget.panel.name.value = below, "lying"
+    widget.panel.new_shapes_button.native.click()
+    assert (below.visible, above.visible) == (True, False)
+    marks = widget.viewer.layers[-1]
+    assert widget.viewer.layers.selection.active is marks
+    assert marks.visible
 
 
 # --- what does not go well -------------------------------------------------------------------
@@ -472,4 +633,7 @@ def test_a_second_run_waits_and_the_first_goes_on(taught, stack, qtbot) -> None:
 
 
 def test_only_models_that_compare_are_offered(taught, models) -> None:
-    assert [*taught.model.combo.choices][:-1] == ["few", "seen"]
+    offered = {*taught.model.combo.choices[:-1]}
+    tasks = {name: card.task for name, card in registry.cards().items()}
+    assert offered == {name for name, task in tasks.items() if task in ("few-shot", "backbone")}
+    assert {"few", "seen"} < {*tasks}

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from magicgui.widgets import Widget
+from magicgui.widgets import ComboBox, Widget
 from napari.components import ViewerModel
 from napari.layers import Image, Layer
 from qtpy.compat import isalive
@@ -80,6 +80,14 @@ def with_answers(
     anew = {plane.number for plane in planes}
     kept = [one for one in answered if one.image is not image or one.plane.number not in anew]
     return kept + [Answered(image, one, index_of(image, one.number)) for one in planes]
+
+
+def keep_chosen(choice: ComboBox) -> None:
+    """Offer layers by the names they have now; the chosen one stays chosen."""
+    layer = choice.value
+    choice.reset_choices()
+    if layer is not None:
+        choice.value = layer
 
 
 class FollowedLayers:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -14,16 +14,21 @@ from numpy.typing import NDArray
 
 from ..classification.grey_stacks import grey_plane
 from ..classification.library import Example, Library, example_of, known_name
+from ..classification.stacks import Stack
 from ..errors import InputError
+from ..events import Events, Progress
 from ..regions import Box
 from .layers import (
     closed_outline,
+    data_positions,
     layer_calibration,
     pixel_positions,
     plane_placement,
     specimen_of,
 )
 from .looked_at import place_of, plane_in_view, plane_numbered, stack_of
+
+K = TypeVar("K")
 
 CLASS = "class"
 """Column of a Shapes layer's features that names the class of each shape."""
@@ -55,7 +60,39 @@ def plane_example(image: Image, number: int, name: str, specimen: str = "") -> E
     InputError
         When the layer is sheared, the plane cannot be used, or no class can have the name.
     """
-    return _example(image, number, _grey(image, number), name, specimen)
+    return plane_to_take(image, number, name, specimen).example()
+
+
+@dataclass(frozen=True)
+class PlaneToTake:
+    """A plane that is to become an example: its pixels, copied, and what is known of it."""
+
+    stack: Stack
+    number: int
+    name: str
+    specimen: str
+    source: str
+
+    def example(self) -> Example:
+        """The example, made in whatever thread; errors as for `plane_example`."""
+        pixels, _ = grey_plane(self.stack, self.number)
+        size = self.stack.calibration.mean_um if self.stack.calibration else None
+        return example_of(pixels, self.name, size, self.specimen, self.source)
+
+
+def plane_to_take(image: Image, number: int, name: str, specimen: str = "") -> PlaneToTake:
+    """A plane as it is now; parameters and errors as for `plane_example`."""
+    stack, source = stack_of(image, (number,)), place_of(image, number)
+    return PlaneToTake(stack, number, name, _specimen(image, specimen), source)
+
+
+def examples_made(planes: Mapping[K, PlaneToTake]) -> Events[dict[K, Example]]:
+    """Make planes examples; errors as for `plane_example`."""
+    made: dict[K, Example] = {}
+    for key, plane in planes.items():
+        yield Progress(len(made), len(planes), "planes made examples")
+        made[key] = plane.example()
+    return made
 
 
 def shape_examples(
@@ -91,7 +128,7 @@ def shape_examples(
         try:
             known = [*names, *(one.name for one in found)]
             name = _class_of(shapes, place, known)
-            number = _plane_of(shapes, place, image, plane_in_view(viewer, image))
+            number = _plane_of(shapes, place, image, viewer)
             if number not in planes:
                 planes[number] = _grey(image, number)
             outline = _outline(shapes, place, image)
@@ -109,6 +146,34 @@ def told_apart(library: Library, example: Example) -> Example:
         number += 1
         source = f"{example.source} ({number})"
     return replace(example, source=source)
+
+
+def taken_in(library: Library, example: Example) -> tuple[Library, Example]:
+    """A library with an example, under a source of its own, and the example as it is there.
+
+    One that is there already with all that is known of it stays.
+    """
+    apart = told_apart(library, example)
+    former = _of_source(library, apart.source)
+    known = former is not None and same_content(former, apart)
+    if former is not None and known and _stated(former) == _stated(apart):
+        return library, former
+    more = library.added(apart)
+    return more, _of_source(more, apart.source) or apart
+
+
+def same_content(one: Example, other: Example) -> bool:
+    """Whether two examples show the same and are called the same."""
+    called = (one.source, one.name.casefold()) == (other.source, other.name.casefold())
+    return called and np.array_equal(one.plane, other.plane)
+
+
+def _of_source(library: Library, source: str) -> Example | None:
+    return next((one for one in library.examples if one.source == source), None)
+
+
+def _stated(example: Example) -> tuple[str, float | None]:
+    return example.specimen, example.pixel_size_um
 
 
 def new_shapes(viewer: ViewerModel, image: Image, name: str) -> Shapes:
@@ -164,14 +229,17 @@ def _example(
     plane: tuple[NDArray[np.uint8], Box],
     name: str,
     specimen: str,
-    outline: NDArray[np.float64] | None = None,
+    outline: NDArray[np.float64],
 ) -> Example:
     calibration = layer_calibration(image)
     size = calibration.mean_um if calibration else None
     pixels, box = plane
-    inside = None if outline is None else outline - (box.top, box.left)
-    stated = specimen.strip() or specimen_of(image) or image.name
-    return example_of(pixels, name, size, stated, place_of(image, number), inside)
+    source, stated = place_of(image, number), _specimen(image, specimen)
+    return example_of(pixels, name, size, stated, source, outline - (box.top, box.left))
+
+
+def _specimen(image: Image, stated: str) -> str:
+    return stated.strip() or specimen_of(image) or image.name
 
 
 def _class_of(shapes: Shapes, place: int, names: Sequence[str]) -> str:
@@ -181,13 +249,11 @@ def _class_of(shapes: Shapes, place: int, names: Sequence[str]) -> str:
     return name
 
 
-def _plane_of(shapes: Shapes, place: int, image: Image, in_view: int) -> int:
+def _plane_of(shapes: Shapes, place: int, image: Image, viewer: ViewerModel) -> int:
     if shapes.ndim < image.ndim:
-        return in_view
-    found = {
-        tuple(np.rint(image.world_to_data(shapes.data_to_world(vertex))[:-2]).astype(int))
-        for vertex in shapes.data[place]
-    }
+        return plane_in_view(viewer, image)
+    positions = data_positions(shapes.data[place], shapes, image)
+    found = {tuple(int(at) for at in np.rint(one[:-2])) for one in positions}
     number = plane_numbered(image, found.pop())
     if found or number is None:
         raise InputError(f"does not lie on a plane of {image.name}")

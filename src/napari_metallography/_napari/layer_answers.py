@@ -56,7 +56,7 @@ class LayerAnswers:
 
     def _noted(self, image: Image) -> dict[str, Any]:
         noted: dict[str, Any] = image.metadata.get(self._key, {})
-        return noted if noted.get("shape") == image_shape(image) else {}
+        return noted if noted and noted["shape"] == image_shape(image) else {}
 
     def _note(self, image: Image, **values: Any) -> None:
         noted = {**self._noted(image), **values, "shape": image_shape(image)}

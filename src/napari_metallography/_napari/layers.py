@@ -178,9 +178,16 @@ def pixel_positions(
     vertices: Iterable[Sequence[float]], layer: Layer, image: Image
 ) -> list[tuple[float, float]]:
     """Points of a layer as (row, column) in pixels of an image."""
-    factor = _units_ratio(layer, image)
-    world = [np.asarray(layer.data_to_world(vertex)) * factor for vertex in vertices]
-    return [_row_and_column(image.world_to_data(point)) for point in world]
+    return [_row_and_column(at) for at in data_positions(vertices, layer, image)]
+
+
+def data_positions(
+    vertices: Iterable[Sequence[float]], layer: Layer, image: Image
+) -> list[tuple[float, ...]]:
+    """Points of a layer in the data of an image, along all of its axes."""
+    factors = _units_ratios(layer, image)
+    world = [np.asarray(layer.data_to_world(vertex)) * factors for vertex in vertices]
+    return [image.world_to_data(point) for point in world]
 
 
 def plane_placement(image: Image, ndim: int) -> dict[str, Any]:
@@ -430,13 +437,19 @@ def _ellipse(corners: NDArray[Any]) -> NDArray[Any]:
     return outline
 
 
-def _units_ratio(layer: Layer, image: Image) -> float:
-    """By what world coordinates of a layer are multiplied to give those of the image.
+def _units_ratios(layer: Layer, image: Image) -> NDArray[np.float64]:
+    """By what world coordinates of a layer are multiplied to give those of the image, by axis.
 
     Between pixels and µm napari draws one as one, hence so does this.
     """
+    shared = min(layer.ndim, image.ndim)
+    pairs = zip(layer.units[-shared:], image.units[-shared:], strict=True)
+    return np.array([1.0] * (layer.ndim - shared) + [_ratio(*pair) for pair in pairs])
+
+
+def _ratio(unit: object, other: object) -> float:
     try:
-        return micrometres(1, str(layer.units[-1])) / micrometres(1, str(image.units[-1]))
+        return micrometres(1, str(unit)) / micrometres(1, str(other))
     except InputError:
         return 1.0
 

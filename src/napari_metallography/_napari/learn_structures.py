@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import napari.viewer
 from magicgui.widgets import ComboBox, Container, PushButton, Widget
-from napari.layers import Image
+from napari.layers import Image, Layer
 from napari.utils.notifications import show_warning
-from qtpy.compat import isalive
 
 from ..classification.images import OUTSIDERS, skipped_words
-from ..classification.library import Library, read_library, write_library
+from ..classification.library import Example, Library, read_library, write_library
 from ..classification.stacks import Named, NamedPlane
 from ..errors import InputError
 from ..events import Event, Events, Notice
 from .answer_table import AnswerTable, ShownAnswer
-from .answered import Answered, Asked, ClassifyControls, with_answers
+from .answered import (
+    Answered,
+    Asked,
+    ClassifyControls,
+    FollowedLayers,
+    keep_chosen,
+    with_answers,
+)
 from .answers_file import ask_for_table, write_answers
 from .device_choice import devices
+from .example_library import examples_made
 from .form import Form, button_row, micrograph_choice, unproxied
 from .layer_answers import LayerAnswers
 from .learn_runs import Learnt, Lesson, answered_events, learnt_events
-from .library_panel import LibraryPanel
-from .looked_at import LookedAt, bring_into_view, place_of
+from .library_panel import LibraryPanel, Place
+from .looked_at import LookedAt, bring_into_view
 from .model_choice import ModelChoice
 from .wording import in_window
 from .worker import nothing, one_step
@@ -39,6 +46,8 @@ STRUCTURES = LayerAnswers("learnt_structures")
 _LEARN = "learns the classes from the examples; Classify does so too when the library has changed"
 _CONFIRM = "takes the answers of the selected rows for right: they become examples"
 _EXPORT = "classes.csv with a probability a class, and what you confirmed; how it was had, as JSON"
+_SIMILARITY = "similarity"
+_AT_ONCE = 3
 _NEXT = "Learn or Classify takes it into account"
 
 
@@ -54,7 +63,7 @@ class LearnStructuresWidget(Form):
         self.model = ModelChoice(("few-shot", "backbone"))
         self.device = ComboBox(choices=devices(), label="Compute on", value="auto")
         self.learn = PushButton(text="Learn", tooltip=_LEARN)
-        self.table = AnswerTable(self._go_to, self._class_chosen)
+        self.table = AnswerTable(self._go_to, self._class_chosen, (_SIMILARITY,))
         self.confirm = PushButton(text="Confirm selected", tooltip=_CONFIRM)
         self.export = PushButton(text="Export…", tooltip=_EXPORT)
         self.results: Container[Widget] = Container(
@@ -84,10 +93,25 @@ class LearnStructuresWidget(Form):
         self.answered: list[Answered] = []
         self._asked: Asked[Lesson] | None = None
         self._learnt: Learnt | None = None
+        # Planes that answers were learnt from: those to come, and those in the table.
+        self._taught: set[Place] = set()
+        self._own: set[Place] = set()
         self._provenance: dict[str, Any] = {}
         self._notices: list[str] = []
+        self._followed = FollowedLayers(
+            self.viewer,
+            self.native,
+            on_gone=self._gone,
+            on_replaced=self._data_replaced,
+            on_renamed=self._renamed,
+        )
         self._connect()
         self._recover()
+
+    def closed(self) -> None:
+        """The dock was closed; its library waits for the next one."""
+        super().closed()
+        self.panel.let_go()
 
     def _connect(self) -> None:
         panel = self.panel
@@ -107,10 +131,6 @@ class LearnStructuresWidget(Form):
         done |= {button: partial(self._do, action) for button, action in told.items()}
         for button, action in done.items():
             button.changed.connect(partial(self.attempt, action))
-        for layer in self.viewer.layers:
-            layer.events.data.connect(self._data_changed)
-        self.viewer.layers.events.inserted.connect(self._layer_added)
-        self.viewer.layers.events.removed.connect(self._layer_removed)
 
     def _do(self, action: Callable[[], str]) -> None:
         self.controls.say(action())
@@ -152,20 +172,24 @@ class LearnStructuresWidget(Form):
 
     def _library_changed(self) -> None:
         """Confirmed planes are those that the library holds."""
-        sources = {one.source: one.name for one in self.panel.library.examples}
-        planes = self.panel.planes
-        self.panel.planes = {place: one for place, one in planes.items() if one in sources}
-        for (image, number), source in planes.items():
-            name = sources.get(source, "")
-            if STRUCTURES.confirmed(image).get(number, "") != name:
-                STRUCTURES.confirm(image, {number: name})
+        names: dict[Image, dict[int, str]] = {
+            image: {} for image in STRUCTURES.confirmed_layers(self.viewer)
+        }
+        for (image, number), example in self.panel.planes.items():
+            names.setdefault(image, {})[number] = example.name
+        for image, own in names.items():
+            former = STRUCTURES.confirmed(image)
+            if own != former:
+                STRUCTURES.confirm(image, {**dict.fromkeys(former, ""), **own})
         self._show_confirmed()
 
     def _recover(self) -> None:
-        """Take up what was confirmed before, as in a dock that was closed."""
-        for image in STRUCTURES.confirmed_layers(self.viewer):
-            for number, name in STRUCTURES.confirmed(image).items():
-                self.attempt(partial(self.panel.set_planes, {(image, number): name}))
+        """Go on with the library of a dock that was closed, as far as layers are the same."""
+        for image in {image for image, _ in self.panel.planes}:
+            own = {n: one.name for (of, n), one in self.panel.planes.items() if of is image}
+            if image not in self.viewer.layers or STRUCTURES.confirmed(image) != own:
+                self.panel.forget_layer(image)
+        self._library_changed()
 
     # --- learn and classify ------------------------------------------------------------------
 
@@ -181,7 +205,7 @@ class LearnStructuresWidget(Form):
         events = answered_events(stacks, lesson, self._learnt)
         self._begin(events, "Classify", nothing)
         # Only now: a run under way, which refuses another, goes on with its own.
-        self._asked = Asked(images, lesson)
+        self._asked, self._taught = Asked(images, lesson), {*self.panel.planes}
 
     def _lesson(self) -> Lesson:
         library = self.panel.library
@@ -225,6 +249,8 @@ class LearnStructuresWidget(Form):
         for image, planes in taken.items():
             STRUCTURES.note(image, planes, told.provenance)
             self.answered = with_answers(self.answered, image, planes)
+            places = {(image, one.number) for one in planes}
+            self._own = (self._own - places) | (self._taught & places)
         self._show_table()
         self._say_all("; ".join(x for x in (message, _counted([*taken.values()])) if x))
 
@@ -235,7 +261,9 @@ class LearnStructuresWidget(Form):
 
     def _show_table(self) -> None:
         self.table.offer(self._class_names())
-        self.table.show_answers([_shown(one) for one in self.answered])
+        self.table.show_answers(
+            [_shown(x, learnt_from=(x.image, x.plane.number) in self._own) for x in self.answered]
+        )
 
     def _class_names(self) -> list[str]:
         return [*self.panel.library.names, OUTSIDERS]
@@ -255,7 +283,7 @@ class LearnStructuresWidget(Form):
 
     def confirm_as(self, row: int, name: str) -> None:
         """Confirm the class of a row, which makes it an example; "" takes it back."""
-        place = place_of(self.answered[row].image, self.answered[row].plane.number)
+        place = self.answered[row].place
         self._confirm({row: name})
         said = f"an example of {self.panel.spelt(name)}" if name else "no example any more"
         self.controls.say(f"{place}: {said}; {_NEXT}")
@@ -266,50 +294,68 @@ class LearnStructuresWidget(Form):
         named = {row: answer for row, answer in rows.items() if answer != OUTSIDERS}
         if not named:
             raise InputError("select rows with an answer first; give others a class by hand")
+        if len(named) > _AT_ONCE:
+            events = examples_made(self.panel.planes_to_take(self._places(named)))
+            asked = [self.answered[row] for row in named]
+            self._begin(events, "Confirm", partial(self._confirm_made, asked))
+            return
         self._confirm(named)
-        self.controls.say(f"{len(named)} examples more; {_NEXT}")
+        self.controls.say(f"{len(named)} confirmed; {_NEXT}")
+
+    def _places(self, names: Mapping[int, str]) -> dict[Place, str]:
+        rows = [(self.answered[row], name) for row, name in names.items()]
+        return {(one.image, one.plane.number): name for one, name in rows}
+
+    def _confirm_made(self, rows: Sequence[Answered], made: Mapping[Place, Example]) -> None:
+        """Take examples but those whose answers are gone meanwhile."""
+        kept = {id(one) for one in self.answered}
+        places = {(one.image, one.plane.number) for one in rows if id(one) in kept}
+        self.panel.take_planes(places, {at: made[at] for at in places})
+        self.controls.say(f"{len(places)} confirmed; {_NEXT}")
 
     def _confirm(self, names: Mapping[int, str]) -> None:
-        places = {
-            (self.answered[row].image, self.answered[row].plane.number): name
-            for row, name in names.items()
-        }
         try:
-            self.panel.set_planes(places)
+            self.panel.set_planes(self._places(names))
         finally:
             # Also after a refusal, when the cell holds what was typed.
             self._show_confirmed()
 
     # --- layers that come, go and change -----------------------------------------------------
 
-    def _layer_added(self, event: Any) -> None:
-        if isalive(self.native):  # type: ignore[no-untyped-call]
-            event.value.events.data.connect(self._data_changed)
+    def _gone(self, layer: Layer) -> None:
+        """Drop what is known of a layer that went; examples made of it stay."""
+        if STRUCTURES.confirmed(layer):
+            STRUCTURES.confirm(layer, dict.fromkeys(STRUCTURES.confirmed(layer), ""))
+        self._drop_rows(layer)
 
-    def _layer_removed(self, event: Any) -> None:
-        if isalive(self.native):  # type: ignore[no-untyped-call]
-            self._drop_rows(event.value)
-
-    def _data_changed(self, event: Any) -> None:
-        """Drop what was answered of data of another shape; examples made of them stay."""
-        if isalive(self.native) and STRUCTURES.forget(event.source):  # type: ignore[no-untyped-call]
-            self._drop_rows(event.source)
-            said = f"{event.source.name}: its answers are dropped, as its data were replaced"
+    def _data_replaced(self, layer: Layer) -> None:
+        """Drop what was answered of the former data; examples made of them stay."""
+        if STRUCTURES.forget(layer) or self._has_rows(layer):
+            self._drop_rows(layer)
+            said = f"{layer.name}: its answers are dropped, as its data were replaced"
             self.controls.say(said)
             show_warning(said)
 
-    def _drop_rows(self, image: Image) -> None:
-        planes = self.panel.planes
-        self.panel.planes = {place: one for place, one in planes.items() if place[0] is not image}
-        if any(one.image is image for one in self.answered):
-            self.answered = [one for one in self.answered if one.image is not image]
+    def _renamed(self, layer: Layer) -> None:
+        for choice in (self.image, self.panel.shapes):
+            keep_chosen(choice)
+        if self._has_rows(layer):
+            self._show_table()
+
+    def _has_rows(self, layer: Layer) -> bool:
+        return any(one.image is layer for one in self.answered)
+
+    def _drop_rows(self, layer: Layer) -> None:
+        self.panel.forget_layer(layer)
+        if self._has_rows(layer):
+            self.answered = [one for one in self.answered if one.image is not layer]
             self._show_table()
 
     # --- the answers as a file ---------------------------------------------------------------
 
     def write(self, path: Path) -> None:
         """Write the table as CSV, and how it was had as JSON beside it."""
-        rows = [{**one.plane.row, "confirmed": _confirmed(one)} for one in self.answered]
+        rows = [{**one.row, "confirmed": _confirmed(one)} for one in self.answered]
         write_answers(path, rows, self._provenance)
         self.controls.say(f"written to {path}")
 
@@ -329,13 +375,16 @@ def _counted(planes: list[list[NamedPlane]]) -> str:
     return f"{len(answers)} looked at: {len(answers) - none} named, {none} none of the classes"
 
 
-def _shown(one: Answered) -> ShownAnswer:
+def _shown(one: Answered, *, learnt_from: bool) -> ShownAnswer:
     row = one.plane.row
+    # A plane is always like itself.
+    itself = "\nan example" if learnt_from else ""
     return ShownAnswer(
         one.plane.thumbnail,
-        place_of(one.image, one.plane.number),
+        one.place,
         row["answer"],
         one.plane.probability,
-        f"{row['answer']}; most like {row['most_probable']}, similarity {row['similarity']:.2f}",
+        f"{row['answer']}; most like {row['most_probable']}",
         _confirmed(one),
+        (f"{row['similarity']:.2f}{itself}",),
     )

@@ -22,7 +22,14 @@ from ..classification.structure_parameters import (
 from ..errors import InputError
 from ..events import Event, Events, Notice
 from .answer_table import AnswerTable, ShownAnswer
-from .answered import Answered, Asked, ClassifyControls, FollowedLayers, with_answers
+from .answered import (
+    Answered,
+    Asked,
+    ClassifyControls,
+    FollowedLayers,
+    keep_chosen,
+    with_answers,
+)
 from .answers_file import ask_for_table, write_answers
 from .descriptor_map import DescriptorDocks
 from .device_choice import devices
@@ -39,7 +46,7 @@ from .form import (
 from .looked_at import LookedAt, bring_into_view, stack_in_view
 from .model_choice import ModelChoice
 from .structure_layers import STRUCTURES, add_saliency, legend_html
-from .structure_runs import map_events, named_events, saliency_events
+from .structure_runs import HOW_TO_GET_ONE, map_events, named_events, saliency_events
 from .wording import in_window
 from .worker import nothing
 
@@ -67,7 +74,7 @@ class ClassifyStructureWidget(Form):
         self.image = micrograph_choice(viewer)
         self.looked_at = LookedAt(viewer, self.image)
         self.extent = self.looked_at.extent
-        self.model = ModelChoice("structure")
+        self.model = ModelChoice("structure", otherwise=HOW_TO_GET_ONE)
         self.device = ComboBox(choices=devices(), label="Compute on", value="auto")
         self.windows = parameter_fields(
             SaliencyParameters,
@@ -184,18 +191,22 @@ class ClassifyStructureWidget(Form):
 
     def _data_replaced(self, layer: Layer) -> None:
         """Drop what was answered of the former data."""
-        if STRUCTURES.forget(layer):
+        if STRUCTURES.forget(layer) or self._has_rows(layer):
             self._drop_rows(layer)
             said = f"{layer.name}: its answers are dropped, as its data were replaced"
             self.controls.say(said)
             show_warning(said)
 
     def _renamed(self, layer: Layer) -> None:
-        if any(one.image is layer for one in self.answered):
+        keep_chosen(self.image)
+        if self._has_rows(layer):
             self._show_table()
 
+    def _has_rows(self, layer: Layer) -> bool:
+        return any(one.image is layer for one in self.answered)
+
     def _drop_rows(self, layer: Layer) -> None:
-        if any(one.image is layer for one in self.answered):
+        if self._has_rows(layer):
             self.answered = [one for one in self.answered if one.image is not layer]
             self._show_table()
 

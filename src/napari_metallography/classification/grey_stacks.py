@@ -21,4 +21,6 @@ def grey_plane(stack: Stack, number: int) -> tuple[Grey, Box]:
     """
     pixels, called = stack.pixels(number)
     one = Micrograph(pixels, stack.rgb, stack.calibration, source=Path(called))
-    return grey_planes(one)[0], measured_field(one).frame()
+    # It is looked for once: that takes longer than all else.
+    measured = measured_field(one)
+    return grey_planes(one, measured)[0], measured.frame()

@@ -18,6 +18,7 @@ from ..inputs import PixelSizes, measured_field, read_image
 from ..io.images import Micrograph
 from ..io.index import find_index
 from ..plane import LUMA, Plane, planes_of
+from ..regions import Field
 from .images import OUTSIDER, OUTSIDERS, class_names, listed_images, read_each
 
 Grey = NDArray[np.uint8]
@@ -159,9 +160,15 @@ def read_micrographs(
     return _gathered(data, read, known, skipped)
 
 
-def grey_planes(micrograph: Micrograph) -> list[Grey]:
-    """Grey values (Y, X) uint8 of each plane, without the data bar."""
-    measured = measured_field(micrograph)
+def grey_planes(micrograph: Micrograph, measured: Field | None = None) -> list[Grey]:
+    """Grey values (Y, X) uint8 of each plane, without the data bar.
+
+    Parameters
+    ----------
+    measured
+        Says where the data bar is, if that is known.
+    """
+    measured = measured or measured_field(micrograph)
     name = str(micrograph.source)
     frame = measured.frame()
     planes = planes_of(micrograph.pixels, rgb=micrograph.rgb, name=name, measured=measured)

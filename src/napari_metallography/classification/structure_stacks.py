@@ -102,7 +102,7 @@ def map_of_plane(
     InputError
         When there is no such model, or its file is another one by now.
     """
-    yield Progress(0, 0, "model")
+    yield Progress(0, 0, "loading the model")
     model = load_structure_model(parameters.model)
     if model.digest != digest:
         raise InputError(f"model {model.card.name}: the model file has changed; classify again")
