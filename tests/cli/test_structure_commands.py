@@ -130,6 +130,23 @@ def test_a_model_is_trained_used_and_scored(run, data, tmp_path) -> None:
     assert 0 <= found["outsiders_rejected"] <= 1
     assert found["mean_crops"] == 4
     assert sum(sum(row.values()) for row in found["confusion"].values()) == 8
+    assert "8 of 12 images bear the names of images that the model learnt from" in done.err
+    assert found["learnt_from"] == [one["image"] for one in found["images"][:8]]
+    assert [one["truth"] for one in found["images"][7:9]] == ["pearlite-fine", "none"]
+    assert all(0 <= one["p_none"] <= 1 for one in found["images"])
+    assert found["options"] == {
+        "crops": 4, "outsiders": ["spheroidite-fine"], "pixel_size_um": None,
+    }  # fmt: skip
+    done = run(
+        "evaluate", "structure", "--model", model, "--data", data, "-o", scores, *options,
+        "--outsider", "network",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    said = "the model knows network: it is no outsider to this model"
+    assert said in done.err
+    found = json.loads(scores.read_text())
+    assert found["notes"][1] == said
+    assert found["classes_without_images"] == ["network"]
 
 
 def test_bad_input_is_one_line(run, data, tmp_path) -> None:
@@ -138,6 +155,7 @@ def test_bad_input_is_one_line(run, data, tmp_path) -> None:
         (("--data", tmp_path / "nowhere"), "no such folder"),
         (("--data", data, "--without", "bainite"), "has no class 'bainite'"),
         (("--data", data, "--smallest-crop", 90), "no image of the class"),
+        (("--data", data, "--largest-crop", 90), "--largest-crop 90: is smaller than"),
         (("--data", data, "--margin", 0), "margin: must be larger than 0, not 0"),
         (("--data", data, "--encoder-weights", tmp_path / "none.pt"), "none.pt"),
     ):

@@ -20,6 +20,14 @@ def test_none_is_a_wrong_answer_and_no_class() -> None:
     assert found["confusion"]["pearlite"] == {"pearlite": 1, "ferrite": 0, "none": 1}
 
 
+def test_classes_without_images_do_not_count() -> None:
+    # A class nobody showed was answered once: that is wrong for the other class already.
+    found = known_scores(np.array([0, 0]), np.array([0, 1]), NAMES)
+    assert found["macro_f1"] == pytest.approx(2 / 3)
+    assert found["classes"] == 1
+    assert found["classes_without_images"] == ["ferrite"]
+
+
 @given(st.lists(st.integers(0, 1), min_size=1, max_size=30))
 def test_right_answers_score_one(classes) -> None:
     truth = np.array(classes)

@@ -117,6 +117,7 @@ def evaluate_structure(
         typer.Option(help="Class of the data to take as outsiders; repeat for several."),
     ] = None,
     pixel_size: PixelSize = None,
+    index: Index = None,
     device: Device = DeviceName.auto,
 ) -> None:
     """Score a structure model; write accuracy, macro F1, confusion and rejected outsiders."""
@@ -133,7 +134,7 @@ def evaluate_structure(
         choose_device(device.value),
         crops=crops,
         outsiders=outsider or (),
-        sizes=pixel_sizes(pixel_size, None) if pixel_size is not None else None,
+        sizes=pixel_sizes(pixel_size, index),
     )
     result = terminal.follow(running, "evaluating")
     write_json(output, {**result, "provenance": provenance(loaded, crops)})

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..errors import InputError
 from . import terminal, training
-from .options import Device, DeviceName, PixelSize, pixel_sizes
+from .options import Device, DeviceName, Index, PixelSize, pixel_sizes
 
 if TYPE_CHECKING:
     from ..classification.micrographs import ClassifiedMicrographs
@@ -74,12 +75,17 @@ def train_structure(
     licence: training.Licence = "unstated",
     attribution: training.Attribution = "",
     pixel_size: PixelSize = None,
+    index: Index = None,
     device: Device = DeviceName.auto,
 ) -> None:
     """Train a network that names structures; write it with history.csv and training.json."""
     from ..training.results import Description, checkpoint_path, require_free
 
     require_free(output, resume=resume)
+    if largest_crop < smallest_crop:
+        raise InputError(
+            f"--largest-crop {largest_crop}: is smaller than --smallest-crop {smallest_crop}"
+        )
     from ..classification.images import OUTSIDER
     from ..classification.micrographs import read_micrographs
     from ..devices import choose_device
@@ -107,7 +113,7 @@ def train_structure(
     shown = StructureInput(
         side=side,
         smallest_px=smallest_crop,
-        largest_px=max(smallest_crop, largest_crop),
+        largest_px=largest_crop,
         magnification=not scale_free,
     )
     encoder = encoder_state("resnet18", encoder_weights)
@@ -115,7 +121,7 @@ def train_structure(
         data,
         smallest_px=smallest_crop,
         without=without or (),
-        sizes=pixel_sizes(pixel_size, None) if pixel_size is not None else None,
+        sizes=pixel_sizes(pixel_size, index),
     )
     images = terminal.follow(reading, "reading images")
     if (outsiders := int((images.classes == OUTSIDER).sum())) > 0:

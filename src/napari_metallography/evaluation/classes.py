@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ..models.card import ModelCard
 
 Indices = NDArray[np.int64]
 
@@ -52,3 +54,17 @@ def _of_class(counts: Indices, number: int) -> dict[str, Any]:
         "f1": 2 * right / (true + answered) if true + answered else None,
         "n": true,
     }
+
+
+def learnt_images(card: ModelCard, files: Iterable[str]) -> list[str]:
+    """Of the files, those that bear the name of an image that a model learnt from."""
+    known = set(card.data.images)
+    return [file for file in files if file in known]
+
+
+def learnt_words(learnt: int, count: int) -> str:
+    """What the user should know of scores on so many images, some of them learnt from."""
+    return (
+        f"{learnt} of {count} images bear the names of images that the model learnt from: these "
+        "scores do not tell how it does on others"
+    )

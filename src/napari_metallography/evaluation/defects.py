@@ -18,7 +18,7 @@ from ..errors import InputError
 from ..events import Event, Events, Notice, Progress, relayed
 from ..inputs import PixelSizes
 from ..io.index import find_index
-from .classes import class_scores
+from .classes import class_scores, learnt_images, learnt_words
 
 Pixels = NDArray[np.uint8]
 
@@ -69,13 +69,10 @@ def evaluate_defects(
         "skipped": images.skipped,
         "images": _rows(images, answers, classifier.model.names),
     }
-    learnt = set(classifier.model.card.data.images) & set(images.files)
+    learnt = learnt_images(classifier.model.card, images.files)
     result["learnt_from"] = len(learnt)
     if learnt:
-        yield Notice(
-            f"{len(learnt)} of {len(images.files)} images bear the names of images that the model "
-            "learnt from: these scores do not tell how it does on others"
-        )
+        yield Notice(learnt_words(len(learnt), len(images.files)))
     if robustness:
         result |= yield from _robustness(classifier, data, files)
     return result

@@ -20,7 +20,7 @@ from ..devices import choose_device, device_errors
 from ..errors import InputError
 from ..events import Events, Notice, Progress
 from ..models.card import StructureInput
-from .classes import Indices
+from .classes import Indices, learnt_images
 from .quiz import Question, Quiz, QuizParameters, asked_images
 
 _CPU = torch.device("cpu")
@@ -222,7 +222,7 @@ def _remarks(questions: Sequence[Question], model: StructureModel) -> Events[Non
             f"{len(questions)} crops are of {len(often)} images only: answers of one image depend "
             "on each other"
         )
-    learnt = sum(number for file, number in often.items() if file in model.card.data.images)
+    learnt = sum(often[file] for file in learnt_images(model.card, often))
     if learnt:
         yield Notice(
             f"{learnt} crops are of files called like those the model learnt from: if they are the "

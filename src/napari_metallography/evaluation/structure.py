@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..calibration import Calibration
+from ..calibration import Calibration, require
 from ..classification.images import OUTSIDER
 from ..classification.micrographs import ClassifiedMicrographs, read_micrographs
 from ..classification.structure import StructureAnswer, classify_plane
@@ -18,7 +18,9 @@ from ..classification.structure_model import StructureModel
 from ..errors import InputError
 from ..events import Event, Events, Notice, Progress, relayed
 from ..inputs import PixelSizes
-from .classes import class_scores, confusion_of
+from .classes import class_scores, confusion_of, learnt_images, learnt_words
+
+_DIGITS = 6
 
 
 def evaluate_structure(
@@ -46,17 +48,21 @@ def evaluate_structure(
         for every image of a class; `falsely_rejected`, the share answered so;
         `accuracy_without_none` where it is not allowed; `outsiders`, their number, and
         `outsiders_rejected`, the share of them answered "none" (None without any); `mean_crops`;
-        `outside`, the number of images at magnifications the model was not trained on.
+        `outside`, the number of images at magnifications the model was not trained on; `images`, a
+        row each; `learnt_from`, those that bear the name of an image that the model learnt from;
+        `notes`, what the user should know; `folder`, `data_digest` and `options`.
 
     Yields
     ------
     Progress, Notice
-        Images read and named; what was skipped.
+        Images read and named; what was skipped, what the model has learnt from, and which outsiders
+        are none to it.
 
     Raises
     ------
     InputError
-        When the data cannot be used, or hold a class that the model does not know.
+        When the data cannot be used, hold a class that the model does not know, or a pixel size is
+        needed and not known.
     """
     images = yield from read_micrographs(
         data,
@@ -68,6 +74,16 @@ def evaluate_structure(
     is_known = images.classes != OUTSIDER
     if not is_known.any():
         raise InputError(f"{data}: holds no image of a class of the model")
+    _require_sizes(images, model)
+    learnt = learnt_images(model.card, images.files)
+    notes = [learnt_words(len(learnt), len(images))] if learnt else []
+    notes += [
+        f"the model knows {name}: it is no outsider to this model"
+        for name in outsiders
+        if name in model.names[:-1]
+    ]
+    for words in notes:
+        yield Notice(words)
     answers = yield from _answers(model, images, device, crops)
     given = np.array([one.answer for one in answers], np.int64)
     probabilities = np.stack([one.probabilities for one in answers])
@@ -77,7 +93,17 @@ def evaluate_structure(
         **_outsider_scores(given[~is_known], len(model.names) - 1),
         "mean_crops": float(np.mean([one.crops for one in answers])),
         "outside": sum(one.outside > 0 for one in answers),
+        "notes": notes,
+        "learnt_from": learnt,
         "skipped": list(images.skipped),
+        "folder": data.resolve().name,
+        "data_digest": images.digest(),
+        "options": {
+            "crops": crops,
+            "outsiders": list(outsiders),
+            "pixel_size_um": sizes.stated_um if sizes else None,
+        },
+        "images": _rows(images, answers, model.names),
     }
 
 
@@ -86,16 +112,44 @@ def known_scores(
 ) -> dict[str, Any]:
     """Scores of images of known class, where the last of the names, "none", may be answered.
 
-    The mean F1 is over the classes; "none" is none of them.
+    The mean F1 is over the classes that have images, whose number is `classes`; "none" is no class.
+    `classes_without_images` names the others.
     """
     found = class_scores(truth, answers, names)
-    f1 = [found["by_class"][name]["f1"] for name in names[:-1]]
+    present = [name for number, name in enumerate(names[:-1]) if (truth == number).any()]
+    f1 = [found["by_class"][name]["f1"] for name in present]
     counts = confusion_of(truth, answers, len(names))
     return {
         **found,
-        "macro_f1": float(np.mean([value for value in f1 if value is not None])),
+        "macro_f1": float(np.mean([value or 0.0 for value in f1])),
+        "classes": len(present),
+        "classes_without_images": [name for name in names[:-1] if name not in present],
         "falsely_rejected": float(counts[:, -1].sum() / counts.sum()),
     }
+
+
+def _require_sizes(images: ClassifiedMicrographs, model: StructureModel) -> None:
+    """Refuse before the first crop what would be refused after many."""
+    for file, size in zip(images.files, images.pixel_sizes_um, strict=True):
+        if model.shown.magnification and size is None:
+            require(None, file)
+
+
+def _rows(
+    images: ClassifiedMicrographs, answers: Sequence[StructureAnswer], names: Sequence[str]
+) -> list[dict[str, Any]]:
+    """What each image is, and what was answered."""
+    return [
+        {
+            "image": file,
+            # Outsiders have the number -1, and "none" is the last name.
+            "truth": names[number],
+            "answer": names[one.answer],
+            "probability": round(float(one.probabilities.max()), _DIGITS),
+            "p_none": round(float(one.probabilities[-1]), _DIGITS),
+        }
+        for file, number, one in zip(images.files, images.classes, answers, strict=True)
+    ]
 
 
 def _without_none(
