@@ -95,6 +95,7 @@ def test_bad_input_is_one_line(run, folders, tmp_path) -> None:
         ((*given, "--ways", 2, "--shots", 3), "need 2 classes of 4 images or more"),
         (("--data", data, "--val-data", data, "--ways", 2), "in the training and in the valid"),
         ((*given, "--ways", 1), "ways: must be 2 or more, not 1"),
+        ((*given, *QUICK, "--encoder-weights", "nosuch"), "nosuch: no such file, and no backbone"),
         ((*given, *QUICK, "--encoder-weights", weights), "w.pt: not the weights of a ResNet"),
     ):
         done = run("train", "few-shot", "-o", model, *options)
@@ -120,6 +121,16 @@ def test_a_model_of_one_scale_asks_for_pixel_sizes(run, folders, tmp_path) -> No
     assert done.code == 0, done.err
     assert "6 images show less than the 4 µm that the model looks at" in done.err
     assert json.loads(scores.read_text())["accuracy_prototypes"]["ci95"] is None
+    for rate, tuned in ((0, False), (0.01, True)):
+        again = tmp_path / f"{rate}.json"
+        done = run(*given[:-1], again, *few, "--pixel-size", 0.1, "--rate", rate, "--steps", 1)
+        assert ("nothing tuned" in done.out) is not tuned
+        assert json.loads(again.read_text())["tuned"] is tuned
+
+
+def test_no_two_folders_have_one_name(tmp_path) -> None:
+    folders = [tmp_path / "x" / "a", tmp_path / "y" / "a", tmp_path / "z" / "a 2"]
+    assert command.folder_names(folders) == ["a", "a 2", "a 2 2"]
 
 
 def test_choices_are_those_of_the_recipe() -> None:

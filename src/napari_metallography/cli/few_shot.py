@@ -25,6 +25,14 @@ def evaluate_few_shot(
     shots: Annotated[int, typer.Option(min=1, help="Images of each class to learn from.")] = 1,
     tasks: Annotated[int, typer.Option(min=1, help="Tasks to draw.")] = 100,
     seed: Annotated[int, typer.Option(help="Same seed: same tasks.")] = 0,
+    steps: Annotated[
+        int | None,
+        typer.Option(min=0, help="Steps of the tuning to a task; default: the model's."),
+    ] = None,
+    rate: Annotated[
+        float | None,
+        typer.Option(min=0, help="Its learning rate, 0 for no tuning; default: the model's."),
+    ] = None,
     pixel_size: PixelSize = None,
     device: Device = DeviceName.auto,
 ) -> None:
@@ -42,6 +50,8 @@ def evaluate_few_shot(
         choose_device(device.value),
         Tasks(ways, shots, tasks, seed),
         sizes=pixel_sizes(pixel_size, None) if pixel_size is not None else None,
+        steps=steps,
+        rate=rate,
     )
     result = terminal.follow(running, "evaluating")
     provenance = {
@@ -52,9 +62,15 @@ def evaluate_few_shot(
     write_json(output, {**result, "provenance": provenance})
     print(
         f"{tasks} tasks, {ways}-way {shots}-shot: accuracy of the prototypes "
-        f"{_words(result['accuracy_prototypes'])}, tuned {_words(result['accuracy_finetuned'])}"
+        f"{_words(result['accuracy_prototypes'])}, {_tuned_words(result)}"
     )
     terminal.done(f"written to {output}")
+
+
+def _tuned_words(result: dict[str, Any]) -> str:
+    if not result["tuned"]:
+        return "nothing tuned (give --steps and --rate to tune)"
+    return f"tuned {_words(result['accuracy_finetuned'])}"
 
 
 def _words(found: dict[str, Any]) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from enum import StrEnum
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -156,11 +156,10 @@ def _images(folders: Sequence[Path], sizes: PixelSizes | None) -> ClassifiedMicr
 
 
 def folder_names(folders: Sequence[Path]) -> list[str]:
-    """Names of the folders, those that occur again with a number."""
-    seen: Counter[str] = Counter()
-    found = []
+    """Names of the folders, no two alike: those that occur again with a number."""
+    found: list[str] = []
     for folder in folders:
         name = folder.resolve().name
-        seen[name] += 1
-        found.append(name if seen[name] == 1 else f"{name} {seen[name]}")
+        others = (f"{name} {number}" for number in count(2))
+        found.append(next(one for one in chain([name], others) if one not in found))
     return found

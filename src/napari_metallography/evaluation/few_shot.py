@@ -50,16 +50,23 @@ def evaluate_few_shot(
     tasks: Tasks,
     *,
     sizes: PixelSizes | None = None,
+    steps: int | None = None,
+    rate: float | None = None,
 ) -> Events[dict[str, Any]]:
     """Name the queries of tasks drawn from a folder a class, with and without tuning.
+
+    Parameters
+    ----------
+    steps, rate
+        Of the tuning, where they are not to be the model's; a rate of 0 tunes nothing.
 
     Returns
     -------
     dict
         `accuracy_prototypes` and `accuracy_finetuned`, each with `mean`, `s`, `ci95` and
         `n_tasks`, and their difference task by task, `gain`, likewise; `learning_rate` and
-        `steps` of the tuning; `classes`, those `left_out` for want of images, and `known`: those
-        whose names are also among the training's.
+        `steps` of the tuning, and whether anything was `tuned`; `classes`, those `left_out` for
+        want of images, and `known`: those whose names are also among the training's.
 
     Yields
     ------
@@ -82,11 +89,11 @@ def evaluate_few_shot(
     with device_errors():
         reader = square_reader(images.planes, images.pixel_sizes_um, shown, grey, device)
         model.network.to(device)
-    rates = (0.0, shown.tuning_rate)
-    accuracies = yield from task_accuracies(
-        model.network, reader, episodes, tasks, rates, shown.tuning_steps
-    )
-    plain, finetuned = accuracies.T
+    steps = shown.tuning_steps if steps is None else steps
+    rate = shown.tuning_rate if rate is None else rate
+    rates = (0.0, rate) if steps and rate else (0.0,)
+    accuracies = yield from task_accuracies(model.network, reader, episodes, tasks, rates, steps)
+    plain, finetuned = accuracies[:, 0], accuracies[:, -1]
     return {
         "ways": tasks.ways,
         "shots": tasks.shots,
@@ -95,8 +102,9 @@ def evaluate_few_shot(
         "accuracy_prototypes": interval(plain, 0, 1),
         "accuracy_finetuned": interval(finetuned, 0, 1),
         "gain": interval(finetuned - plain, -1, 1),
-        "learning_rate": shown.tuning_rate,
-        "steps": shown.tuning_steps,
+        "learning_rate": rate,
+        "steps": steps,
+        "tuned": len(rates) > 1,
         "classes": list(images.names),
         "left_out": episodes.left_out,
         "known": known,

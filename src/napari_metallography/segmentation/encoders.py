@@ -68,7 +68,10 @@ def encoder_state(encoder: str, weights: str) -> dict[str, Tensor] | None:
     if weights == "imagenet":
         return _imagenet_state(encoder)
     card = _card(weights)
-    return _file_state(Path(weights)) if card is None else _own_state(encoder, weights, card)
+    if card is not None:
+        return _own_state(encoder, weights, card)
+    _require_something(weights)
+    return _file_state(Path(weights))
 
 
 def _card(weights: str) -> ModelCard | None:
@@ -80,6 +83,18 @@ def _card(weights: str) -> ModelCard | None:
         return read_card(path)
     except InputError:
         return None
+
+
+def _require_something(weights: str) -> None:
+    """Refuse what is neither a file nor the name of a model."""
+    if Path(weights).exists() or weights in registry.model_paths():
+        return
+    cards = {name: _card(name) for name in registry.model_paths()}
+    known = sorted(name for name, card in cards.items() if card and card.task in _STARTING)
+    raise InputError(
+        f"{weights}: no such file, and no backbone of that name; there are "
+        f"{', '.join(['random', 'imagenet', *known])}"
+    )
 
 
 def _own_state(encoder: str, weights: str, card: ModelCard) -> dict[str, Tensor]:
