@@ -21,7 +21,7 @@ from napari_metallography.classification.saliency import (
 from napari_metallography.classification.structure import plane_reader
 from napari_metallography.classification.structure_model import StructureModel, StructureNetwork
 from napari_metallography.classification.structure_parameters import SaliencyParameters
-from napari_metallography.errors import InputError
+from napari_metallography.errors import DeviceError, InputError
 from napari_metallography.events import Notice, Progress, drain
 from napari_metallography.models.card import (
     DataSource,
@@ -110,6 +110,48 @@ def test_windows_share_what_they_would_see_by_themselves(model, monkeypatch) -> 
     agreed = found.windows.reshape(-1, 3).argmax(1) == expected.argmax(1)
     assert agreed.mean() >= 0.9
     assert {*expected.argmax(1)} >= {0, 1}
+
+
+def test_what_lies_around_windows_is_taken_off(model, monkeypatch) -> None:
+    made = model()
+    monkeypatch.setattr(saliency, "_ALONE", 16)
+    corrected = saliency._corrected
+    apart = {}
+
+    def judged(pooled: torch.Tensor, passes: Any) -> torch.Tensor:
+        reader = passes.reader
+        with torch.no_grad():
+            pixels = reader.atlas.cut(passes.crops(passes.places), reader.shown.side)
+            stages = saliency._first_stages(passes.encoder, reader.normalised(pixels))
+            alone = saliency._last_stage(passes.encoder, stages)
+        found = corrected(pooled, passes)
+        apart["without"], apart["with"] = (
+            float((one - alone).norm() / (alone - alone.mean(0)).norm()) for one in (pooled, found)
+        )
+        return found
+
+    monkeypatch.setattr(saliency, "_corrected", judged)
+    _map(made, _two_halves())
+    assert apart["without"] > 0.2
+    assert apart["with"] < 0.5 * apart["without"]
+
+
+def test_windows_that_enlarge_an_image_too_much_are_refused(model, monkeypatch) -> None:
+    # 128 × 256 px, shown at 64 px a window: as many pixels as allowed with windows of 64 px.
+    monkeypatch.setattr(saliency, "_MOST_PX", 128 * 256)
+    _map(model(), _two_halves(), stride_px=64)
+    with pytest.raises(InputError, match="choose windows of 64 px or more"):
+        _map(model(), _two_halves(), window_px=60)
+
+
+def test_memory_that_is_refused_is_an_error_of_the_device(model, monkeypatch) -> None:
+    def refused(*_: Any, **__: Any) -> torch.Tensor:
+        raise torch.OutOfMemoryError("out of memory")
+
+    made = model()
+    monkeypatch.setattr(torch, "empty", refused)
+    with pytest.raises(DeviceError):
+        _map(made, _two_halves())
 
 
 def test_a_picture_is_coloured_by_class_and_dark_where_there_is_none(model) -> None:

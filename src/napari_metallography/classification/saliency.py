@@ -47,6 +47,8 @@ _BATCH = 64
 _ALONE = 64
 _RIDGE = 0.1
 _LEAST = 1e-12
+_MOST_PX = 2**30
+"""Of the image as it is shown; its features then take 4 GiB."""
 _ROWS = 256
 
 
@@ -136,6 +138,7 @@ def saliency_map(
     require_room(plane, model.shown.smallest_px, name)
     reader = plane_reader(plane, calibration, model, device, name)
     window = _window(reader, wanted.window_px, name)
+    _require_memory(reader, window, name)
     _require_meeting(window, wanted.stride_px)
     sides = torch.tensor([window], dtype=torch.float32)
     image = torch.zeros(1, dtype=torch.int64)
@@ -187,6 +190,17 @@ def _require_meeting(window: float, stride: float) -> None:
     if stride > window:
         raise InputError(
             f"windows of {window:g} px, {stride:g} px apart, leave gaps; choose a smaller stride"
+        )
+
+
+def _require_memory(reader: CropReader, window: float, name: str) -> None:
+    """Refuse windows so small that the features of the enlarged image would not fit."""
+    rows, columns = (int(n) for n in reader.atlas.shapes[0])
+    smallest = reader.shown.side * math.sqrt(rows * columns / _MOST_PX)
+    if window < smallest:
+        raise InputError(
+            f"{name}: windows of {window:g} px enlarge {columns} × {rows} px beyond what fits into "
+            f"memory; choose windows of {math.ceil(smallest)} px or more, or cut the image"
         )
 
 
@@ -265,7 +279,8 @@ def _pooled(passes: _Passes) -> Events[Tensor]:
     tiles, places = passes.tiles, passes.places
     total = len(tiles) + math.ceil(len(places) / _BATCH) + 1
     size = [math.ceil(length / _CELL) for length in passes.shape]
-    cells = torch.empty((_CHANNELS, *size), device=passes.reader.atlas.device)
+    with device_errors():
+        cells = torch.empty((_CHANNELS, *size), device=passes.reader.atlas.device)
     for number, (y, x) in enumerate(tiles):
         yield Progress(number, total, "parts")
         with device_errors(), torch.no_grad():
