@@ -1,0 +1,88 @@
+"""What a backbone tells of classes it has never seen, without any tuning.
+
+python benchmarks/backbone.py --data FOLDER --seen FOLDER FOLDER -o benchmarks/results/backbone.json
+
+Tasks of few examples are drawn from the classes of FOLDER and named by prototypes, with the
+backbone and with the same network of random weights, whose batch statistics settle on the images
+below `--seen`, some of what the backbone has learnt from.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hardware import hardware
+from napari_metallography.classification.backbone import Backbone
+from napari_metallography.classification.few_shot_model import (
+    FewShotModel,
+    load_few_shot_model,
+    square_reader,
+)
+from napari_metallography.classification.library import SMALLEST_PX
+from napari_metallography.devices import choose_device
+from napari_metallography.evaluation.few_shot import Tasks, evaluate_few_shot
+from napari_metallography.events import drain
+from napari_metallography.training.unlabelled import read_micrographs_below
+
+SETTLING_STEPS = 12
+BATCH = 32
+
+
+def of_random_weights(model: FewShotModel, seen: list[Path], seed: int) -> FewShotModel:
+    """The same network of random weights, with batch statistics of the images seen."""
+    images = drain(read_micrographs_below(seen, SMALLEST_PX))
+    unknown = [None] * len(images)
+    grey = model.card.normalisation
+    reader = square_reader(images.planes, unknown, model.shown, grey, torch.device("cpu"))
+    random = torch.Generator().manual_seed(seed)
+    torch.manual_seed(seed)
+    backbone = Backbone("resnet18").train()
+    with torch.no_grad():
+        for _ in range(SETTLING_STEPS):
+            backbone(reader.clean(torch.randint(len(images), (BATCH,), generator=random)))
+    network = load_few_shot_model(str(model.card.name)).network
+    network.backbone.load_state_dict(backbone.state_dict())
+    return replace(model, network=network.eval())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--model", default="microstructure-resnet18")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--seen", type=Path, nargs="+", required=True)
+    parser.add_argument("--ways", type=int, default=5)
+    parser.add_argument("--shots", type=int, nargs="*", default=[1, 5])
+    parser.add_argument("--tasks", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="auto")
+    options = parser.parse_args()
+    model = load_few_shot_model(options.model)
+    random = of_random_weights(model, options.seen, options.seed)
+    device = choose_device(options.device)
+    found: dict[str, Any] = {}
+    for shots in options.shots:
+        tasks = Tasks(options.ways, shots, options.tasks, options.seed)
+        for name, one in (("random", random), (options.model, model)):
+            scores = drain(evaluate_few_shot(one, options.data, device, tasks))
+            found[f"{name}, {shots}-shot"] = scores["accuracy_prototypes"]
+            write(found, options)
+
+
+def write(found: dict[str, Any], options: argparse.Namespace) -> None:
+    """Write what there is."""
+    recipe = {key: getattr(options, key) for key in ("ways", "tasks", "seed")}
+    recipe["seen"] = [folder.name for folder in options.seen]
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"accuracy": found, "recipe": recipe, "hardware": hardware()}, indent=1)
+    options.output.write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
