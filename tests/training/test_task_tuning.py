@@ -52,7 +52,8 @@ def test_varied_examples_are_named_by_prototypes_of_the_plain_ones() -> None:
     known, seen = network(clean), network(varied)
     centres = torch.stack([known[:2].mean(0), known[2]])
     logits = -torch.cdist(seen, centres).square()
-    assert float(found) == pytest.approx(float(functional.cross_entropy(logits, targets)), rel=1e-4)
+    expected = functional.cross_entropy(logits, targets)
+    assert found.item() == pytest.approx(expected.item(), rel=1e-4)
     (asked,) = network.asked
     assert torch.allclose(asked[0], known)
     assert torch.allclose(asked[2], seen)
