@@ -12,6 +12,7 @@ import pytest
 
 import few_shot as benchmark
 from napari_metallography.classification.images import listed_images
+from work_folder import require_same_recipe
 
 
 def _folder(folder: Path, names, count: int = 2) -> Path:
@@ -29,6 +30,8 @@ def options(tmp_path) -> argparse.Namespace:
     return argparse.Namespace(
         work=tmp_path / "work",
         test=_folder(tmp_path / "test", "abcde"),
+        output=tmp_path / "scores.json",
+        train=[],
         val=[("more", _folder(tmp_path / "more", "xy"))],
         materials=[("steel", _folder(tmp_path / "steel", ["deep"], 3))],
         unlabelled=[],
@@ -71,6 +74,26 @@ def test_what_is_tested_on_is_not_learnt_from(options) -> None:
         options.unlabelled = [folder]
         with pytest.raises(SystemExit, match="must not be learnt from"):
             benchmark.require_untested(options)
+    options.unlabelled = []
+    options.train = [("same", options.test / "a")]
+    with pytest.raises(SystemExit, match="must not be learnt from"):
+        benchmark.require_untested(options)
+
+
+def test_specimens_of_an_index_are_kept(options) -> None:
+    lines = ["image,specimen", *(f"{name}/{n}.png,s{n}" for name in "abcde" for n in range(2))]
+    (options.test / "index.csv").write_text("\n".join(lines), encoding="utf-8")
+    _, test = benchmark.make_split(0, options)
+    assert sorted(pd.read_csv(test / "index.csv")["specimen"]) == ["s0"] * 3 + ["s1"] * 3
+
+
+def test_a_work_folder_of_another_recipe_is_refused(options) -> None:
+    require_same_recipe(options, ("ways",))
+    options.ways, options.output = 2, options.work
+    require_same_recipe(options, ("ways",))
+    options.images = 9
+    with pytest.raises(SystemExit, match="other values of images"):
+        require_same_recipe(options, ("ways",))
 
 
 def test_runs_are_summed_up_by_start_and_shots() -> None:
