@@ -15,7 +15,8 @@ from napari_metallography.grains import by_network
 from napari_metallography.grains.by_network import ByLineNetwork
 from napari_metallography.grains.drawing import drawn, grade_colours, half_numbers, legend
 from napari_metallography.grains.finding import Given
-from napari_metallography.grains.grading import FieldGrade, numbers_of
+from napari_metallography.grains.grade_numbers import numbers_of
+from napari_metallography.grains.grading import FieldGrade
 from napari_metallography.grains.image_lines import LineParameters
 from napari_metallography.grains.line_model import load_line_model
 from napari_metallography.grains.plan import GradingPlan, graded

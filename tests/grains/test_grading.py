@@ -6,14 +6,13 @@ import pytest
 
 from napari_metallography.calibration import Calibration
 from napari_metallography.errors import InputError
+from napari_metallography.grains.grade_numbers import numbers_of
 from napari_metallography.grains.grading import (
     METHODS,
     QUANTITIES,
     GradingParameters,
     g_of,
     grade,
-    is_elongated,
-    numbers_of,
     regraded,
     with_square_pixels,
 )
@@ -97,10 +96,10 @@ def test_stretched_grains_have_their_anisotropy() -> None:
 
 def test_equiaxed_grains_are_not_said_to_be_elongated_however_few(made) -> None:
     whole = from_boundaries(made.boundaries)
-    assert not is_elongated(grade(whole, HALF_UM))
+    assert not grade(whole, HALF_UM).is_elongated
     for top in range(0, 240, 60):
         part = from_labels(whole.grains[top : top + 60, :80])
-        assert not is_elongated(grade(part, HALF_UM)), top
+        assert not grade(part, HALF_UM).is_elongated, top
 
 
 def test_taking_an_intersection_away_changes_the_number(made) -> None:

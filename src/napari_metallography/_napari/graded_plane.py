@@ -131,7 +131,11 @@ def graded_field(
 
 def graded_image(name: str, plane: GradedPlane, field: GradedField) -> GradedFile:
     """For the files: a field with its pictures."""
-    pictures = {method: picture(plane.pixels, one) for method, one in field.by_method.items()}
+    pictures = {
+        method: picture(plane.pixels, one)
+        for method, one in field.by_method.items()
+        if isinstance(one, FieldGrade)
+    }
     # A layer may be called anything.
     stem = "".join(c if c.isalnum() or c in " -_.()," else "_" for c in name)
     return GradedFile(Path(f"{stem}.png"), (field,), pictures)

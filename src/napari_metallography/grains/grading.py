@@ -30,7 +30,7 @@ from .planimetric import (
     count_in_rectangle,
     mean_area_of_whole_grains,
 )
-from .standards import intercept_g, iso_643, planimetric_g
+from .standards import intercept_g, planimetric_g
 from .voted_lines import VotedLines
 
 StandardMethod = Literal["lines", "circles", "planimetric", "automatic"]
@@ -136,6 +136,17 @@ class FieldGrade:
     def sizes(self) -> SizeDistribution | None:
         """Of the whole grains; None by "network", which knows no grains."""
         return None if self.grains is None else sizes_of_grains(self.grains, self.pixel_um)
+
+    @property
+    def n_grains(self) -> int | None:
+        """Grains in the field, those cut included; None by "network"."""
+        return None if self.grains is None else self.grains.n
+
+    @property
+    def is_elongated(self) -> bool:
+        """Whether mean intercepts of directions differ by `ELONGATED`, and more than by chance."""
+        found = self.drawn
+        return isinstance(found, Intersections) and bool(_elongated(self.measured, found))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -286,11 +297,6 @@ def _too_few(counted: str) -> str:
     )
 
 
-def is_elongated(found: FieldGrade) -> bool:
-    """Whether mean intercepts of directions differ by `ELONGATED`, and more than by chance."""
-    return isinstance(found.drawn, Intersections) and bool(_elongated(found.measured, found.drawn))
-
-
 def _elongated(measured: Mapping[str, Any], found: Intersections) -> list[str]:
     intercepts = measured.get("mean_intercept_um_by_direction_deg", {}).values()
     if not intercepts or not math.isfinite(max(intercepts)):
@@ -380,17 +386,3 @@ def _few_grains(count: float) -> tuple[str, ...]:
         f"{count:g} grains in the field: below the {FEWEST_GRAINS} that ASTM E112 asks for; take "
         "more fields or a lower magnification",
     )
-
-
-def numbers_of(found: FieldGrade) -> dict[str, Any]:
-    """JSON form of a field's grade, less the sizes of its grains, which all methods share."""
-    return {
-        "method": found.method,
-        "G": found.g,
-        "G_iso_643": iso_643(found.g),
-        QUANTITIES[found.method]: found.value,
-        **found.measured,
-        "grains_in_field": found.grains.n if found.grains else None,
-        "pixel_size_um": found.pixel_um,
-        "notes": list(found.notes),
-    }

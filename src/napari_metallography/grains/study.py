@@ -10,7 +10,8 @@ from typing import Any
 from .. import __version__
 from ..quantification.statistics import WANTED_ACCURACY_PERCENT, field_statistics
 from .distribution import SizeDistribution, together
-from .grading import QUANTITIES, FieldGrade, Method, g_of, is_elongated, numbers_of
+from .grade_numbers import Grade, numbers_of
+from .grading import QUANTITIES, Method, g_of
 from .standards import SMALLEST_DIFFERENCE, iso_643
 
 FEWEST_FIELDS = 5
@@ -36,7 +37,7 @@ class GradedField:
     """
 
     name: str
-    by_method: Mapping[Method, FieldGrade]
+    by_method: Mapping[Method, Grade]
     specimen: str = ""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -67,7 +68,7 @@ def grain_size_of(
     first = next(one for one in found.values() if one["n_fields"])
     known = [one.sizes for one in fields if one.sizes is not None and len(one.sizes.areas_um2)]
     sizes = together(known).to_dict() if known else None
-    elongated = any(is_elongated(grade) for one in fields for grade in one.by_method.values())
+    elongated = any(grade.is_elongated for one in fields for grade in one.by_method.values())
     grades: dict[str, float] = {
         method: one["G"] for method, one in found.items() if one["n_fields"]
     }
@@ -96,7 +97,7 @@ def _over(method: Method, fields: Sequence[GradedField], wanted: float) -> dict[
     if reasons:
         left_out = f"{method} could not measure {len(reasons)} of {len(fields)} fields"
         stated["notes"].append(f"{left_out}: {'; '.join(dict.fromkeys(reasons))}")
-    by_specimen: dict[str, list[FieldGrade]] = {}
+    by_specimen: dict[str, list[Grade]] = {}
     for one in known:
         by_specimen.setdefault(one.specimen, []).append(one.by_method[method])
     return {**stated, **over_specimens(by_specimen, wanted)}
@@ -119,7 +120,7 @@ def _unmeasured(method: Method, reason: str) -> dict[str, Any]:
 
 
 def over_specimens(
-    specimens: Mapping[str, Sequence[FieldGrade]],
+    specimens: Mapping[str, Sequence[Grade]],
     wanted_accuracy_percent: float = WANTED_ACCURACY_PERCENT,
 ) -> dict[str, Any]:
     """The grain size of each of several specimens, and over the means of the specimens.
@@ -158,7 +159,7 @@ def over_specimens(
 
 
 def over_fields(
-    fields: Sequence[FieldGrade], wanted_accuracy_percent: float = WANTED_ACCURACY_PERCENT
+    fields: Sequence[Grade], wanted_accuracy_percent: float = WANTED_ACCURACY_PERCENT
 ) -> dict[str, Any]:
     """The grain size of several fields by one method.
 
