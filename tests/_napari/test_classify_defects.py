@@ -242,6 +242,25 @@ def test_a_layer_that_goes_takes_what_was_confirmed_along(widget, stack, qtbot) 
     assert widget.tuning.confirmed.value == "dent 1"
 
 
+def test_the_table_keeps_up_with_names(widget, stack, qtbot, tmp_path) -> None:
+    image = widget.viewer.add_image(stack, name="strip")
+    other = widget.viewer.add_image(stack[:1], name="other")
+    widget.image.value, widget.extent.value = image, "stack"
+    run(widget, qtbot)
+    correct(widget, 1, "dent")
+    image.name = "iron"
+    assert column(widget, 1) == [f"iron, plane {n}" for n in range(6)]
+    assert column(widget, CLASS) == ["", "dent", "", "", "", ""]
+    # Chosen by its new name, also once layers are offered anew.
+    widget.viewer.layers.remove(other)
+    assert widget.image.value is image
+    assert widget.image.current_choice == "iron"
+    widget.write(tmp_path / "classes.csv")
+    rows = list(csv.DictReader((tmp_path / "classes.csv").read_text("utf-8").splitlines()))
+    assert {row["image"] for row in rows} == {"iron"}
+    assert rows[1]["confirmed"] == "dent"
+
+
 # --- what does not go well -------------------------------------------------------------------
 
 

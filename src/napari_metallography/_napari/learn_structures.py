@@ -5,40 +5,30 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import napari.viewer
-from magicgui.widgets import ComboBox, Container, PushButton, Widget
+from magicgui.widgets import ComboBox, PushButton
 from napari.layers import Image, Layer
 from napari.utils.notifications import show_warning
 
 from ..classification.images import OUTSIDERS, skipped_words
 from ..classification.library import Example, Library, read_library, write_library
-from ..classification.stacks import Named, NamedPlane
+from ..classification.stacks import Named, NamedPlane, Stack
 from ..errors import InputError
-from ..events import Event, Events, Notice
+from ..events import Event, Events
 from .answer_table import AnswerTable, ShownAnswer
-from .answered import (
-    Answered,
-    Asked,
-    ClassifyControls,
-    FollowedLayers,
-    keep_chosen,
-    with_answers,
-)
-from .answers_file import ask_for_table, write_answers
+from .answered import Answered, keep_chosen
+from .answering import ConfirmingForm, below
 from .device_choice import devices
 from .example_library import examples_made
-from .form import Form, button_row, micrograph_choice, unproxied
+from .form import button_row, micrograph_choice, unproxied
 from .layer_answers import LayerAnswers
 from .learn_runs import Learnt, Lesson, answered_events, learnt_events
 from .library_panel import LibraryPanel, Place
-from .looked_at import LookedAt, bring_into_view
+from .looked_at import LookedAt
 from .model_choice import ModelChoice
-from .wording import in_window
-from .worker import nothing, one_step
-
-T = TypeVar("T")
+from .worker import one_step
 
 STRUCTURES = LayerAnswers("learnt_structures")
 """What is noted of images."""
@@ -51,8 +41,11 @@ _AT_ONCE = 3
 _NEXT = "Learn or Classify takes it into account"
 
 
-class LearnStructuresWidget(Form):
+class LearnStructuresWidget(ConfirmingForm[Lesson]):
     """The dock *Learn structures*."""
+
+    noted = STRUCTURES
+    naming = "Classify"
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         viewer = unproxied(viewer)
@@ -66,12 +59,8 @@ class LearnStructuresWidget(Form):
         self.table = AnswerTable(self._go_to, self._class_chosen, (_SIMILARITY,))
         self.confirm = PushButton(text="Confirm selected", tooltip=_CONFIRM)
         self.export = PushButton(text="Export…", tooltip=_EXPORT)
-        self.results: Container[Widget] = Container(
-            widgets=[button_row(self.confirm, self.export)], labels=False
-        )
-        self.results.margins = (0, 0, 0, 0)
-        self.results.native.layout().insertWidget(0, self.table)
-        waiting = (self.learn, self.panel.open, self.panel.save)
+        buttons = button_row(self.confirm, self.export)
+        self.results = below(self.table, [buttons], labels=False)
         super().__init__(
             viewer,
             "learn-structures",
@@ -85,26 +74,14 @@ class LearnStructuresWidget(Form):
                 self.results,
             ],
             {"extent": self.extent, "device": self.device},
-            "Classify",
             "Learn structures",
-            ClassifyControls(waiting, self._ended),
+            waiting=(self.learn, self.panel.open, self.panel.save),
         )
         self.controls.buttons.insert(0, self.learn)
-        self.answered: list[Answered] = []
-        self._asked: Asked[Lesson] | None = None
         self._learnt: Learnt | None = None
         # Planes that answers were learnt from: those to come, and those in the table.
         self._taught: set[Place] = set()
         self._own: set[Place] = set()
-        self._provenance: dict[str, Any] = {}
-        self._notices: list[str] = []
-        self._followed = FollowedLayers(
-            self.viewer,
-            self.native,
-            on_gone=self._gone,
-            on_replaced=self._data_replaced,
-            on_renamed=self._renamed,
-        )
         self._connect()
         self._recover()
 
@@ -126,7 +103,6 @@ class LearnStructuresWidget(Form):
             panel.save: self._ask_and_save,
             self.learn: self.learn_library,
             self.confirm: self.confirm_selected,
-            self.export: self._ask_and_export,
         }
         done |= {button: partial(self._do, action) for button, action in told.items()}
         for button, action in done.items():
@@ -165,10 +141,10 @@ class LearnStructuresWidget(Form):
             self.save_library(folder)
 
     def _opened(self, library: Library) -> None:
-        self._say_all(self.panel.opened(library))
+        self._say(self.panel.opened(library))
 
     def _written(self, folder: Path, library: Library, _: list[Path]) -> None:
-        self._say_all(self.panel.written(folder, library))
+        self._say(self.panel.written(folder, library))
 
     def _library_changed(self) -> None:
         """Confirmed planes are those that the library holds."""
@@ -195,19 +171,14 @@ class LearnStructuresWidget(Form):
 
     def learn_library(self) -> None:
         """Learn the classes of the library."""
-        self._begin(learnt_events(self._lesson()), "Learn structures", self._take_learnt)
+        self._begin(learnt_events(self._parameters()), "Learn structures", self._take_learnt)
 
     def compute(self) -> None:
         """Name what the form says; learn first what is not learnt yet."""
-        lesson = self._lesson()
-        images = self.looked_at.images()
-        stacks = [self.looked_at.stack(image) for image in images]
-        events = answered_events(stacks, lesson, self._learnt)
-        self._begin(events, "Classify", nothing)
-        # Only now: a run under way, which refuses another, goes on with its own.
-        self._asked, self._taught = Asked(images, lesson), {*self.panel.planes}
+        super().compute()
+        self._taught = {*self.panel.planes}
 
-    def _lesson(self) -> Lesson:
+    def _parameters(self) -> Lesson:
         library = self.panel.library
         if not library.names:
             raise InputError(
@@ -215,54 +186,41 @@ class LearnStructuresWidget(Form):
             )
         return Lesson(library, self.model.value, self.device.value)
 
-    def _begin(self, events: Events[T], title: str, on_result: Callable[[T], None]) -> None:
-        self.controls.start(events, title, on_result, self._happened)
-        self._notices, self._asked = [], None
+    def _events(self, stacks: Sequence[Stack], parameters: Lesson) -> Events[None]:
+        return answered_events(stacks, parameters, self._learnt)
 
     def _happened(self, event: Event) -> None:
-        if isinstance(event, Notice):
-            self._notices.append(in_window(event.message))
-        elif isinstance(event, Learnt):
+        if isinstance(event, Learnt):
             self._learnt = event
-        elif isinstance(event, Named) and self._asked is not None:
-            self._asked.parts.append(event)
+        super()._happened(event)
 
     def _take_learnt(self, learnt: Learnt) -> None:
         self._learnt = learnt
         names = learnt.classes.names
-        self._say_all(f"{len(names)} classes learnt: {', '.join(names)}")
+        self._say(f"{len(names)} classes learnt: {', '.join(names)}")
 
-    def _ended(self, message: str) -> None:
-        """Keep what was answered, however the run ended."""
-        asked, self._asked = self._asked, None
-        if asked is not None and asked.parts:
-            self.attempt(partial(self._take, asked, message))
+    def _took(self, image: Image, planes: list[NamedPlane], told: Named) -> None:
+        places = {(image, one.number) for one in planes}
+        self._own = (self._own - places) | (self._taught & places)
 
-    def _take(self, asked: Asked[Lesson], message: str) -> None:
-        """Show answers beside earlier ones that were had alike."""
-        told = asked.parts[0]
-        if told.provenance != self._provenance:
-            self.answered = []
-        self._provenance = told.provenance
-        taken, replaced = asked.taken(self.viewer)
-        self._notices += replaced
-        for image, planes in taken.items():
-            STRUCTURES.note(image, planes, told.provenance)
-            self.answered = with_answers(self.answered, image, planes)
-            places = {(image, one.number) for one in planes}
-            self._own = (self._own - places) | (self._taught & places)
-        self._show_table()
-        self._say_all("; ".join(x for x in (message, _counted([*taken.values()])) if x))
-
-    def _say_all(self, said: str) -> None:
-        self.controls.say("; ".join([said, *self._notices]))
+    def _counted(self, rows: list[dict[str, Any]]) -> str:
+        none = [row["answer"] for row in rows].count(OUTSIDERS)
+        return f"{len(rows)} looked at: {len(rows) - none} named, {none} none of the classes"
 
     # --- the table ---------------------------------------------------------------------------
 
-    def _show_table(self) -> None:
-        self.table.offer(self._class_names())
-        self.table.show_answers(
-            [_shown(x, learnt_from=(x.image, x.plane.number) in self._own) for x in self.answered]
+    def _shown(self, one: Answered) -> ShownAnswer:
+        row = one.plane.row
+        # A plane is always like itself.
+        itself = "\nan example" if (one.image, one.plane.number) in self._own else ""
+        return ShownAnswer(
+            one.plane.thumbnail,
+            one.place,
+            row["answer"],
+            one.plane.probability,
+            f"{row['answer']}; most like {row['most_probable']}",
+            self._confirmed(one),
+            (f"{row['similarity']:.2f}{itself}",),
         )
 
     def _class_names(self) -> list[str]:
@@ -270,16 +228,9 @@ class LearnStructuresWidget(Form):
 
     def _show_confirmed(self) -> None:
         self.table.offer(self._class_names())
-        self.table.show_confirmed({row: _confirmed(one) for row, one in enumerate(self.answered)})
-
-    def _go_to(self, row: int) -> None:
-        """Bring the plane of a row into view, in front of the other images of the table."""
-        one = self.answered[row]
-        others = {x.image for x in self.answered}
-        bring_into_view(self.viewer, one.image, one.plane.number, others)
-
-    def _class_chosen(self, row: int, name: str) -> None:
-        self.attempt(partial(self.confirm_as, row, name))
+        self.table.show_confirmed(
+            {row: self._confirmed(one) for row, one in enumerate(self.answered)}
+        )
 
     def confirm_as(self, row: int, name: str) -> None:
         """Confirm the class of a row, which makes it an example; "" takes it back."""
@@ -320,71 +271,18 @@ class LearnStructuresWidget(Form):
             # Also after a refusal, when the cell holds what was typed.
             self._show_confirmed()
 
-    # --- layers that come, go and change -----------------------------------------------------
+    # --- layers that go and change -----------------------------------------------------------
 
     def _gone(self, layer: Layer) -> None:
         """Drop what is known of a layer that went; examples made of it stay."""
         if STRUCTURES.confirmed(layer):
             STRUCTURES.confirm(layer, dict.fromkeys(STRUCTURES.confirmed(layer), ""))
-        self._drop_rows(layer)
-
-    def _data_replaced(self, layer: Layer) -> None:
-        """Drop what was answered of the former data; examples made of them stay."""
-        if STRUCTURES.forget(layer) or self._has_rows(layer):
-            self._drop_rows(layer)
-            said = f"{layer.name}: its answers are dropped, as its data were replaced"
-            self.controls.say(said)
-            show_warning(said)
+        super()._gone(layer)
 
     def _renamed(self, layer: Layer) -> None:
-        for choice in (self.image, self.panel.shapes):
-            keep_chosen(choice)
-        if self._has_rows(layer):
-            self._show_table()
-
-    def _has_rows(self, layer: Layer) -> bool:
-        return any(one.image is layer for one in self.answered)
+        keep_chosen(self.panel.shapes)
+        super()._renamed(layer)
 
     def _drop_rows(self, layer: Layer) -> None:
         self.panel.forget_layer(layer)
-        if self._has_rows(layer):
-            self.answered = [one for one in self.answered if one.image is not layer]
-            self._show_table()
-
-    # --- the answers as a file ---------------------------------------------------------------
-
-    def write(self, path: Path) -> None:
-        """Write the table as CSV, and how it was had as JSON beside it."""
-        rows = [{**one.row, "confirmed": _confirmed(one)} for one in self.answered]
-        write_answers(path, rows, self._provenance)
-        self.controls.say(f"written to {path}")
-
-    def _ask_and_export(self) -> None:
-        path = ask_for_table(self.native, self.answered)
-        if path is not None:
-            self.write(path)
-
-
-def _confirmed(one: Answered) -> str:
-    return STRUCTURES.confirmed(one.image).get(one.plane.number, "")
-
-
-def _counted(planes: list[list[NamedPlane]]) -> str:
-    answers = [one.row["answer"] for some in planes for one in some]
-    none = answers.count(OUTSIDERS)
-    return f"{len(answers)} looked at: {len(answers) - none} named, {none} none of the classes"
-
-
-def _shown(one: Answered, *, learnt_from: bool) -> ShownAnswer:
-    row = one.plane.row
-    # A plane is always like itself.
-    itself = "\nan example" if learnt_from else ""
-    return ShownAnswer(
-        one.plane.thumbnail,
-        one.place,
-        row["answer"],
-        one.plane.probability,
-        f"{row['answer']}; most like {row['most_probable']}",
-        _confirmed(one),
-        (f"{row['similarity']:.2f}{itself}",),
-    )
+        super()._drop_rows(layer)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import napari.viewer
-from magicgui.widgets import ComboBox, Container, Label, PushButton, Widget
-from napari.layers import Image, Layer
-from napari.utils.notifications import show_warning
+from magicgui.widgets import ComboBox, Label, PushButton
+from napari.layers import Image
 
-from ..classification.stacks import Named
+from ..classification.stacks import Named, Stack
 from ..classification.structure_parameters import (
     SaliencyParameters,
     SaliencyPicture,
@@ -20,40 +18,20 @@ from ..classification.structure_parameters import (
     extrapolation_note,
 )
 from ..errors import InputError
-from ..events import Event, Events, Notice
+from ..events import Events
 from .answer_table import AnswerTable, ShownAnswer
-from .answered import (
-    Answered,
-    Asked,
-    ClassifyControls,
-    FollowedLayers,
-    keep_chosen,
-    with_answers,
-)
-from .answers_file import ask_for_table, write_answers
+from .answered import Answered
+from .answering import AnsweringForm, below
 from .descriptor_map import DescriptorDocks
 from .device_choice import devices
-from .form import (
-    Form,
-    align_labels,
-    button_row,
-    chosen,
-    micrograph_choice,
-    parameter_fields,
-    read,
-    wrap,
-)
-from .looked_at import LookedAt, bring_into_view, stack_in_view
+from .form import button_row, chosen, micrograph_choice, parameter_fields, read, wrap
+from .looked_at import LookedAt, stack_in_view
 from .model_choice import ModelChoice
 from .structure_layers import STRUCTURES, add_saliency, legend_html
 from .structure_runs import HOW_TO_GET_ONE, map_events, named_events, saliency_events
-from .wording import in_window
-from .worker import nothing
 
 if TYPE_CHECKING:
     from ..classification.descriptor_map import DescriptorMap
-
-T = TypeVar("T")
 
 _SALIENCY = "shows over the plane in view which class lies where; dark is none of them"
 _MAP = (
@@ -67,8 +45,11 @@ _PROBABILITY = "probability_"
 _NONE = "none"
 
 
-class ClassifyStructureWidget(Form):
+class ClassifyStructureWidget(AnsweringForm[StructureParameters]):
     """The dock *Classify structure*."""
+
+    noted = STRUCTURES
+    naming = "Classify structure"
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         self.image = micrograph_choice(viewer)
@@ -88,13 +69,8 @@ class ClassifyStructureWidget(Form):
         self.export = PushButton(text="Export…", tooltip=_EXPORT)
         self.legend = Label(value="", label="", visible=False)
         wrap(self.legend)
-        self.results: Container[Widget] = Container(
-            widgets=[button_row(self.saliency, self.map, self.export), self.legend],
-            labels=False,
-        )
-        self.results.margins = (0, 0, 0, 0)
-        align_labels(self.results)
-        self.results.native.layout().insertWidget(0, self.table)
+        buttons = button_row(self.saliency, self.map, self.export)
+        self.results = below(self.table, [buttons, self.legend], labels=False)
         super().__init__(
             viewer,
             "structure",
@@ -107,26 +83,12 @@ class ClassifyStructureWidget(Form):
                 self.results,
             ],
             {"extent": self.extent, "device": self.device, **self.windows},
-            "Classify",
             "Classify structure",
-            ClassifyControls((self.saliency, self.map), self._ended),
+            waiting=(self.saliency, self.map),
         )
         self.docks = DescriptorDocks(self.viewer)
-        self.answered: list[Answered] = []
-        self._asked: Asked[StructureParameters] | None = None
-        self._had: StructureParameters | None = None
-        self._provenance: dict[str, Any] = {}
-        self._notices: list[str] = []
         self.saliency.changed.connect(partial(self.attempt, self.show_saliency))
         self.map.changed.connect(partial(self.attempt, self.show_map))
-        self.export.changed.connect(partial(self.attempt, self._ask_and_export))
-        self._followed = FollowedLayers(
-            self.viewer,
-            self.native,
-            on_gone=self._drop_rows,
-            on_replaced=self._data_replaced,
-            on_renamed=self._renamed,
-        )
 
     def closed(self) -> None:
         """The dock was closed: its map goes with it."""
@@ -135,80 +97,28 @@ class ClassifyStructureWidget(Form):
 
     # --- classify ----------------------------------------------------------------------------
 
-    def compute(self) -> None:
-        """Name what the form says."""
-        parameters = self._parameters()
-        images = self.looked_at.images()
-        stacks = [self.looked_at.stack(image) for image in images]
-        self._begin(named_events(stacks, parameters), "Classify structure", nothing)
-        # Only now: a run under way, which refuses another, goes on with its own.
-        self._asked = Asked(images, parameters)
-
     def _parameters(self) -> StructureParameters:
         return StructureParameters(model=self.model.value, device=self.device.value)
 
-    def _begin(self, events: Events[T], title: str, on_result: Callable[[T], None]) -> None:
-        self.controls.start(events, title, on_result, self._happened)
-        self._notices, self._asked = [], None
+    def _events(self, stacks: Sequence[Stack], parameters: StructureParameters) -> Events[Named]:
+        return named_events(stacks, parameters)
 
-    def _happened(self, event: Event) -> None:
-        if isinstance(event, Notice):
-            self._notices.append(in_window(event.message))
-        elif isinstance(event, Named) and self._asked is not None:
-            self._asked.parts.append(event)
+    def _counted(self, rows: list[dict[str, Any]]) -> str:
+        answers = [row["answer"] for row in rows]
+        return f"{len(answers)} named, {answers.count(_NONE)} of them none"
 
-    def _ended(self, message: str) -> None:
-        """Keep what was answered, however the run ended."""
-        asked, self._asked = self._asked, None
-        if asked is not None and asked.parts:
-            self.attempt(partial(self._take, asked, message))
-
-    def _take(self, asked: Asked[StructureParameters], message: str) -> None:
-        """Show answers beside earlier ones that were had alike."""
-        told = asked.parts[0]
-        if told.provenance != self._provenance:
-            self.answered = []
-        self._had, self._provenance = asked.parameters, told.provenance
-        taken, replaced = asked.taken(self.viewer)
-        for image, planes in taken.items():
-            STRUCTURES.note(image, planes, told.provenance)
-            self.answered = with_answers(self.answered, image, planes)
-        self._show_table()
-        answers = [one.row["answer"] for planes in taken.values() for one in planes]
-        said = f"{len(answers)} named, {answers.count(_NONE)} of them none"
-        self.controls.say("; ".join(x for x in [message, said, *self._notices, *replaced] if x))
-
-    # --- the table ---------------------------------------------------------------------------
-
-    def _show_table(self) -> None:
-        self.table.show_answers([_shown(one) for one in self.answered])
-
-    def _go_to(self, row: int) -> None:
-        """Bring the plane of a row into view, in front of the other images of the table."""
-        one = self.answered[row]
-        others = {x.image for x in self.answered}
-        bring_into_view(self.viewer, one.image, one.plane.number, others)
-
-    def _data_replaced(self, layer: Layer) -> None:
-        """Drop what was answered of the former data."""
-        if STRUCTURES.forget(layer) or self._has_rows(layer):
-            self._drop_rows(layer)
-            said = f"{layer.name}: its answers are dropped, as its data were replaced"
-            self.controls.say(said)
-            show_warning(said)
-
-    def _renamed(self, layer: Layer) -> None:
-        keep_chosen(self.image)
-        if self._has_rows(layer):
-            self._show_table()
-
-    def _has_rows(self, layer: Layer) -> bool:
-        return any(one.image is layer for one in self.answered)
-
-    def _drop_rows(self, layer: Layer) -> None:
-        if self._has_rows(layer):
-            self.answered = [one for one in self.answered if one.image is not layer]
-            self._show_table()
+    def _shown(self, one: Answered) -> ShownAnswer:
+        row = one.plane.row
+        note = extrapolation_note(row)
+        numbers = (f"{row['spread']:.2f}", f"{row[_PROBABILITY + _NONE]:.2f}")
+        return ShownAnswer(
+            one.plane.thumbnail,
+            one.place,
+            row["answer"],
+            one.plane.probability,
+            f"{one.place}: {row['answer']}, by {row['crops']} crops",
+            more=(*numbers, note),
+        )
 
     # --- what else can be had ----------------------------------------------------------------
 
@@ -230,8 +140,7 @@ class ClassifyStructureWidget(Form):
             return
         layer = add_saliency(self.viewer, image, number, found)
         self.legend.value, self.legend.visible = legend_html(found.classes), True
-        said = f"{layer.name}: windows of {found.window_px:.4g} px"
-        self.controls.say("; ".join([said, *self._notices]))
+        self._say(f"{layer.name}: windows of {found.window_px:.4g} px")
 
     def show_map(self) -> None:
         """Show where the crops of the current row lie among those of the training."""
@@ -248,27 +157,3 @@ class ClassifyStructureWidget(Form):
     def _show_map(self, place: str, shown: DescriptorMap) -> None:
         self.docks.show_map(shown, place)
         self.controls.say(f"descriptor map of {place}")
-
-    def write(self, path: Path) -> None:
-        """Write the table as CSV, and how it was had as JSON beside it."""
-        write_answers(path, [one.row for one in self.answered], self._provenance)
-        self.controls.say(f"written to {path}")
-
-    def _ask_and_export(self) -> None:
-        path = ask_for_table(self.native, self.answered)
-        if path is not None:
-            self.write(path)
-
-
-def _shown(one: Answered) -> ShownAnswer:
-    row = one.plane.row
-    note = extrapolation_note(row)
-    numbers = (f"{row['spread']:.2f}", f"{row[_PROBABILITY + _NONE]:.2f}")
-    return ShownAnswer(
-        one.plane.thumbnail,
-        one.place,
-        row["answer"],
-        one.plane.probability,
-        f"{one.place}: {row['answer']}, by {row['crops']} crops",
-        more=(*numbers, note),
-    )
