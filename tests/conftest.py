@@ -131,3 +131,66 @@ def stripes_model(
     trained = drain(train_defects(job))
     write_defect_results(path, job, trained, Description("stripes"))
     return path
+
+
+@pytest.fixture(scope="session")
+def noisy() -> Callable[..., NDArray[np.uint8]]:
+    """Makes grey images (Y, X) of noise: "dark" or "bright" ones, "grey" or "none" between them."""
+    levels = {"dark": 60, "bright": 180, "grey": 120, "none": 120}
+
+    def make(name: str, seed: int, shape: tuple[int, int] = (72, 80)) -> NDArray[np.uint8]:
+        noise = np.random.default_rng([seed, levels[name]]).normal(levels[name], 9, shape)
+        return np.clip(noise, 0, 255).astype(np.uint8)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def noise_model(noisy: Callable[..., NDArray[np.uint8]]) -> Callable[..., Path]:
+    """Writes a network of random weights whose Gaussians lie where dark and bright images do.
+
+    As keywords the files it learnt from, and more of its input.
+    """
+    import torch
+
+    from napari_metallography.classes import named_classes
+    from napari_metallography.classification.structure_model import (
+        StructureNetwork,
+        save_structure_model,
+    )
+    from napari_metallography.models.card import (
+        DataSource,
+        ModelCard,
+        Network,
+        Normalisation,
+        StructureInput,
+    )
+
+    names = ("dark", "bright")
+
+    def write(path: Path, *, images: Sequence[str] = (), **shown: Any) -> Path:
+        torch.manual_seed(0)
+        stated = {"side": 32, "smallest_px": 32, "largest_px": 64, "px_per_um": (2.0, 20.0)}
+        structure = StructureInput(**{**stated, **shown, "crops": 8})
+        card = ModelCard(
+            name=path.stem,
+            task="structure",
+            network=Network(architecture="triplets", encoder="resnet18"),
+            classes=named_classes(names),
+            structure=structure,
+            pixel_size_um=(0.04, 0.4),
+            normalisation=Normalisation(mean=(100, 100, 100), std=(50, 50, 50)),
+            data=DataSource(name="none", digest="0", images=tuple(images)),
+        )
+        network = StructureNetwork(2, structure).eval()
+        seen = [torch.from_numpy(noisy(name, n, (32, 32))) for name in names for n in range(4)]
+        with torch.no_grad():
+            crops = (torch.stack(seen)[:, None].float() - 100) / 50
+            descriptors = network(crops, torch.zeros(8))
+        classes = torch.arange(2).repeat_interleave(4)
+        network.gaussians.fit(descriptors, classes, torch.arange(8), 0.01)
+        network.gaussians.threshold = torch.tensor([-1e4])
+        save_structure_model(path, card, network)
+        return path
+
+    return write

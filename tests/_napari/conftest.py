@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -15,6 +15,9 @@ from npe2 import PluginManager, PluginManifest
 from qtpy.QtCore import QTimer
 
 import napari_metallography
+from napari_metallography._napari import worker
+
+T = TypeVar("T")
 
 # Forms need no screen. A whole viewer draws with OpenGL, which the offscreen platform lacks.
 _HAS_SCREEN = bool(os.environ.get("DISPLAY")) or sys.platform in ("win32", "darwin")
@@ -47,6 +50,54 @@ def viewer(request: pytest.FixtureRequest, registered_plugin: None) -> Any:
     if os.environ.get("QT_QPA_PLATFORM") == "offscreen":
         pytest.skip("a viewer needs a screen: run the tests under xvfb-run")
     return request.getfixturevalue("make_napari_viewer")()
+
+
+@pytest.fixture
+def ended(qtbot: Any) -> Iterator[Callable[[T], T]]:
+    """Takes forms whose runs end with the test."""
+    forms: list[Any] = []
+
+    def taken(form: T) -> T:
+        forms.append(form)
+        return form
+
+    yield taken
+    for form in forms:
+        form.abandon()
+    qtbot.waitUntil(lambda: not worker._under_way, timeout=20_000)
+
+
+@pytest.fixture
+def wait(qtbot: Any) -> Callable[[Any], str]:
+    """Waits for the end of a form's run; tells what the form says then."""
+
+    def until_ended(form: Any) -> str:
+        qtbot.waitUntil(lambda: not form.controls.is_running, timeout=60_000)
+        return str(form.controls.status.value)
+
+    return until_ended
+
+
+@pytest.fixture
+def run(wait: Callable[[Any], str]) -> Callable[..., str]:
+    """Presses Run of a form, or another button, and waits for the end as `wait` does."""
+
+    def pressed(form: Any, button: Any = None) -> str:
+        (button or form.controls.run_button).native.click()
+        return wait(form)
+
+    return pressed
+
+
+@pytest.fixture(scope="module")
+def structure_models(
+    tmp_path_factory: pytest.TempPathFactory, noise_model: Callable[..., Path]
+) -> Path:
+    """A folder of two models that tell dark from bright noise; "free" needs no pixel size."""
+    folder = tmp_path_factory.mktemp("structures")
+    noise_model(folder / "levels.safetensors")
+    noise_model(folder / "free.safetensors", magnification=False, px_per_um=None)
+    return folder
 
 
 class _Ticks:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,6 @@ from napari.utils.notifications import notification_manager
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QComboBox
 
-from napari_metallography._napari import worker
 from napari_metallography._napari.answer_table import CLASS
 from napari_metallography._napari.defect_layers import confirmed_planes, map_features
 from napari_metallography._napari.defects import ClassifyDefectsWidget
@@ -34,7 +33,7 @@ def stack(striped) -> np.ndarray:
 
 
 @pytest.fixture
-def form(qtbot, stripes_model, tmp_path, monkeypatch) -> Iterator[Callable[[Any], Any]]:
+def form(ended, stripes_model, tmp_path, monkeypatch) -> Callable[[Any], ClassifyDefectsWidget]:
     """Makes the form for a viewer, with the model of the stripes among the user's own."""
     own = tmp_path / "models"
     own.mkdir()
@@ -45,18 +44,14 @@ def form(qtbot, stripes_model, tmp_path, monkeypatch) -> Iterator[Callable[[Any]
     write_model(own / "stripes.safetensors", card, file.state)
     monkeypatch.setenv("NAPARI_METALLOGRAPHY_MODELS", str(own))
     notification_manager.records.clear()
-    forms = []
 
     def opened(viewer: Any) -> ClassifyDefectsWidget:
-        forms.append(ClassifyDefectsWidget(viewer))
-        forms[-1].model.choose("stripes")
-        forms[-1].parameters["risk"].value = 1
-        return forms[-1]
+        widget: ClassifyDefectsWidget = ended(ClassifyDefectsWidget(viewer))
+        widget.model.choose("stripes")
+        widget.parameters["risk"].value = 1
+        return widget
 
-    yield opened
-    for one in forms:
-        one.abandon()
-    qtbot.waitUntil(lambda: not worker._under_way, timeout=20_000)
+    return opened
 
 
 @pytest.fixture
@@ -64,12 +59,6 @@ def widget(form, qtbot) -> ClassifyDefectsWidget:
     widget = form(ViewerModel())
     qtbot.addWidget(widget.native)
     return widget
-
-
-def run(widget: ClassifyDefectsWidget, qtbot: Any, button: Any = None) -> str:
-    (button or widget.controls.run_button).native.click()
-    qtbot.waitUntil(lambda: not widget.controls.is_running, timeout=60_000)
-    return str(widget.controls.status.value)
 
 
 def column(widget: ClassifyDefectsWidget, number: int) -> list[str]:
@@ -89,13 +78,13 @@ def correct(widget: ClassifyDefectsWidget, row: int, name: str) -> None:
 
 
 def test_a_stack_in_the_viewer_is_answered_corrected_and_exported(
-    form, viewer, stack, qtbot, tmp_path
+    form, viewer, stack, tmp_path, run
 ) -> None:
     image = viewer.add_image(stack, name="strip")
     widget = form(viewer)
     viewer.window.add_dock_widget(widget, name="Classify defects")
     widget.extent.value = "stack"
-    assert run(widget, qtbot).startswith("6 looked at: ")
+    assert run(widget).startswith("6 looked at: ")
     assert likeliest(widget) == KINDS
     assert column(widget, 1) == [f"strip, plane {n}" for n in range(6)]
     noted = image.metadata["defects"]
@@ -119,18 +108,18 @@ def test_a_stack_in_the_viewer_is_answered_corrected_and_exported(
     assert told["model_digest"] == noted["provenance"]["model_digest"]
 
 
-def test_the_plane_in_view_and_selected_layers(widget, stack, striped, qtbot) -> None:
+def test_the_plane_in_view_and_selected_layers(widget, stack, striped, run) -> None:
     viewer = widget.viewer
     first = viewer.add_image(stack, name="strip")
     viewer.dims.set_point(0, 3)
     widget.image.value = first
-    run(widget, qtbot)
+    run(widget)
     assert [one.plane.number for one in widget.answered] == [3]
     colour = np.repeat(striped("upright", 3)[..., None], 3, axis=2)
     second = viewer.add_image(colour, name="other", rgb=True)
     widget.extent.value = "selected"
     viewer.layers.selection = {first, second}
-    run(widget, qtbot)
+    run(widget)
     # Had alike, each plane is there once.
     assert likeliest(widget) == [*KINDS, "upright"]
     widget.table.setCurrentCell(6, 1)
@@ -139,17 +128,17 @@ def test_the_plane_in_view_and_selected_layers(widget, stack, striped, qtbot) ->
     viewer.layers.remove(first)
     assert likeliest(widget) == ["upright"]
     widget.parameters["risk"].value = 0
-    run(widget, qtbot)
+    run(widget)
     assert widget.table.rowCount() == 1
 
 
-def test_answers_outlive_another_run_and_so_does_what_was_confirmed(widget, stack, qtbot) -> None:
+def test_answers_outlive_another_run_and_so_does_what_was_confirmed(widget, stack, run) -> None:
     image = widget.viewer.add_image(stack, name="strip")
     widget.extent.value = "stack"
-    run(widget, qtbot)
+    run(widget)
     correct(widget, 1, "upright")
     widget.parameters["risk"].value = 0.5
-    run(widget, qtbot)
+    run(widget)
     assert column(widget, CLASS) == ["", "upright", "", "", "", ""]
     assert image.metadata["defects"]["confirmed"] == {1: "upright"}
     correct(widget, 1, "")
@@ -157,10 +146,10 @@ def test_answers_outlive_another_run_and_so_does_what_was_confirmed(widget, stac
 
 
 @pytest.mark.parametrize("typed", ["unsure", "Unsure", " UNSURE "])
-def test_unsure_is_no_class_and_takes_nothing_away(widget, stack, qtbot, typed) -> None:
+def test_unsure_is_no_class_and_takes_nothing_away(widget, stack, typed, run) -> None:
     image = widget.viewer.add_image(stack, name="strip")
     widget.extent.value = "stack"
-    run(widget, qtbot)
+    run(widget)
     correct(widget, 2, "upright")
     correct(widget, 2, typed)
     assert "is no class" in widget.controls.status.value
@@ -168,11 +157,11 @@ def test_unsure_is_no_class_and_takes_nothing_away(widget, stack, qtbot, typed) 
     assert image.metadata["defects"]["confirmed"] == {2: "upright"}
 
 
-def test_sure_answers_of_selected_rows_are_confirmed_at_once(widget, stack, qtbot) -> None:
+def test_sure_answers_of_selected_rows_are_confirmed_at_once(widget, stack, run) -> None:
     black = np.concatenate([stack, np.zeros((1, 48, 48), np.uint8)])
     image = widget.viewer.add_image(black, name="strip")
     widget.extent.value = "stack"
-    run(widget, qtbot)
+    run(widget)
     answers = column(widget, 2)
     assert answers[6] == "unsure\none grey value"
     changes: list[object] = []
@@ -186,10 +175,10 @@ def test_sure_answers_of_selected_rows_are_confirmed_at_once(widget, stack, qtbo
     assert column(widget, CLASS)[6] == ""
 
 
-def test_the_editor_offers_classes_and_takes_new_ones(widget, stack, qtbot) -> None:
+def test_the_editor_offers_classes_and_takes_new_ones(widget, stack, qtbot, run) -> None:
     widget.viewer.add_image(stack, name="strip")
     widget.extent.value = "stack"
-    run(widget, qtbot)
+    run(widget)
     correct(widget, 0, "dent")
     widget.native.show()
     widget.table.editItem(widget.table.item(1, CLASS))
@@ -203,19 +192,19 @@ def test_the_editor_offers_classes_and_takes_new_ones(widget, stack, qtbot) -> N
     assert widget.tuning.confirmed.value == "crack 1, dent 1"
 
 
-def test_a_click_on_the_current_row_brings_its_plane_back(form, viewer, stack, qtbot) -> None:
+def test_a_click_on_the_current_row_brings_its_plane_back(form, viewer, stack, qtbot, run) -> None:
     viewer.add_image(stack, name="strip")
     widget = form(viewer)
     viewer.window.add_dock_widget(widget, name="Classify defects")
     widget.extent.value = "stack"
-    run(widget, qtbot)
+    run(widget)
 
     def click(row: int) -> None:
         where = widget.table.visualItemRect(widget.table.item(row, 1)).center()
         qtbot.mouseClick(widget.table.viewport(), Qt.MouseButton.LeftButton, pos=where)
 
     click(1)
-    run(widget, qtbot, widget.heat)
+    run(widget, widget.heat)
     viewer.dims.set_point(0, 3)
     click(1)
     assert viewer.dims.current_step[0] == 1
@@ -226,14 +215,14 @@ def test_a_click_on_the_current_row_brings_its_plane_back(form, viewer, stack, q
     assert "strip heat" not in viewer.layers
 
 
-def test_a_layer_that_goes_takes_what_was_confirmed_along(widget, stack, qtbot) -> None:
+def test_a_layer_that_goes_takes_what_was_confirmed_along(widget, stack, run) -> None:
     image = widget.viewer.add_image(stack, name="strip")
     other = widget.viewer.add_image(stack[:2], name="other")
     widget.image.value, widget.extent.value = image, "stack"
-    run(widget, qtbot)
+    run(widget)
     correct(widget, 0, "dent")
     widget.image.value, widget.parameters["risk"].value = other, 0.5
-    run(widget, qtbot)
+    run(widget)
     assert {one.image for one in widget.answered} == {other}
     assert widget.tuning.confirmed.value == "dent 1"
     widget.viewer.layers.remove(image)
@@ -242,11 +231,11 @@ def test_a_layer_that_goes_takes_what_was_confirmed_along(widget, stack, qtbot) 
     assert widget.tuning.confirmed.value == "dent 1"
 
 
-def test_the_table_keeps_up_with_names(widget, stack, qtbot, tmp_path) -> None:
+def test_the_table_keeps_up_with_names(widget, stack, tmp_path, run) -> None:
     image = widget.viewer.add_image(stack, name="strip")
     other = widget.viewer.add_image(stack[:1], name="other")
     widget.image.value, widget.extent.value = image, "stack"
-    run(widget, qtbot)
+    run(widget)
     correct(widget, 1, "dent")
     image.name = "iron"
     assert column(widget, 1) == [f"iron, plane {n}" for n in range(6)]
@@ -264,19 +253,19 @@ def test_the_table_keeps_up_with_names(widget, stack, qtbot, tmp_path) -> None:
 # --- what does not go well -------------------------------------------------------------------
 
 
-def test_a_plane_that_cannot_be_used_is_skipped_and_named(widget, stack, qtbot) -> None:
+def test_a_plane_that_cannot_be_used_is_skipped_and_named(widget, stack, run) -> None:
     planes = stack[:5].astype(np.float32)
     planes[3, 7, 7] = np.nan
     image = widget.viewer.add_image(planes, name="strip")
     widget.extent.value = "stack"
-    said = run(widget, qtbot)
+    said = run(widget)
     assert said.startswith("4 looked at: ")
     assert "1 skipped: strip, plane 3: holds NaN" in said
     assert [one.plane.number for one in widget.answered] == [0, 1, 2, 4]
     assert set(image.metadata["defects"]["answers"]) == {0, 1, 2, 4}
 
 
-def test_a_cancelled_run_keeps_its_answers(widget, stack, qtbot) -> None:
+def test_a_cancelled_run_keeps_its_answers(widget, stack, qtbot, run) -> None:
     image = widget.viewer.add_image(np.repeat(stack, 2000, axis=0), name="strip")
     widget.extent.value = "stack"
     widget.controls.run_button.native.click()
@@ -284,7 +273,7 @@ def test_a_cancelled_run_keeps_its_answers(widget, stack, qtbot) -> None:
     assert not widget.tuning.button.enabled
     qtbot.waitUntil(lambda: "12000 planes" in widget.controls.status.value, timeout=30_000)
     qtbot.wait(200)
-    said = run(widget, qtbot, widget.controls.cancel_button)
+    said = run(widget, widget.controls.cancel_button)
     count = widget.table.rowCount()
     assert 0 < count < 12_000
     assert said.startswith(f"cancelled; {count} looked at: ")
@@ -294,7 +283,7 @@ def test_a_cancelled_run_keeps_its_answers(widget, stack, qtbot) -> None:
     assert widget.tuning.button.enabled
 
 
-def test_a_failure_keeps_the_answers_before_it(widget, stack, qtbot, monkeypatch) -> None:
+def test_a_failure_keeps_the_answers_before_it(widget, stack, monkeypatch, run) -> None:
     name_plane, calls = named.name_plane, []
 
     def failing(*arguments: Any, **keywords: Any) -> Any:
@@ -306,37 +295,37 @@ def test_a_failure_keeps_the_answers_before_it(widget, stack, qtbot, monkeypatch
     monkeypatch.setattr(named, "name_plane", failing)
     widget.viewer.add_image(stack, name="strip")
     widget.extent.value = "stack"
-    assert run(widget, qtbot).startswith("the device failed; 2 looked at: ")
+    assert run(widget).startswith("the device failed; 2 looked at: ")
     assert likeliest(widget) == KINDS[:2]
 
 
-def test_answers_for_replaced_data_are_dropped(widget, stack, qtbot) -> None:
+def test_answers_for_replaced_data_are_dropped(widget, stack, run) -> None:
     image = widget.viewer.add_image(stack, name="strip")
     widget.extent.value = "stack"
-    run(widget, qtbot)
+    run(widget)
     correct(widget, 5, "upright")
     widget.table.setCurrentCell(5, 1)
-    run(widget, qtbot, widget.heat)
+    run(widget, widget.heat)
     # Of the same shape, too: nobody has looked at them.
     image.data = stack.copy()
     assert widget.table.rowCount() == 0
-    run(widget, qtbot)
+    run(widget)
     correct(widget, 5, "upright")
     widget.table.setCurrentCell(5, 1)
-    run(widget, qtbot, widget.heat)
+    run(widget, widget.heat)
     image.data = stack[:2]
     assert widget.table.rowCount() == 0
     assert "strip: its answers are dropped" in widget.controls.status.value
     assert "defects" not in image.metadata
     assert "strip heat" not in widget.viewer.layers
     assert widget.tuning.confirmed.value == "none yet"
-    assert "no image is confirmed" in run(widget, qtbot, widget.tuning.button)
-    assert run(widget, qtbot).startswith("2 looked at: ")
+    assert "no image is confirmed" in run(widget, widget.tuning.button)
+    assert run(widget).startswith("2 looked at: ")
     assert column(widget, 1) == ["strip, plane 0", "strip, plane 1"]
 
 
 @pytest.mark.parametrize("scan", [False, True])
-def test_data_replaced_during_a_run_get_no_answers(widget, stack, striped, qtbot, scan) -> None:
+def test_data_replaced_during_a_run_get_no_answers(widget, stack, striped, scan, wait) -> None:
     image = widget.viewer.add_image(stack, name="strip")
     other = widget.viewer.add_image(striped("lying", 3), name="other")
     widget.parameters["scan"].value = scan
@@ -344,20 +333,19 @@ def test_data_replaced_during_a_run_get_no_answers(widget, stack, striped, qtbot
     widget.viewer.layers.selection = {image, other}
     widget.controls.run_button.native.click()
     image.data = stack[:3, :40, :40]
-    qtbot.waitUntil(lambda: not widget.controls.is_running, timeout=30_000)
-    said = widget.controls.status.value
+    said = wait(widget)
     assert said.startswith("1 looked at: ")
     assert "strip: its data were replaced meanwhile; classify it again" in said
     assert [one.image for one in widget.answered] == [other]
     assert "defects" not in image.metadata
 
 
-def test_what_was_confirmed_before_the_window_was_opened_is_of_the_data(form, stack, qtbot) -> None:
+def test_what_was_confirmed_before_the_window_was_opened_is_of_the_data(form, stack, run) -> None:
     viewer = ViewerModel()
     image = viewer.add_image(stack, name="strip")
     first = form(viewer)
     first.extent.value = "stack"
-    run(first, qtbot)
+    run(first)
     correct(first, 5, "upright")
     second = form(viewer)
     assert second.tuning.confirmed.value == "upright 1"
@@ -370,13 +358,13 @@ def test_what_was_confirmed_before_the_window_was_opened_is_of_the_data(form, st
 # --- maps ------------------------------------------------------------------------------------
 
 
-def test_a_scan_shows_what_lies_where(widget, striped, qtbot) -> None:
+def test_a_scan_shows_what_lies_where(widget, striped, run) -> None:
     strip = np.hstack([striped("lying", 1, (48, 96)), striped("upright", 2, (48, 96))])
     image = widget.viewer.add_image(np.stack([strip, strip[:, ::-1]]), name="strip")
     calibrate_layer(image, Calibration.square(2.0, "test"))
     widget.extent.value = "stack"
     widget.parameters["scan"].value = True
-    run(widget, qtbot)
+    run(widget)
     layer = widget.viewer.layers["strip defects"]
     assert layer.data.shape == image.data.shape
     assert tuple(layer.scale) == tuple(image.scale)
@@ -388,12 +376,12 @@ def test_a_scan_shows_what_lies_where(widget, striped, qtbot) -> None:
     assert layer.features["windows"].sum() == 2 * 7
     shares = np.bincount(layer.data.ravel(), minlength=3) / layer.data.size
     assert layer.features["area_fraction"].tolist() == pytest.approx(shares.tolist())
-    run(widget, qtbot)
+    run(widget)
     assert len([x for x in widget.viewer.layers if x.name.startswith("strip defects")]) == 1
     assert map_features([], ["a"])["area_fraction"].tolist() == [0, 0]
 
 
-def test_planes_scanned_one_after_the_other_share_a_map(widget, striped, qtbot) -> None:
+def test_planes_scanned_one_after_the_other_share_a_map(widget, striped, run) -> None:
     strip = np.hstack([striped("lying", 1, (48, 96)), striped("upright", 2, (48, 96))])
     whole = np.stack([strip, strip[:, ::-1], strip[::-1]])
     widget.viewer.add_image(whole, name="strip")
@@ -401,7 +389,7 @@ def test_planes_scanned_one_after_the_other_share_a_map(widget, striped, qtbot) 
 
     def scan(plane: int) -> None:
         widget.viewer.dims.set_point(0, plane)
-        run(widget, qtbot)
+        run(widget)
 
     scan(0)
     layer = widget.viewer.layers["strip defects"]
@@ -443,13 +431,13 @@ def test_only_the_planes_asked_for_are_copied(stack) -> None:
     assert (single.plane(0).array == stack[0]).all()
 
 
-def test_heat_lies_on_the_plane_of_the_row_only(widget, stack, qtbot) -> None:
+def test_heat_lies_on_the_plane_of_the_row_only(widget, stack, run) -> None:
     image = widget.viewer.add_image(stack, name="strip")
     calibrate_layer(image, Calibration.square(0.5, "test"))
     widget.extent.value = "stack"
-    run(widget, qtbot)
+    run(widget)
     widget.table.setCurrentCell(4, 1)
-    run(widget, qtbot, widget.heat)
+    run(widget, widget.heat)
     heat = widget.viewer.layers["strip heat"]
     assert isinstance(heat, Image)
     assert heat.data.shape == (1, 48, 48)
@@ -461,15 +449,15 @@ def test_heat_lies_on_the_plane_of_the_row_only(widget, stack, qtbot) -> None:
     assert "strip heat" not in widget.viewer.layers
 
 
-def test_the_colours_of_heat_maps_can_be_compared(widget, striped, qtbot) -> None:
+def test_the_colours_of_heat_maps_can_be_compared(widget, striped, run) -> None:
     pale = (striped("upright", 1) // 3 + 60).astype(np.uint8)
     widget.viewer.add_image(np.stack([striped("upright", 1), pale]), name="strip")
     widget.extent.value = "stack"
-    run(widget, qtbot)
+    run(widget)
     found = {}
     for row in (0, 1, 0):
         widget.table.setCurrentCell(row, 1)
-        said = run(widget, qtbot, widget.heat)
+        said = run(widget, widget.heat)
         heat = widget.viewer.layers["strip heat"]
         found[row] = (float(heat.data.max()), heat.contrast_limits[1])
         assert f"{found[row][0]:.3g} at most" in said
@@ -482,15 +470,15 @@ def test_the_colours_of_heat_maps_can_be_compared(widget, striped, qtbot) -> Non
 # --- learning --------------------------------------------------------------------------------
 
 
-def test_confirmed_answers_make_a_new_model(widget, stack, tmp_path, qtbot) -> None:
+def test_confirmed_answers_make_a_new_model(widget, stack, tmp_path, run) -> None:
     widget.viewer.add_image(stack, name="strip")
     widget.extent.value = "stack"
-    run(widget, qtbot)
+    run(widget)
     for row, kind in enumerate(KINDS):
         correct(widget, row, {"lying": "rungs"}.get(kind, kind))
     widget.tuning.fields["iterations"].value = 2
     widget.tuning.name.value = "mine"
-    said = run(widget, qtbot, widget.tuning.button)
+    said = run(widget, widget.tuning.button)
     assert "written to" in said
     assert "will not know lying" in said
     path = tmp_path / "models" / "mine" / "mine.safetensors"
@@ -499,17 +487,17 @@ def test_confirmed_answers_make_a_new_model(widget, stack, tmp_path, qtbot) -> N
     assert card.parent == widget.answered[0].image.metadata["defects"]["provenance"]["model_digest"]
     assert widget.model.value == "mine"
     before = path.read_bytes()
-    assert "exists already" in run(widget, qtbot, widget.tuning.button)
+    assert "exists already" in run(widget, widget.tuning.button)
     assert path.read_bytes() == before
-    run(widget, qtbot)
+    run(widget)
     assert set(column(widget, CLASS)) == {"rungs", "upright"}
     assert set(likeliest(widget)) <= {"rungs", "upright"}
 
 
-def test_nothing_is_copied_before_a_training_begins(widget, stack, qtbot) -> None:
+def test_nothing_is_copied_before_a_training_begins(widget, stack, run) -> None:
     image = widget.viewer.add_image(stack, name="strip")
     widget.extent.value = "stack"
-    run(widget, qtbot)
+    run(widget)
     for row, kind in enumerate(KINDS):
         correct(widget, row, kind)
     found = confirmed_planes(widget.viewer)
@@ -518,51 +506,50 @@ def test_nothing_is_copied_before_a_training_begins(widget, stack, qtbot) -> Non
     assert all((one.array == plane).all() for one, plane in zip(found, stack, strict=True))
 
 
-def test_training_can_be_cancelled(widget, stack, tmp_path, qtbot) -> None:
+def test_training_can_be_cancelled(widget, stack, tmp_path, qtbot, run, wait) -> None:
     widget.viewer.add_image(stack, name="strip")
     widget.extent.value = "stack"
-    run(widget, qtbot)
+    run(widget)
     for row, kind in enumerate(KINDS):
         correct(widget, row, kind)
     widget.tuning.fields["iterations"].value = 100_000
     widget.tuning.button.native.click()
     qtbot.waitUntil(lambda: "iterations" in widget.controls.status.value, timeout=30_000)
     widget.controls.cancel_button.native.click()
-    qtbot.waitUntil(lambda: not widget.controls.is_running, timeout=30_000)
-    assert widget.controls.status.value == "cancelled"
+    assert wait(widget) == "cancelled"
     assert not (tmp_path / "models" / "my-defects").exists()
 
 
 # --- bad input -------------------------------------------------------------------------------
 
 
-def test_what_is_missing_is_said_in_a_line(widget, stack, qtbot, monkeypatch, tmp_path) -> None:
-    assert "open an image first" in run(widget, qtbot)
+def test_what_is_missing_is_said_in_a_line(widget, stack, monkeypatch, tmp_path, run) -> None:
+    assert "open an image first" in run(widget)
     widget.extent.value = "selected"
-    assert "select image layers" in run(widget, qtbot)
-    assert "select a row" in run(widget, qtbot, widget.heat)
-    assert "select rows" in run(widget, qtbot, widget.confirm)
-    assert "classify images first" in run(widget, qtbot, widget.export)
-    assert "no image is confirmed" in run(widget, qtbot, widget.tuning.button)
+    assert "select image layers" in run(widget)
+    assert "select a row" in run(widget, widget.heat)
+    assert "select rows" in run(widget, widget.confirm)
+    assert "classify images first" in run(widget, widget.export)
+    assert "no image is confirmed" in run(widget, widget.tuning.button)
     holes = np.full((2, 48, 48), np.nan)
     widget.image.value = widget.viewer.add_image(holes, name="holes", contrast_limits=(0, 1))
     widget.extent.value = "stack"
-    assert run(widget, qtbot).startswith("holes, plane 0: holds NaN or infinite values")
+    assert run(widget).startswith("holes, plane 0: holds NaN or infinite values")
     for name in ("a/b", "", " "):
         widget.tuning.name.value = name
-        assert "without slashes" in run(widget, qtbot, widget.tuning.button)
+        assert "without slashes" in run(widget, widget.tuning.button)
 
 
-def test_without_a_model_a_line_says_so(widget, tmp_path, qtbot, monkeypatch, stack) -> None:
+def test_without_a_model_a_line_says_so(widget, tmp_path, monkeypatch, stack, run) -> None:
     widget.viewer.add_image(stack, name="strip")
     (tmp_path / "models" / "stripes.safetensors").unlink()
     monkeypatch.setattr(registry, "_SHIPPED", tmp_path / "nothing")
     widget.model.combo.reset_choices()
-    assert "choose a model" in run(widget, qtbot)
+    assert "choose a model" in run(widget)
 
 
 def test_another_pixel_size_is_told_in_the_status_line(
-    widget, striped, stripes_model, tmp_path, qtbot
+    widget, striped, stripes_model, tmp_path, run, wait
 ) -> None:
     file = read_model(stripes_model, "defects")
     card = file.card.model_copy(update={"pixel_size_um": (0.5, 0.5), "name": "known"})
@@ -570,15 +557,14 @@ def test_another_pixel_size_is_told_in_the_status_line(
     widget.model.combo.reset_choices()
     widget.model.choose("known")
     image = widget.viewer.add_image(striped("lying", 1, (96, 96)), name="strip")
-    assert "no pixel size is known" in run(widget, qtbot)
+    assert "no pixel size is known" in run(widget)
     correct(widget, 0, "upright")
     # What is refused meanwhile takes no notice away.
     widget.controls.run_button.native.click()
     widget.attempt(widget.tune)
     assert "under way" in widget.controls.status.value
-    qtbot.waitUntil(lambda: not widget.controls.is_running, timeout=30_000)
-    assert "no pixel size is known" in widget.controls.status.value
+    assert "no pixel size is known" in wait(widget)
     calibrate_layer(image, Calibration.square(2.0, "test"))
-    assert "a pixel is 2 µm" in run(widget, qtbot)
+    assert "a pixel is 2 µm" in run(widget)
     calibrate_layer(image, Calibration.square(0.5, "test"))
-    assert "pixel" not in run(widget, qtbot)
+    assert "pixel" not in run(widget)

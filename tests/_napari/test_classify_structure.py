@@ -2,16 +2,13 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from napari.components import ViewerModel
 
-from napari_metallography._napari import worker
 from napari_metallography._napari.answered import with_answers
 from napari_metallography._napari.layers import calibrate_layer
 from napari_metallography._napari.structure import ClassifyStructureWidget
@@ -20,79 +17,24 @@ from napari_metallography.classes import named_classes
 from napari_metallography.classification import structure_stacks
 from napari_metallography.classification.stacks import NamedPlane
 from napari_metallography.classification.structure import classify_plane
-from napari_metallography.classification.structure_model import (
-    StructureNetwork,
-    save_structure_model,
-)
 from napari_metallography.errors import DeviceError
 from napari_metallography.events import Progress
-from napari_metallography.models.card import (
-    DataSource,
-    ModelCard,
-    Network,
-    Normalisation,
-    StructureInput,
-)
 
 SIZE = Calibration.square(0.1, "test")
 KINDS = ["dark", "bright", "dark"]
 
 
-def plane(kind: str, seed: int, shape: tuple[int, int] = (72, 80)) -> np.ndarray:
-    level = {"dark": 70, "bright": 180}[kind]
-    noise = np.random.default_rng(seed).normal(level, 12, shape)
-    return np.clip(noise, 0, 255).astype(np.uint8)
-
-
-def _model(path: Path, **shown: Any) -> None:
-    """A network of random weights whose Gaussians lie where dark and bright images do."""
-    torch.manual_seed(0)
-    stated = {"side": 32, "smallest_px": 32, "largest_px": 64, "px_per_um": (2.0, 20.0)}
-    card = ModelCard(
-        name=path.stem,
-        task="structure",
-        network=Network(architecture="triplets", encoder="resnet18"),
-        classes=named_classes(("dark", "bright")),
-        structure=StructureInput(**{**stated, **shown, "crops": 8}),
-        pixel_size_um=(0.04, 0.4),
-        normalisation=Normalisation(mean=(100, 100, 100), std=(50, 50, 50)),
-        data=DataSource(name="none", digest="0"),
-    )
-    assert card.structure is not None
-    network = StructureNetwork(2, card.structure).eval()
-    seen = [torch.from_numpy(plane(kind, n, (32, 32))) for kind in KINDS[:2] for n in range(4)]
-    crops = (torch.stack(seen)[:, None].float() - 100) / 50
-    with torch.no_grad():
-        descriptors = network(crops, torch.zeros(8))
-    classes = torch.arange(2).repeat_interleave(4)
-    network.gaussians.fit(descriptors, classes, torch.arange(8), 0.01)
-    network.gaussians.threshold = torch.tensor([-1e4])
-    save_structure_model(path, card, network)
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("structures")
-    _model(folder / "levels.safetensors")
-    _model(folder / "free.safetensors", magnification=False, px_per_um=None)
-    return folder
-
-
 @pytest.fixture
-def form(qtbot, models, monkeypatch) -> Iterator[Callable[[Any], ClassifyStructureWidget]]:
+def form(ended, structure_models, monkeypatch) -> Callable[[Any], ClassifyStructureWidget]:
     """Makes the form for a viewer, with the models among the user's own."""
-    monkeypatch.setenv("NAPARI_METALLOGRAPHY_MODELS", str(models))
-    forms = []
+    monkeypatch.setenv("NAPARI_METALLOGRAPHY_MODELS", str(structure_models))
 
     def opened(viewer: Any) -> ClassifyStructureWidget:
-        forms.append(ClassifyStructureWidget(viewer))
-        forms[-1].model.choose("levels")
-        return forms[-1]
+        widget: ClassifyStructureWidget = ended(ClassifyStructureWidget(viewer))
+        widget.model.choose("levels")
+        return widget
 
-    yield opened
-    for one in forms:
-        one.abandon()
-    qtbot.waitUntil(lambda: not worker._under_way, timeout=20_000)
+    return opened
 
 
 @pytest.fixture
@@ -100,12 +42,6 @@ def widget(form, qtbot) -> ClassifyStructureWidget:
     widget: ClassifyStructureWidget = form(ViewerModel())
     qtbot.addWidget(widget.native)
     return widget
-
-
-def run(widget: ClassifyStructureWidget, qtbot: Any, button: Any = None) -> str:
-    (button or widget.controls.run_button).native.click()
-    qtbot.waitUntil(lambda: not widget.controls.is_running, timeout=60_000)
-    return str(widget.controls.status.value)
 
 
 def answers(widget: ClassifyStructureWidget) -> list[str]:
@@ -132,14 +68,14 @@ def add(widget: ClassifyStructureWidget, pixels: np.ndarray, name: str) -> Any:
 
 
 @pytest.fixture
-def stack() -> np.ndarray:
-    return np.stack([plane(kind, 50 + n) for n, kind in enumerate(KINDS)])
+def stack(noisy) -> np.ndarray:
+    return np.stack([noisy(kind, 50 + n) for n, kind in enumerate(KINDS)])
 
 
-def test_a_stack_is_answered_noted_and_exported(widget, stack, qtbot, tmp_path) -> None:
+def test_a_stack_is_answered_noted_and_exported(widget, stack, tmp_path, run) -> None:
     image = add(widget, stack, "steel")
     widget.extent.value = "stack"
-    assert run(widget, qtbot).startswith("3 named, 0 of them none")
+    assert run(widget).startswith("3 named, 0 of them none")
     assert answers(widget) == KINDS
     noted = image.metadata["structure"]
     assert [noted["answers"][n]["answer"] for n in range(3)] == KINDS
@@ -164,18 +100,18 @@ def test_a_stack_is_answered_noted_and_exported(widget, stack, qtbot, tmp_path) 
     assert told == noted["provenance"]
 
 
-def test_the_plane_in_view_and_selected_layers(widget, stack, qtbot) -> None:
+def test_the_plane_in_view_and_selected_layers(widget, stack, run, noisy) -> None:
     first = add(widget, stack, "steel")
     widget.viewer.dims.set_point(0, 1)
     widget.image.value = first
-    run(widget, qtbot)
+    run(widget)
     assert [(one.plane.number, one.plane.row["answer"]) for one in widget.answered] == [
         (1, "bright")
     ]
-    second = add(widget, plane("dark", 9), "other")
+    second = add(widget, noisy("dark", 9), "other")
     widget.extent.value = "selected"
     widget.viewer.layers.selection = {first, second}
-    run(widget, qtbot)
+    run(widget)
     # Had alike, each plane is there once.
     assert answers(widget) == [*KINDS, "dark"]
     widget.table.setCurrentCell(3, 1)
@@ -183,21 +119,21 @@ def test_the_plane_in_view_and_selected_layers(widget, stack, qtbot) -> None:
     widget.viewer.layers.remove(first)
     assert answers(widget) == ["dark"]
     widget.model.choose("free")
-    run(widget, qtbot)
+    run(widget)
     assert widget.table.rowCount() == 1
     widget.viewer.layers.remove(second)
     assert widget.table.rowCount() == 0
 
 
-def test_what_was_answered_before_a_cancellation_stays(widget, qtbot) -> None:
-    planes = np.stack([plane(KINDS[n % 2], n) for n in range(60)])
+def test_what_was_answered_before_a_cancellation_stays(widget, qtbot, wait, noisy) -> None:
+    planes = np.stack([noisy(KINDS[n % 2], n) for n in range(60)])
     image = add(widget, planes, "steel")
     widget.extent.value = "stack"
     widget.controls.run_button.native.click()
     assert not widget.saliency.enabled
     wait_for(widget, qtbot, 2)
     widget.controls.cancel_button.native.click()
-    qtbot.waitUntil(lambda: not widget.controls.is_running, timeout=30_000)
+    wait(widget)
     count = len(widget.answered)
     assert 2 <= count < 60
     assert widget.controls.status.value == f"cancelled; {count} named, 0 of them none"
@@ -206,9 +142,7 @@ def test_what_was_answered_before_a_cancellation_stays(widget, qtbot) -> None:
     assert widget.saliency.enabled
 
 
-def test_what_was_answered_before_the_device_failed_stays(
-    widget, stack, qtbot, monkeypatch
-) -> None:
+def test_what_was_answered_before_the_device_failed_stays(widget, stack, monkeypatch, run) -> None:
     done = []
 
     def failing(*arguments: Any, **keywords: Any) -> Any:
@@ -220,17 +154,17 @@ def test_what_was_answered_before_the_device_failed_stays(
     monkeypatch.setattr(structure_stacks, "classify_plane", failing)
     add(widget, stack, "steel")
     widget.extent.value = "stack"
-    assert run(widget, qtbot) == "the device failed; 2 named, 0 of them none"
+    assert run(widget) == "the device failed; 2 named, 0 of them none"
     assert answers(widget) == KINDS[:2]
 
 
-def test_answers_are_of_the_data_they_were_had_from(widget, stack, qtbot) -> None:
+def test_answers_are_of_the_data_they_were_had_from(widget, stack, run, wait, noisy) -> None:
     image = add(widget, stack, "steel")
-    other = add(widget, plane("dark", 9), "other")
+    other = add(widget, noisy("dark", 9), "other")
     widget.extent.value = "selected"
     widget.viewer.layers.selection = {image, other}
     for data in (stack[:2], stack[:2].copy()):
-        run(widget, qtbot)
+        run(widget)
         image.data = data
         assert column(widget, "image") == ["other"]
         assert "structure" not in image.metadata
@@ -238,27 +172,25 @@ def test_answers_are_of_the_data_they_were_had_from(widget, stack, qtbot) -> Non
     # While they are looked for, too.
     widget.controls.run_button.native.click()
     image.data = image.data.copy()
-    qtbot.waitUntil(lambda: not widget.controls.is_running, timeout=30_000)
-    said = widget.controls.status.value
+    said = wait(widget)
     assert said.startswith("1 named, 0 of them none")
     assert "steel: its data were replaced meanwhile" in said
     assert column(widget, "image") == ["other"]
 
 
-def test_a_layer_that_goes_meanwhile_is_not_counted(widget, stack, qtbot) -> None:
+def test_a_layer_that_goes_meanwhile_is_not_counted(widget, stack, wait) -> None:
     image = add(widget, stack, "steel")
     widget.extent.value = "stack"
     widget.controls.run_button.native.click()
     widget.viewer.layers.remove(image)
-    qtbot.waitUntil(lambda: not widget.controls.is_running, timeout=30_000)
-    assert widget.controls.status.value.startswith("0 named")
+    assert wait(widget).startswith("0 named")
     assert widget.table.rowCount() == 0
 
 
-def test_the_table_keeps_up_with_names(widget, stack, qtbot, tmp_path) -> None:
+def test_the_table_keeps_up_with_names(widget, stack, tmp_path, run) -> None:
     image = add(widget, stack, "steel")
     widget.viewer.dims.set_point(0, 1)
-    run(widget, qtbot)
+    run(widget)
     image.name = "iron"
     assert column(widget, "image") == ["iron, plane 1"]
     widget.write(tmp_path / "classes.csv")
@@ -266,7 +198,7 @@ def test_the_table_keeps_up_with_names(widget, stack, qtbot, tmp_path) -> None:
     assert row["image"] == "iron"
 
 
-def test_a_thousand_answers_do_not_freeze_the_window(widget, qtbot, longest_stretch) -> None:
+def test_a_thousand_answers_do_not_freeze_the_window(widget, longest_stretch) -> None:
     image = add(widget, np.zeros((1000, 8, 8), np.uint8), "steel")
     row = {"answer": "dark", "spread": 0.1, "probability_none": 0.1, "crops": 8, "outside": 0.5}
     picture = np.zeros((64, 64, 3), np.uint8)
@@ -277,31 +209,31 @@ def test_a_thousand_answers_do_not_freeze_the_window(widget, qtbot, longest_stre
     assert widget.table.rowCount() == 1000
 
 
-def test_without_a_pixel_size_only_a_scale_free_model_answers(widget, qtbot) -> None:
-    widget.image.value = widget.viewer.add_image(plane("bright", 3), name="steel")
-    said = run(widget, qtbot)
+def test_without_a_pixel_size_only_a_scale_free_model_answers(widget, run, noisy) -> None:
+    widget.image.value = widget.viewer.add_image(noisy("bright", 3), name="steel")
+    said = run(widget)
     assert "steel: no pixel size is known" in said
     assert "alibrate" in said
     assert not widget.answered
-    assert "no pixel size is known" in run(widget, qtbot, widget.saliency)
+    assert "no pixel size is known" in run(widget, widget.saliency)
     widget.model.choose("free")
-    assert run(widget, qtbot).startswith("1 named")
+    assert run(widget).startswith("1 named")
     assert answers(widget) == ["bright"]
 
 
-def test_extrapolations_are_noted(widget, qtbot) -> None:
-    image = widget.viewer.add_image(plane("bright", 3), name="steel")
+def test_extrapolations_are_noted(widget, run, noisy) -> None:
+    image = widget.viewer.add_image(noisy("bright", 3), name="steel")
     calibrate_layer(image, Calibration.square(5.0, "test"))
-    assert "1 of 1 answers are extrapolations" in run(widget, qtbot)
+    assert "1 of 1 answers are extrapolations" in run(widget)
     assert column(widget, "note") == ["extrapolation: 100% of the crops"]
 
 
-def test_saliency_lies_on_its_plane_in_the_colours_of_the_classes(widget, qtbot) -> None:
-    mixed = np.hstack([plane("dark", 1, (64, 96)), plane("bright", 2, (64, 96))])
+def test_saliency_lies_on_its_plane_in_the_colours_of_the_classes(widget, run, noisy) -> None:
+    mixed = np.hstack([noisy("dark", 1, (64, 96)), noisy("bright", 2, (64, 96))])
     image = add(widget, np.stack([mixed, mixed[:, ::-1]]), "steel")
     widget.viewer.dims.set_point(0, 1)
     widget.windows["window_px"].value = 32
-    said = run(widget, qtbot, widget.saliency)
+    said = run(widget, widget.saliency)
     layer = widget.viewer.layers["steel saliency"]
     assert "windows of 32 px" in said
     assert layer.rgb
@@ -315,47 +247,46 @@ def test_saliency_lies_on_its_plane_in_the_colours_of_the_classes(widget, qtbot)
     assert layer not in widget.image.choices
     # Known by the image, not by its name.
     image.name = "iron"
-    run(widget, qtbot, widget.saliency)
+    run(widget, widget.saliency)
     assert [x.name for x in widget.viewer.layers] == ["iron", "iron saliency"]
     image.name = "former"
     widget.image.value = add(widget, np.stack([mixed, mixed]), "iron")
     widget.viewer.dims.set_point(0, 1)
-    run(widget, qtbot, widget.saliency)
+    run(widget, widget.saliency)
     assert len([x for x in widget.viewer.layers if "saliency" in x.metadata]) == 2
 
 
-def test_saliency_can_be_cancelled(widget, qtbot) -> None:
-    add(widget, plane("dark", 1, (900, 900)), "steel")
+def test_saliency_can_be_cancelled(widget, qtbot, wait, noisy) -> None:
+    add(widget, noisy("dark", 1, (900, 900)), "steel")
     widget.windows["window_px"].value = 32
     widget.windows["stride_px"].value = 4
     widget.saliency.native.click()
     qtbot.waitUntil(lambda: "parts" in widget.controls.status.value, timeout=30_000)
     widget.controls.cancel_button.native.click()
-    qtbot.waitUntil(lambda: not widget.controls.is_running, timeout=30_000)
-    assert widget.controls.status.value == "cancelled"
+    assert wait(widget) == "cancelled"
     assert len(widget.viewer.layers) == 1
 
 
-def test_what_is_missing_is_said_in_a_line(widget, qtbot) -> None:
-    assert "open an image first" in run(widget, qtbot)
-    assert "open an image first" in run(widget, qtbot, widget.saliency)
-    assert "classify images first" in run(widget, qtbot, widget.map)
-    assert "classify images first" in run(widget, qtbot, widget.export)
+def test_what_is_missing_is_said_in_a_line(widget, run, noisy) -> None:
+    assert "open an image first" in run(widget)
+    assert "open an image first" in run(widget, widget.saliency)
+    assert "classify images first" in run(widget, widget.map)
+    assert "classify images first" in run(widget, widget.export)
     widget.extent.value = "selected"
-    assert "select image layers" in run(widget, qtbot)
-    add(widget, plane("dark", 1, (20, 20)), "small")
+    assert "select image layers" in run(widget)
+    add(widget, noisy("dark", 1, (20, 20)), "small")
     widget.extent.value = "view"
-    assert "fewer than the smallest crop of 32 px" in run(widget, qtbot)
+    assert "fewer than the smallest crop of 32 px" in run(widget)
 
 
-def test_a_plane_seen_from_the_side_is_not_named(widget, stack, qtbot) -> None:
+def test_a_plane_seen_from_the_side_is_not_named(widget, stack, run) -> None:
     add(widget, stack, "steel")
     widget.viewer.dims.order = (1, 0, 2)
     said = "steel: its rows and columns are not in view; roll the axes until they are"
-    assert run(widget, qtbot) == said
-    assert run(widget, qtbot, widget.saliency) == said
+    assert run(widget) == said
+    assert run(widget, widget.saliency) == said
     widget.viewer.dims.order = (0, 2, 1)
-    assert run(widget, qtbot).startswith("1 named")
+    assert run(widget).startswith("1 named")
 
 
 def test_what_has_no_known_end_is_not_counted(widget) -> None:
@@ -364,21 +295,21 @@ def test_what_has_no_known_end_is_not_counted(widget) -> None:
 
 
 def test_the_descriptor_map_opens_in_a_dock_and_goes_with_the_form(
-    form, viewer, models, qtbot
+    form, viewer, structure_models, run, noisy, noise_model
 ) -> None:
     widget = form(viewer)
     viewer.window.add_dock_widget(widget, name="Classify structure")
-    add(widget, plane("bright", 5), "steel")
-    run(widget, qtbot)
-    assert run(widget, qtbot, widget.map) == "descriptor map of steel"
+    add(widget, noisy("bright", 5), "steel")
+    run(widget)
+    assert run(widget, widget.map) == "descriptor map of steel"
     dock = widget.docks.dock
     assert dock.title.text().startswith("steel.")
     (axes,) = dock.canvas.figure.axes
     assert len(axes.collections) >= 4
-    run(widget, qtbot, widget.map)
+    run(widget, widget.map)
     assert widget.docks.dock is dock
     # The map of another model would be one that the crops were not described by.
-    _model(models / "levels.safetensors", largest_px=48)
-    assert "the model file has changed; classify again" in run(widget, qtbot, widget.map)
+    noise_model(structure_models / "levels.safetensors", largest_px=48)
+    assert "the model file has changed; classify again" in run(widget, widget.map)
     viewer.window.remove_dock_widget(widget.native)
     assert widget.docks.dock is None

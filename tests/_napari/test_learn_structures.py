@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -65,21 +65,17 @@ def models(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def form(qtbot, models, monkeypatch) -> Iterator[Callable[[Any], LearnStructuresWidget]]:
+def form(ended, models, monkeypatch) -> Callable[[Any], LearnStructuresWidget]:
     """Makes the form for a viewer, with the models among the user's own."""
     monkeypatch.setenv("NAPARI_METALLOGRAPHY_MODELS", str(models))
     notification_manager.records.clear()
-    forms = []
 
     def opened(viewer: Any) -> LearnStructuresWidget:
-        forms.append(LearnStructuresWidget(viewer))
-        forms[-1].model.choose("few")
-        return forms[-1]
+        widget: LearnStructuresWidget = ended(LearnStructuresWidget(viewer))
+        widget.model.choose("few")
+        return widget
 
-    yield opened
-    for one in forms:
-        one.abandon()
-    qtbot.waitUntil(lambda: not worker._under_way, timeout=20_000)
+    return opened
 
 
 @pytest.fixture
@@ -108,16 +104,6 @@ def add_example(widget: LearnStructuresWidget, pixels: np.ndarray, name: str, ki
     widget.image.value = widget.viewer.add_image(pixels, name=name)
     widget.panel.name.value = kind
     widget.panel.add_image_button.native.click()
-    return str(widget.controls.status.value)
-
-
-def run(widget: LearnStructuresWidget, qtbot: Any, button: Any = None) -> str:
-    (button or widget.controls.run_button).native.click()
-    return wait(widget, qtbot)
-
-
-def wait(widget: LearnStructuresWidget, qtbot: Any) -> str:
-    qtbot.waitUntil(lambda: not widget.controls.is_running, timeout=60_000)
     return str(widget.controls.status.value)
 
 
@@ -151,7 +137,7 @@ def library_rows(widget: LearnStructuresWidget) -> dict[str, int]:
 
 
 def test_a_stack_is_learnt_from_named_corrected_and_exported(
-    form, viewer, stack, striped, qtbot, tmp_path
+    form, viewer, stack, striped, tmp_path, run
 ) -> None:
     widget = form(viewer)
     viewer.window.add_dock_widget(widget, name="Learn structures")
@@ -161,10 +147,10 @@ def test_a_stack_is_learnt_from_named_corrected_and_exported(
         widget.panel.add_image_button.native.click()
         assert widget.controls.status.value == f"sample {kind}: already an example of {kind}"
     assert library_rows(widget) == {"lying": 1, "upright": 1}
-    assert run(widget, qtbot, widget.learn).startswith("2 classes learnt: lying, upright")
+    assert run(widget, widget.learn).startswith("2 classes learnt: lying, upright")
     image = viewer.add_image(stack, name="strip")
     widget.image.value, widget.extent.value = image, "stack"
-    assert run(widget, qtbot).startswith("4 looked at: ")
+    assert run(widget).startswith("4 looked at: ")
     assert likeliest(widget) == KINDS
     assert column(widget, 1) == [f"strip, plane {n}" for n in range(4)]
     widget.table.setCurrentCell(2, 1)
@@ -189,23 +175,23 @@ def test_a_stack_is_learnt_from_named_corrected_and_exported(
     assert told["examples"] == {"lying": 1, "upright": 1}
     assert told["model"] == "few"
     # Naming again learns first: what was confirmed is what comes out.
-    run(widget, qtbot)
+    run(widget)
     assert likeliest(widget)[::2] == ["lying", "Chequered"]
     assert column(widget, CLASS) == ["lying", "", "Chequered", ""]
 
 
-def test_what_is_learnt_is_learnt_again_only_when_something_changed(taught, stack, qtbot) -> None:
-    run(taught, qtbot, taught.learn)
+def test_what_is_learnt_is_learnt_again_only_when_something_changed(taught, stack, run) -> None:
+    run(taught, taught.learn)
     first = taught._learnt
     taught.viewer.add_image(stack, name="strip")
-    run(taught, qtbot)
+    run(taught)
     assert taught._learnt is first
     correct(taught, 0, "lying")
-    run(taught, qtbot)
+    run(taught)
     second = taught._learnt
     assert second is not first
     taught.model.choose("seen")
-    run(taught, qtbot)
+    run(taught)
     assert taught._learnt is not second
     assert taught._learnt.lesson.model == "seen"
     assert taught._provenance["model"] == "seen"
@@ -214,9 +200,7 @@ def test_what_is_learnt_is_learnt_again_only_when_something_changed(taught, stac
 # --- the library -----------------------------------------------------------------------------
 
 
-def test_shapes_become_examples_of_the_classes_they_were_drawn_as(
-    form, viewer, stack, qtbot
-) -> None:
+def test_shapes_become_examples_of_the_classes_they_were_drawn_as(form, viewer, stack) -> None:
     widget = form(viewer)
     viewer.window.add_dock_widget(widget, name="Learn structures")
     image = viewer.add_image(stack, name="strip")
@@ -278,23 +262,23 @@ def test_examples_are_removed_by_picture_or_by_class(taught, qtbot) -> None:
     assert taught.controls.status.value == "2 removed from the library"
 
 
-def test_a_library_is_saved_and_opened_again(taught, striped, form, qtbot, tmp_path) -> None:
+def test_a_library_is_saved_and_opened_again(taught, striped, form, tmp_path, wait) -> None:
     folder = tmp_path / "library"
     taught.save_library(folder)
-    assert wait(taught, qtbot) == f"4 examples written to {folder}"
+    assert wait(taught) == f"4 examples written to {folder}"
     assert taught.panel.told.value == "Library: 4 examples of 2 classes, library"
     add_example(taught, striped("lying", 9), "late", "lying")
     assert taught.panel.told.value.endswith("; 1 not saved")
     # Only the user saves.
     assert len(drain(read_library(folder))) == 4
     taught.open_library(folder)
-    assert wait(taught, qtbot) == "4 examples of 2 classes; 1 not saved yet kept"
+    assert wait(taught) == "4 examples of 2 classes; 1 not saved yet kept"
     assert library_rows(taught) == {"lying": 3, "upright": 2}
     taught.save_library(folder)
-    wait(taught, qtbot)
+    wait(taught)
     other = form(ViewerModel())
     other.open_library(folder)
-    wait(other, qtbot)
+    wait(other)
     assert library_rows(other) == {"lying": 3, "upright": 2}
     mine, its = (
         {
@@ -307,17 +291,17 @@ def test_a_library_is_saved_and_opened_again(taught, striped, form, qtbot, tmp_p
     foreign = tmp_path / "foreign"
     foreign.mkdir()
     other.open_library(foreign)
-    assert "foreign" in wait(other, qtbot)
+    assert "foreign" in wait(other)
     assert library_rows(other) == {"lying": 3, "upright": 2}
 
 
 # --- confirmed answers -----------------------------------------------------------------------
 
 
-def test_what_is_taken_back_is_no_example_any_more(taught, stack, qtbot) -> None:
+def test_what_is_taken_back_is_no_example_any_more(taught, stack, run) -> None:
     image = taught.viewer.add_image(stack, name="strip")
     taught.extent.value = "stack"
-    run(taught, qtbot)
+    run(taught)
     correct(taught, 1, "lying")
     image.name = "renamed"
     correct(taught, 1, "none")
@@ -334,11 +318,11 @@ def test_what_is_taken_back_is_no_example_any_more(taught, stack, qtbot) -> None
 
 @pytest.mark.parametrize("at_once", [0, 9])
 def test_answers_of_selected_rows_are_confirmed_but_not_those_of_none(
-    taught, stack, qtbot, monkeypatch, at_once
+    taught, stack, monkeypatch, at_once, run, wait
 ) -> None:
     taught.viewer.add_image(stack, name="strip")
     taught.extent.value = "stack"
-    run(taught, qtbot)
+    run(taught)
     answers = column(taught, 2)
     taught.confirm.native.click()
     assert "select rows" in taught.controls.status.value
@@ -348,48 +332,48 @@ def test_answers_of_selected_rows_are_confirmed_but_not_those_of_none(
     taught.confirm.native.click()
     assert taught.controls.is_running == (at_once == 0)
     count = len([one for one in answers if one != "none"])
-    assert wait(taught, qtbot).startswith(f"{count} confirmed; ")
+    assert wait(taught).startswith(f"{count} confirmed; ")
     sure = ["" if answer == "none" else answer for answer in answers]
     assert column(taught, CLASS) == sure
     assert len(taught.panel.library) == 4 + len([one for one in sure if one])
 
 
 def test_planes_that_change_while_they_are_confirmed_stay_as_they_were(
-    taught, stack, qtbot, monkeypatch
+    taught, stack, monkeypatch, run, wait
 ) -> None:
     monkeypatch.setattr(learn_structures, "_AT_ONCE", 0)
     image = taught.viewer.add_image(stack, name="strip")
     taught.extent.value = "stack"
-    run(taught, qtbot)
+    run(taught)
     taught.table.selectAll()
     taught.confirm.native.click()
     assert taught.controls.is_running
     image.data = stack.copy()
-    wait(taught, qtbot)
+    wait(taught)
     assert len(taught.panel.library) == 4
     assert "learnt_structures" not in image.metadata
 
 
-def test_unsure_is_no_class(taught, stack, qtbot) -> None:
+def test_unsure_is_no_class(taught, stack, run) -> None:
     taught.viewer.add_image(stack, name="strip")
-    run(taught, qtbot)
+    run(taught)
     correct(taught, 0, "upright")
     assert "unsure" in correct(taught, 0, "unsure")
     assert column(taught, CLASS) == ["upright"]
     assert len(taught.panel.library) == 5
 
 
-def test_another_dock_takes_up_what_was_confirmed(taught, stack, form, qtbot) -> None:
+def test_another_dock_takes_up_what_was_confirmed(taught, stack, form, run) -> None:
     taught.viewer.add_image(stack, name="strip")
     taught.viewer.dims.set_point(0, 3)
-    run(taught, qtbot)
+    run(taught)
     correct(taught, 0, "dent")
     other = form(taught.viewer)
     # With what was not saved, however it came in.
     assert other.panel.library is taught.panel.library
     assert other.panel.library.counts == {"dent": 1, "lying": 2, "upright": 2}
     assert other.panel.told.value.endswith("; 5 not saved")
-    run(other, qtbot)
+    run(other)
     assert column(other, CLASS) == ["dent"]
     assert correct(other, 0, "").startswith("strip, plane 3: no example any more")
     assert other.panel.library.counts == {"lying": 2, "upright": 2}
@@ -412,7 +396,7 @@ def test_a_closed_dock_leaves_its_library_to_the_next_one(form, viewer, striped)
 
 @pytest.mark.parametrize("saved", [False, True])
 def test_a_library_of_others_takes_over_no_confirmed_plane(
-    widget, striped, qtbot, tmp_path, saved
+    widget, striped, tmp_path, saved, run, wait
 ) -> None:
     """Nor does an image of the same name in it."""
     theirs = tmp_path / "theirs"
@@ -422,18 +406,18 @@ def test_a_library_of_others_takes_over_no_confirmed_plane(
     image = widget.viewer.layers["a"]
     if saved:
         widget.save_library(tmp_path / "mine")
-        wait(widget, qtbot)
-    run(widget, qtbot)
+        wait(widget)
+    run(widget)
     assert column(widget, CLASS) == ["lying"]
     widget.open_library(theirs)
-    wait(widget, qtbot)
+    wait(widget)
     noted = image.metadata["learnt_structures"]["confirmed"]
     if saved:
         # The example went with the library that it is in.
         assert (noted, column(widget, CLASS)) == ({}, [""])
         assert widget.panel.library.counts == {"rungs": 1}
         widget.open_library(tmp_path / "mine")
-        wait(widget, qtbot)
+        wait(widget)
         assert column(widget, CLASS) == [""]
     else:
         assert (noted, column(widget, CLASS)) == ({0: "lying"}, ["lying"])
@@ -443,39 +427,39 @@ def test_a_library_of_others_takes_over_no_confirmed_plane(
 
 
 def test_a_library_opened_anew_still_holds_the_confirmed_planes(
-    widget, striped, qtbot, tmp_path
+    widget, striped, tmp_path, run, wait
 ) -> None:
     add_example(widget, striped("lying", 0), "a", "lying")
-    run(widget, qtbot)
+    run(widget)
     widget.save_library(tmp_path / "mine")
-    wait(widget, qtbot)
+    wait(widget)
     widget.open_library(tmp_path / "mine")
-    assert wait(widget, qtbot) == "1 example of 1 class"
+    assert wait(widget) == "1 example of 1 class"
     assert column(widget, CLASS) == ["lying"]
     correct(widget, 0, "rungs")
     assert widget.panel.library.counts == {"rungs": 1}
 
 
-def test_a_layer_that_comes_back_is_confirmed_no_more(taught, stack, qtbot) -> None:
+def test_a_layer_that_comes_back_is_confirmed_no_more(taught, stack, run) -> None:
     image = taught.viewer.add_image(stack, name="strip")
-    run(taught, qtbot)
+    run(taught)
     correct(taught, 0, "lying")
     taught.viewer.layers.remove(image)
     taught.viewer.layers.append(image)
-    run(taught, qtbot)
+    run(taught)
     assert column(taught, CLASS) == [""]
     # What was confirmed is still an example.
     assert taught.panel.library.counts == {"lying": 3, "upright": 2}
 
 
-def test_answers_that_were_learnt_from_are_marked_and_follow_names(taught, stack, qtbot) -> None:
+def test_answers_that_were_learnt_from_are_marked_and_follow_names(taught, stack, run) -> None:
     image = taught.viewer.add_image(stack, name="strip")
     taught.extent.value = "stack"
-    run(taught, qtbot)
+    run(taught)
     correct(taught, 1, "upright")
     similarity = CLASS + 1
     assert not any("example" in text for text in column(taught, similarity))
-    run(taught, qtbot)
+    run(taught)
     shown = column(taught, similarity)
     assert [text.endswith("an example") for text in shown] == [False, True, False, False]
     rows = [one.plane.row for one in taught.answered]
@@ -490,16 +474,16 @@ def test_answers_that_were_learnt_from_are_marked_and_follow_names(taught, stack
     assert taught.image.value is image
 
 
-def test_data_of_the_same_shape_are_other_data_too(taught, stack, qtbot) -> None:
+def test_data_of_the_same_shape_are_other_data_too(taught, stack, run, wait) -> None:
     image = taught.viewer.add_image(stack, name="strip")
-    run(taught, qtbot)
+    run(taught)
     correct(taught, 0, "lying")
     image.data = stack[::-1].copy()
     assert taught.table.rowCount() == 0
     assert "learnt_structures" not in image.metadata
     taught.controls.run_button.native.click()
     image.data = stack.copy()
-    assert "strip: its data were replaced meanwhile" in wait(taught, qtbot)
+    assert "strip: its data were replaced meanwhile" in wait(taught)
     assert not taught.answered
 
 
@@ -517,7 +501,7 @@ def test_one_draws_on_the_image_that_is_cut(widget, striped) -> None:
 # --- what does not go well -------------------------------------------------------------------
 
 
-def test_an_empty_library_and_no_model_are_refused(widget, striped, qtbot, monkeypatch) -> None:
+def test_an_empty_library_and_no_model_are_refused(widget, striped, monkeypatch) -> None:
     widget.viewer.add_image(striped("lying", 0), name="strip")
     for button in (widget.learn, widget.controls.run_button):
         button.native.click()
@@ -535,13 +519,13 @@ def test_an_empty_library_and_no_model_are_refused(widget, striped, qtbot, monke
     assert "open an image first" in widget.controls.status.value
 
 
-def test_one_class_is_enough(widget, striped, qtbot) -> None:
+def test_one_class_is_enough(widget, striped, run) -> None:
     add_example(widget, striped("lying", 0), "strip", "lying")
-    assert run(widget, qtbot).startswith("1 looked at: ")
+    assert run(widget).startswith("1 looked at: ")
     assert likeliest(widget) == ["lying"]
 
 
-def test_planes_without_a_pixel_size_are_named_when_it_is_needed(taught, striped, qtbot) -> None:
+def test_planes_without_a_pixel_size_are_named_when_it_is_needed(taught, striped, run) -> None:
     for n, example in enumerate(taught.panel.library.examples):
         image = taught.viewer.add_image(example.plane, name=f"known {n}")
         calibrate_layer(image, Calibration.square(0.2, "test"))
@@ -559,36 +543,36 @@ def test_planes_without_a_pixel_size_are_named_when_it_is_needed(taught, striped
     unknown = taught.viewer.add_image(striped("upright", 6), name="unknown")
     taught.extent.value = "selected"
     taught.viewer.layers.selection = {known, unknown}
-    said = run(taught, qtbot)
+    said = run(taught)
     assert said.startswith("1 looked at: ")
     assert "1 skipped: unknown: no pixel size is known" in said
     assert "Calibrate widget" in said
     taught.viewer.layers.remove(known)
     taught.viewer.layers.selection = {unknown}
-    assert "no pixel size" in run(taught, qtbot)
+    assert "no pixel size" in run(taught)
 
 
-def test_a_plane_that_cannot_be_used_is_skipped(taught, stack, qtbot) -> None:
+def test_a_plane_that_cannot_be_used_is_skipped(taught, stack, run) -> None:
     planes = stack.astype(np.float32)
     planes[2, 7, 7] = np.nan
     taught.viewer.add_image(planes, name="strip")
     taught.extent.value = "stack"
-    said = run(taught, qtbot)
+    said = run(taught)
     assert said.startswith("3 looked at: ")
     assert "1 skipped: strip, plane 2: holds NaN" in said
     assert [one.plane.number for one in taught.answered] == [0, 1, 3]
 
 
-def test_images_that_are_too_small_are_neither_examples_nor_named(widget, striped, qtbot) -> None:
+def test_images_that_are_too_small_are_neither_examples_nor_named(widget, striped, run) -> None:
     small = striped("lying", 1)[:31]
     assert "small: 48 × 31 px are too few" in add_example(widget, small, "small", "lying")
     add_example(widget, striped("lying", 0), "strip", "lying")
     widget.image.value = widget.viewer.layers["small"]
-    assert "small: 48 × 31 px are fewer than" in run(widget, qtbot)
+    assert "small: 48 × 31 px are fewer than" in run(widget)
     assert not widget.answered
 
 
-def test_layers_that_go_or_change_meanwhile(taught, stack, striped, qtbot) -> None:
+def test_layers_that_go_or_change_meanwhile(taught, stack, striped, wait) -> None:
     going = taught.viewer.add_image(stack, name="going")
     changing = taught.viewer.add_image(stack, name="changing")
     staying = taught.viewer.add_image(striped("lying", 8), name="staying")
@@ -598,7 +582,7 @@ def test_layers_that_go_or_change_meanwhile(taught, stack, striped, qtbot) -> No
     taught.viewer.layers.remove(going)
     changing.data = stack[:2]
     staying.name = "renamed"
-    said = wait(taught, qtbot)
+    said = wait(taught)
     assert said.startswith("1 looked at: ")
     assert "changing: its data were replaced meanwhile" in said
     assert [one.image for one in taught.answered] == [staying]
@@ -620,7 +604,7 @@ def test_a_dock_closed_meanwhile(form, viewer, stack, striped, qtbot) -> None:
     assert not widget.answered
 
 
-def test_a_second_run_waits_and_the_first_goes_on(taught, stack, qtbot) -> None:
+def test_a_second_run_waits_and_the_first_goes_on(taught, stack, wait) -> None:
     taught.viewer.add_image(stack, name="strip")
     taught.extent.value = "stack"
     taught.controls.run_button.native.click()
@@ -628,7 +612,7 @@ def test_a_second_run_waits_and_the_first_goes_on(taught, stack, qtbot) -> None:
     assert not taught.panel.save.enabled
     taught.attempt(taught.compute)
     assert "is under way" in taught.controls.status.value
-    assert wait(taught, qtbot).startswith("4 looked at: ")
+    assert wait(taught).startswith("4 looked at: ")
     assert taught.learn.enabled
 
 

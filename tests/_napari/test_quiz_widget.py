@@ -4,13 +4,12 @@ import csv
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from napari.components import ViewerModel
 from qtpy.QtCore import Qt
 from skimage import io
@@ -19,96 +18,41 @@ from napari_metallography._napari import worker
 from napari_metallography._napari.help import help_text
 from napari_metallography._napari.quiz import StructureQuizWidget
 from napari_metallography._napari.quiz_questions import enlarged, scale_words
-from napari_metallography.classes import named_classes
-from napari_metallography.classification.structure_model import (
-    StructureNetwork,
-    save_structure_model,
-)
 from napari_metallography.errors import DeviceError
 from napari_metallography.evaluation.quiz import Question
 from napari_metallography.models import registry
-from napari_metallography.models.card import (
-    DataSource,
-    ModelCard,
-    Network,
-    Normalisation,
-    StructureInput,
-)
 
-LEVELS = {"dark": 60, "bright": 180, "none": 120}
+KINDS = ("dark", "bright", "none")
 QUESTIONS = 6
 
 
-def _plane(kind: str, seed: int, shape: tuple[int, int] = (72, 80)) -> np.ndarray:
-    noise = np.random.default_rng([seed, LEVELS[kind]]).normal(LEVELS[kind], 9, shape)
-    return np.clip(noise, 0, 255).astype(np.uint8)
-
-
-def _model(path: Path, **shown: Any) -> None:
-    """A network of random weights whose Gaussians lie where dark and bright images do."""
-    torch.manual_seed(0)
-    stated = {"side": 32, "smallest_px": 32, "largest_px": 64, "px_per_um": (2.0, 20.0)}
-    card = ModelCard(
-        name=path.stem,
-        task="structure",
-        network=Network(architecture="triplets", encoder="resnet18"),
-        classes=named_classes(("dark", "bright")),
-        structure=StructureInput(**{**stated, **shown, "crops": 8}),
-        normalisation=Normalisation(mean=(100, 100, 100), std=(50, 50, 50)),
-        data=DataSource(name="none", digest="0"),
-    )
-    assert card.structure is not None
-    network = StructureNetwork(2, card.structure).eval()
-    seen = [
-        torch.from_numpy(_plane(kind, n, (32, 32))) for kind in ("dark", "bright") for n in range(4)
-    ]
-    with torch.no_grad():
-        descriptors = network((torch.stack(seen)[:, None].float() - 100) / 50, torch.zeros(8))
-    classes = torch.arange(2).repeat_interleave(4)
-    network.gaussians.fit(descriptors, classes, torch.arange(8), 0.01)
-    network.gaussians.threshold = torch.tensor([-1e4])
-    save_structure_model(path, card, network)
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("structures")
-    _model(folder / "levels.safetensors")
-    _model(folder / "free.safetensors", magnification=False, px_per_um=None)
-    return folder
-
-
 @pytest.fixture
-def folder(tmp_path) -> Path:
+def folder(tmp_path, noisy) -> Path:
     """Images of known structure, with their pixel sizes."""
     lines = ["image,pixel_size_um"]
-    for kind in LEVELS:
+    for kind in KINDS:
         (tmp_path / "known" / kind).mkdir(parents=True)
         for seed in range(3):
             path = tmp_path / "known" / kind / f"{seed}.png"
-            io.imsave(path, _plane(kind, seed), check_contrast=False)
+            io.imsave(path, noisy(kind, seed), check_contrast=False)
             lines.append(f"{kind}/{seed}.png,0.1")
     (tmp_path / "known" / "index.csv").write_text("\n".join(lines))
     return tmp_path / "known"
 
 
 @pytest.fixture
-def form(qtbot, models, folder, monkeypatch) -> Iterator[Callable[[Any], StructureQuizWidget]]:
+def form(ended, structure_models, folder, monkeypatch) -> Callable[[Any], StructureQuizWidget]:
     """Makes the form for a viewer, with the models among the user's own and a folder chosen."""
-    monkeypatch.setenv("NAPARI_METALLOGRAPHY_MODELS", str(models))
-    forms = []
+    monkeypatch.setenv("NAPARI_METALLOGRAPHY_MODELS", str(structure_models))
 
     def opened(viewer: Any) -> StructureQuizWidget:
-        forms.append(StructureQuizWidget(viewer))
-        forms[-1].model.choose("levels")
-        forms[-1].folder.value = folder
-        forms[-1].asked["questions"].value = QUESTIONS
-        return forms[-1]
+        widget: StructureQuizWidget = ended(StructureQuizWidget(viewer))
+        widget.model.choose("levels")
+        widget.folder.value = folder
+        widget.asked["questions"].value = QUESTIONS
+        return widget
 
-    yield opened
-    for one in forms:
-        one.abandon()
-    qtbot.waitUntil(lambda: not worker._under_way, timeout=20_000)
+    return opened
 
 
 @pytest.fixture
@@ -141,11 +85,6 @@ def start(widget: StructureQuizWidget, qtbot: Any) -> None:
     qtbot.waitUntil(lambda: widget.quiz is not None, timeout=60_000)
 
 
-def ready(widget: StructureQuizWidget, qtbot: Any) -> str:
-    qtbot.waitUntil(lambda: not widget.controls.is_running, timeout=60_000)
-    return str(widget.controls.status.value)
-
-
 def answer_all(widget: StructureQuizWidget) -> None:
     """Answer rightly."""
     assert widget.quiz is not None
@@ -157,16 +96,15 @@ def end(widget: StructureQuizWidget) -> None:
     widget.panel.end_button.native.click()
 
 
-def refused(widget: StructureQuizWidget, qtbot: Any) -> str:
-    widget.controls.run_button.native.click()
-    said = ready(widget, qtbot)
+def refused(widget: StructureQuizWidget, run: Callable[..., str]) -> str:
+    said = run(widget)
     assert widget.quiz is None
     assert widget.folder.visible
     assert "\n" not in said
     return said
 
 
-def test_a_quiz_from_start_to_export(widget, qtbot, tmp_path) -> None:
+def test_a_quiz_from_start_to_export(widget, qtbot, tmp_path, wait) -> None:
     start(widget, qtbot)
     assert not widget.folder.visible
     assert widget.panel.visible
@@ -175,7 +113,7 @@ def test_a_quiz_from_start_to_export(widget, qtbot, tmp_path) -> None:
     assert widget.panel.scale.value == scale_words(first)
     texts = [button.text() for button in widget.panel.choices.buttons]
     assert texts == ["1  dark", "2  bright", "0  None of these"]
-    ready(widget, qtbot)
+    wait(widget)
     # Blind: nothing of the results, nor of the file, before the end.
     assert not widget.results.visible
     assert first.file not in f"{widget.panel.place.value} {widget.controls.status.value}"
@@ -237,32 +175,32 @@ def test_without_none_there_is_no_such_key(widget, qtbot) -> None:
     assert widget.panel.answers == []
 
 
-def test_the_end_scores_what_was_answered(widget, qtbot) -> None:
+def test_the_end_scores_what_was_answered(widget, qtbot, wait) -> None:
     start(widget, qtbot)
-    ready(widget, qtbot)
+    wait(widget)
     widget.panel.answer(widget.quiz.questions[0].truth)
     end(widget)
     assert widget.marked.scores()["n"] == 1
     assert widget.results.table.rowCount() == 1
 
 
-def test_the_scores_wait_for_the_model(widget, qtbot, held_model) -> None:
+def test_the_scores_wait_for_the_model(widget, qtbot, held_model, wait) -> None:
     start(widget, qtbot)
     answer_all(widget)
     end(widget)
     assert widget.marked is None
     assert not widget.panel.visible
     held_model()
-    ready(widget, qtbot)
+    wait(widget)
     assert widget.marked.scores()["person"]["right"] == QUESTIONS
 
 
 def test_a_quiz_cancelled_before_an_answer_leaves_nothing_but_the_settings(
-    widget, qtbot, held_model
+    widget, qtbot, held_model, wait
 ) -> None:
     start(widget, qtbot)
     widget.controls.cancel_button.native.click()
-    assert ready(widget, qtbot) == "cancelled"
+    assert wait(widget) == "cancelled"
     assert widget.quiz is None
     assert widget.folder.visible
     assert not widget.panel.visible
@@ -270,21 +208,22 @@ def test_a_quiz_cancelled_before_an_answer_leaves_nothing_but_the_settings(
 
 
 @pytest.mark.parametrize("over", [False, True])
-def test_what_a_person_answered_outlives_the_model(widget, qtbot, held_model, over) -> None:
+def test_what_a_person_answered_outlives_the_model(
+    widget, qtbot, held_model, over, run, wait
+) -> None:
     start(widget, qtbot)
     quiz = widget.quiz
     answer_all(widget)
     if over:
         end(widget)
     widget.controls.cancel_button.native.click()
-    said = ready(widget, qtbot)
+    said = wait(widget)
     assert said.startswith("cancelled; your answers are kept: press 'Ask the model again'")
     assert widget.panel.visible
     assert len(widget.panel.answers) == QUESTIONS
     held_model()
     assert widget.controls.run_button.text == "Ask the model again"
-    widget.controls.run_button.native.click()
-    assert ready(widget, qtbot).startswith("the model is ready")
+    assert run(widget).startswith("the model is ready")
     end(widget)
     assert widget.marked.quiz is quiz
     assert widget.marked.scores()["person"]["right"] == QUESTIONS
@@ -293,7 +232,7 @@ def test_what_a_person_answered_outlives_the_model(widget, qtbot, held_model, ov
 
 
 def test_a_person_is_exported_alone_when_the_device_fails(
-    widget, qtbot, monkeypatch, tmp_path
+    widget, qtbot, monkeypatch, tmp_path, wait
 ) -> None:
     from napari_metallography.evaluation import quiz_crops
 
@@ -310,7 +249,7 @@ def test_a_person_is_exported_alone_when_the_device_fails(
     widget.panel.answer(first.truth)
     assert not widget.alone.visible
     go_on.append(True)
-    assert ready(widget, qtbot).startswith("the device failed; your answers are kept")
+    assert wait(widget).startswith("the device failed; your answers are kept")
     # Also once the quiz was given up.
     end(widget)
     assert widget.quiz is None
@@ -323,24 +262,25 @@ def test_a_person_is_exported_alone_when_the_device_fails(
     assert (told["asked"], told["answered"], told["model"]) == (QUESTIONS, 1, "levels")
 
 
-def test_another_model_does_not_answer_for_the_first(widget, qtbot, held_model, models) -> None:
+def test_another_model_does_not_answer_for_the_first(
+    widget, qtbot, held_model, structure_models, run, wait, noise_model
+) -> None:
     start(widget, qtbot)
     widget.panel.answer(0)
     widget.controls.cancel_button.native.click()
-    ready(widget, qtbot)
+    wait(widget)
     held_model()
-    kept = (models / "levels.safetensors").read_bytes()
-    _model(models / "levels.safetensors", largest_px=48)
-    widget.controls.run_button.native.click()
-    assert "the model file has changed" in ready(widget, qtbot)
+    kept = (structure_models / "levels.safetensors").read_bytes()
+    noise_model(structure_models / "levels.safetensors", largest_px=48)
+    assert "the model file has changed" in run(widget)
     assert widget.panel.answers == [0]
-    (models / "levels.safetensors").write_bytes(kept)
+    (structure_models / "levels.safetensors").write_bytes(kept)
 
 
-def test_end_before_the_first_answer_ends_the_quiz(widget, qtbot, held_model) -> None:
+def test_end_before_the_first_answer_ends_the_quiz(widget, qtbot, held_model, wait) -> None:
     start(widget, qtbot)
     end(widget)
-    ready(widget, qtbot)
+    wait(widget)
     assert widget.quiz is None
     assert widget.marked is None
     held_model()
@@ -348,9 +288,9 @@ def test_end_before_the_first_answer_ends_the_quiz(widget, qtbot, held_model) ->
     assert widget.panel.answers == []
 
 
-def test_a_new_quiz_waits_for_the_end_of_the_former(widget, qtbot) -> None:
+def test_a_new_quiz_waits_for_the_end_of_the_former(widget, qtbot, wait) -> None:
     start(widget, qtbot)
-    ready(widget, qtbot)
+    wait(widget)
     widget.panel.answer(0)
     widget.controls.run_button.native.click()
     assert "end it first" in widget.controls.status.value
@@ -360,7 +300,7 @@ def test_a_new_quiz_waits_for_the_end_of_the_former(widget, qtbot) -> None:
     widget.asked["seed"].value = 3
     start(widget, qtbot)
     assert not widget.results.visible
-    ready(widget, qtbot)
+    wait(widget)
     answer_all(widget)
     end(widget)
     assert widget.marked is not former
@@ -379,18 +319,18 @@ def test_a_closed_dock_ends_its_quiz(form, viewer, qtbot, held_model) -> None:
     assert widget.marked is None
 
 
-def test_what_is_missing_is_said_in_a_line(widget, qtbot, folder, tmp_path, monkeypatch) -> None:
+def test_what_is_missing_is_said_in_a_line(widget, folder, tmp_path, monkeypatch, run) -> None:
     widget.results.export.native.click()
     assert "end a quiz first" in widget.controls.status.value
     (folder / "index.csv").unlink()
-    assert "0.png: no pixel size is known" in refused(widget, qtbot)
+    assert "0.png: no pixel size is known" in refused(widget, run)
     widget.folder.value = tmp_path / "nowhere"
-    assert "no such folder" in refused(widget, qtbot)
+    assert "no such folder" in refused(widget, run)
     widget.folder.line_edit.value = ""
-    assert "choose a folder" in refused(widget, qtbot)
+    assert "choose a folder" in refused(widget, run)
     widget.folder.value = folder
     monkeypatch.setenv("NAPARI_METALLOGRAPHY_MODELS", str(tmp_path))
-    assert "levels" in refused(widget, qtbot)
+    assert "levels" in refused(widget, run)
 
 
 def test_without_a_model_the_form_says_how_to_get_one(qtbot, monkeypatch) -> None:

@@ -14,12 +14,9 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 from skimage import io
 
-from napari_metallography.classes import named_classes
 from napari_metallography.classification.structure_model import (
     StructureModel,
-    StructureNetwork,
     load_structure_model,
-    save_structure_model,
 )
 from napari_metallography.errors import InputError
 from napari_metallography.evaluation.quiz import (
@@ -34,63 +31,24 @@ from napari_metallography.evaluation.quiz import (
 )
 from napari_metallography.evaluation.quiz_crops import drawn_quiz, model_answers, run_quiz
 from napari_metallography.events import Event, Notice, drain
-from napari_metallography.models.card import (
-    DataSource,
-    ModelCard,
-    Network,
-    Normalisation,
-    StructureInput,
-)
 
 CPU = torch.device("cpu")
-LEVELS = {"dark": 60, "bright": 180, "none": 120, "grey": 120}
-
-
-def _plane(kind: str, seed: int, shape: tuple[int, int] = (72, 80)) -> np.ndarray:
-    noise = np.random.default_rng([seed, LEVELS[kind]]).normal(LEVELS[kind], 9, shape)
-    return np.clip(noise, 0, 255).astype(np.uint8)
-
-
-def _save_model(path: Path, **shown: Any) -> Path:
-    """A network of random weights whose Gaussians lie where dark and bright images do."""
-    torch.manual_seed(0)
-    stated = {"side": 32, "smallest_px": 32, "largest_px": 64, "px_per_um": (2.0, 20.0)}
-    card = ModelCard(
-        name=path.stem,
-        task="structure",
-        network=Network(architecture="triplets", encoder="resnet18"),
-        classes=named_classes(("dark", "bright")),
-        structure=StructureInput(**{**stated, **shown, "crops": 8}),
-        normalisation=Normalisation(mean=(100, 100, 100), std=(50, 50, 50)),
-        data=DataSource(name="none", digest="0", images=("dark/0.png",)),
-    )
-    assert card.structure is not None
-    network = StructureNetwork(2, card.structure).eval()
-    seen = [
-        torch.from_numpy(_plane(kind, n, (32, 32))) for kind in ("dark", "bright") for n in range(4)
-    ]
-    with torch.no_grad():
-        descriptors = network((torch.stack(seen)[:, None].float() - 100) / 50, torch.zeros(8))
-    classes = torch.arange(2).repeat_interleave(4)
-    network.gaussians.fit(descriptors, classes, torch.arange(8), 0.01)
-    network.gaussians.threshold = torch.tensor([-1e4])
-    save_structure_model(path, card, network)
-    return path
 
 
 @pytest.fixture(scope="module")
-def free(tmp_path_factory) -> Path:
+def free(tmp_path_factory, noise_model) -> Path:
     path = tmp_path_factory.mktemp("models") / "free.safetensors"
-    return _save_model(path, magnification=False, px_per_um=None)
+    return noise_model(path, images=["dark/0.png"], magnification=False, px_per_um=None)
 
 
 @pytest.fixture(scope="module")
-def scaled(tmp_path_factory) -> Path:
-    return _save_model(tmp_path_factory.mktemp("models") / "scaled.safetensors")
+def scaled(tmp_path_factory, noise_model) -> Path:
+    path = tmp_path_factory.mktemp("models") / "scaled.safetensors"
+    return noise_model(path, images=["dark/0.png"])
 
 
 @pytest.fixture
-def data(tmp_path) -> Callable[..., Path]:
+def data(tmp_path, noisy) -> Callable[..., Path]:
     """Makes a folder with so many images a kind, and an index when a pixel size is given."""
 
     def make(*, size: float | None = None, **counts: int) -> Path:
@@ -99,7 +57,7 @@ def data(tmp_path) -> Callable[..., Path]:
         for kind, count in counts.items():
             (folder / kind).mkdir(parents=True)
             for seed in range(count):
-                io.imsave(folder / kind / f"{seed}.png", _plane(kind, seed), check_contrast=False)
+                io.imsave(folder / kind / f"{seed}.png", noisy(kind, seed), check_contrast=False)
                 lines.append(f"{kind}/{seed}.png,{size}")
         if size:
             (folder / "index.csv").write_text("\n".join(lines))
@@ -216,7 +174,7 @@ def test_a_model_with_magnification_needs_pixel_sizes(scaled, free, data) -> Non
 # --- what the model answers ------------------------------------------------------------------
 
 
-def test_the_model_names_exactly_the_crops(free, data) -> None:
+def test_the_model_names_exactly_the_crops(free, data, noisy) -> None:
     model, quiz, _ = _drawn(free, data(dark=4, bright=4), questions=10)
     found = drain(model_answers(model, quiz, CPU))
     assert found.shape == (10, 3)
@@ -224,7 +182,7 @@ def test_the_model_names_exactly_the_crops(free, data) -> None:
     assert found.argmax(1).tolist() == [one.truth for one in quiz.questions]
     # Of the crops' pixels alone: other pixels, other answers.
     swapped = tuple(
-        Question(_plane("dark", 90, (40, 40)), one.truth, one.file, 0, 0, None)
+        Question(noisy("dark", 90, (40, 40)), one.truth, one.file, 0, 0, None)
         for one in quiz.questions
     )
     changed = Quiz(swapped, quiz.names, quiz.tells_scale, quiz.provenance)
