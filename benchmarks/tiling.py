@@ -40,7 +40,7 @@ MEMORY_SIDE = 8192
 
 def micrograph(shape: tuple[int, int]) -> NDArray[np.uint8]:
     """A sample micrograph repeated by reflection to any shape."""
-    tile = read_image(sample_path("uhcs1061"), PixelSizes()).pixels
+    tile = np.asarray(read_image(sample_path("uhcs1061"), PixelSizes()).pixels)
     rows, columns = (max(0, n - m) for n, m in zip(shape, tile.shape, strict=True))
     padded = np.pad(tile, ((0, rows), (0, columns)), mode="symmetric")
     return np.ascontiguousarray(padded[: shape[0], : shape[1]])

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .plane import LUMA
+from .plane import LUMA, ArrayLike, row_blocks
 from .regions import Box
 
 _SMALLEST_BAR = 8
@@ -36,7 +34,7 @@ _FEWEST_CHARACTERS = 4
 _SMALLEST_CHARACTER = 3
 
 
-def find_data_bar(pixels: NDArray[Any]) -> Box | None:
+def find_data_bar(pixels: ArrayLike) -> Box | None:
     """Find the data bar along the lower or upper edge of an image.
 
     A data bar is a band over the full width with a sharp straight border, a background of one
@@ -60,7 +58,8 @@ def find_data_bar(pixels: NDArray[Any]) -> Box | None:
     if not span > 0:
         return None
     for from_below in (True, False):
-        band = _grey(pixels[height - depth :] if from_below else pixels[:depth][::-1])
+        band = _band(pixels, slice(height - depth, None) if from_below else slice(depth))
+        band = band if from_below else band[::-1]
         bar = _bar_height(band, span)
         if bar is not None:
             top = height - bar if from_below else 0
@@ -68,18 +67,22 @@ def find_data_bar(pixels: NDArray[Any]) -> Box | None:
     return None
 
 
-def _span(pixels: NDArray[Any]) -> float:
+def _span(pixels: ArrayLike) -> float:
     """Range of the finite values."""
-    colours = pixels[..., :3] if pixels.ndim == 3 else pixels
-    if colours.dtype.kind == "f":
-        colours = colours[np.isfinite(colours)]
-    return float(colours.max()) - float(colours.min()) if colours.size else 0.0
+    extremes = []
+    for rows in row_blocks(pixels):
+        block = np.asarray(pixels[rows])
+        colours = block[..., :3] if block.ndim == 3 else block
+        if colours.dtype.kind == "f":
+            colours = colours[np.isfinite(colours)]
+        extremes += [float(colours.min()), float(colours.max())] if colours.size else []
+    return max(extremes) - min(extremes) if extremes else 0.0
 
 
-def _grey(pixels: NDArray[Any]) -> NDArray[np.float32]:
-    """(Y, X) grey values of a band, wide images thinned out to fewer columns."""
-    thinned = pixels[:, :: max(1, pixels.shape[1] // _COLUMNS_LOOKED_AT)]
-    grey = thinned.astype(np.float32)
+def _band(pixels: ArrayLike, rows: slice) -> NDArray[np.float32]:
+    """(Y, X) grey values of some rows, wide images thinned out to fewer columns."""
+    step = max(1, pixels.shape[1] // _COLUMNS_LOOKED_AT)
+    grey = np.asarray(pixels[rows, ::step]).astype(np.float32)
     if grey.ndim == 3:
         grey = grey[..., :3] @ LUMA
     return np.nan_to_num(grey) if pixels.dtype.kind == "f" else grey

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from .calibration import Calibration
@@ -42,7 +43,7 @@ class GradedImage:
             When the file cannot be used.
         """
         micrograph = read_image(self.path, PixelSizes(index=self.index))
-        return micrograph.planes[0], micrograph.calibration, measured_field(micrograph)
+        return np.asarray(micrograph.planes[0]), micrograph.calibration, measured_field(micrograph)
 
 
 def read_graded_table(path: Path) -> list[GradedImage]:

@@ -21,6 +21,7 @@ from .io.labels import (
     looks_like_mask,
 )
 from .io.mark import is_own_picture, own_pictures
+from .io.ome_zarr import is_zarr
 from .regions import Box, Field
 
 _LABELS_ENDING = "_labels"
@@ -84,6 +85,7 @@ def image_files(
 ) -> list[Path]:
     """Files as given, and the image files in folders, in the order of their names.
 
+    The folder of a Zarr image counts as a file.
     Pictures that the program made of results are left out of folders, as they are no micrographs.
 
     Parameters
@@ -96,7 +98,7 @@ def image_files(
     InputError
         When a folder holds no image or cannot be listed.
     """
-    found = [_files_in(path) if path.is_dir() else _Listed([path]) for path in paths]
+    found = [_files_in(path) if _is_folder(path) else _Listed([path]) for path in paths]
     left_out = sum(len(one.pictures) for one in found)
     if left_out:
         notice(f"{_of_ours(left_out)} left out: results are no micrographs")
@@ -257,7 +259,7 @@ def label_files(paths: Iterable[Path]) -> list[Path]:
         When a folder holds no image, cannot be listed, or holds `*_labels.*` beside labels without
         that ending; when two files are labels of one image.
     """
-    files = [file for path in paths for file in (_labels_in(path) if path.is_dir() else [path])]
+    files = [file for path in paths for file in (_labels_in(path) if _is_folder(path) else [path])]
     first: dict[str, Path] = {}
     for file in files:
         stem = image_of_labels(file).stem
@@ -265,6 +267,10 @@ def label_files(paths: Iterable[Path]) -> list[Path]:
             raise InputError(f"{first[stem]} and {file} are both labels of '{stem}'; keep one")
         first[stem] = file
     return files
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not is_zarr(path)
 
 
 def _labels_in(folder: Path) -> list[Path]:
@@ -291,7 +297,7 @@ def _looks_labelled(path: Path) -> bool:
         plane = read_micrograph(path).planes[0]
     except InputError:
         return False
-    return plane.ndim == 2 and looks_like_labels(plane)
+    return len(plane.shape) == 2 and looks_like_labels(plane)
 
 
 def _require_inside(region: Box, shape: tuple[int, int], source: Path) -> None:
@@ -322,7 +328,7 @@ def _images_in(folder: Path) -> _Listed:
     try:
         entries = sorted(folder.iterdir())
         inside = [p for p in entries if is_image_file(p)]
-        folders = [p for p in entries if p.is_dir()]
+        folders = [p for p in entries if _is_folder(p)]
     except OSError as error:
         raise InputError(f"{folder}: cannot be listed ({error.strerror or error})") from error
     if not inside:

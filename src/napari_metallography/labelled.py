@@ -254,7 +254,7 @@ def _read_pair(
         LabelledImage(
             name=image.stem,
             pixels=pixels,
-            labels=_with_unlabelled(read.indices, ignore, measured),
+            labels=_with_unlabelled(np.asarray(read.indices), ignore, measured),
             pixel_size_um=calibration.mean_um if calibration else None,
             specimen=str(micrograph.metadata.get("specimen", "")),
             measured=measured,

@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 
 from .errors import InputError
 from .regions import Box, Field
+from .windowed import Windowed
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 """Weights of red, green and blue in a grey value (ITU-R BT.601)."""
 
 _SAMPLES_A_SIDE = 1024
+_BLOCK_BYTES = 2**25
 _ENDS = {"u": (255.0, 4095.0, 65535.0), "f": (1.0, 255.0), "b": (1.0,)}
 
 
@@ -33,6 +35,76 @@ class ArrayLike(Protocol):
 
     def __getitem__(self, key: Any) -> Any:
         """A part of the array."""
+
+
+class RowReceiver(Protocol):
+    """What takes finished rows of planes: `receiver[top:bottom] = rows`, after a plane's number.
+
+    A NumPy array, a memory map, a zarr array or `io.scratch.ScratchPlanes`. It is written to from
+    a thread of its own, rows may come a second time, and in the end each has been written.
+    """
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Length of each axis, as of the pixels less their colours."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the elements."""
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        """Take a part."""
+
+
+@dataclass(frozen=True)
+class PlaneReceiver:
+    """One plane of what receives a stack, by its place in the leading axes; () for a plane."""
+
+    whole: RowReceiver
+    place: tuple[int, ...] = ()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Rows and columns."""
+        return self.whole.shape[len(self.place) :]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the elements."""
+        return self.whole.dtype
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self.whole[(*self.place, *(key if isinstance(key, tuple) else (key,)))] = value
+
+
+def split_planes(array: ArrayLike, *, rgb: bool = False) -> tuple[ArrayLike, ...]:
+    """The planes of an image (Y, X) or stack (…, Y, X), or either with colours as the last axis.
+
+    Of `Windowed` arrays nothing is read yet.
+    """
+    return tuple(_plane_at(array, place) for place in np.ndindex(leading_shape(array, rgb=rgb)))
+
+
+def _plane_at(array: ArrayLike, place: tuple[int, ...]) -> ArrayLike:
+    if isinstance(array, Windowed) and len(place) == 1:
+        return array.plane(place[0])
+    plane: ArrayLike = array[place] if place else array
+    return plane
+
+
+def row_blocks(
+    plane: ArrayLike, top: int = 0, bottom: int | None = None, *, multiple_of: int = 1
+) -> Iterator[slice]:
+    """Rows of a plane to look at together, so that a large one is never in memory whole.
+
+    A block but for the last has a multiple of `multiple_of` rows, and takes 32 MiB at most unless
+    that many rows take more.
+    """
+    bottom = plane.shape[0] if bottom is None else bottom
+    rows = math.prod(plane.shape[1:]) * plane.dtype.itemsize * multiple_of
+    together = multiple_of * max(1, _BLOCK_BYTES // max(1, rows))
+    for start in range(top, bottom, together):
+        yield slice(start, min(start + together, bottom))
 
 
 def plane_shape(array: ArrayLike, *, rgb: bool = False) -> tuple[int, int]:
@@ -77,9 +149,9 @@ class Plane:
         """
         if self.array.dtype == np.uint8 or self.is_constant:
             return self
-        values = _colours(self.array)
-        smallest, largest = float(values.min()), float(values.max())
-        end = next((end for end in _ENDS.get(values.dtype.kind, ()) if largest <= end), None)
+        lows, highs = _extremes(self.array, Box(0, 0, *self.shape))
+        smallest, largest = float(lows.min()), float(highs.max())
+        end = next((end for end in _ENDS.get(self.array.dtype.kind, ()) if largest <= end), None)
         return self if end is None or smallest < 0 else replace(self, low=0.0, high=end)
 
     def rgb8(self, rows: slice, columns: slice) -> NDArray[np.uint8]:
@@ -89,9 +161,9 @@ class Plane:
             return np.repeat(window[..., None], 3, axis=2)
         return np.ascontiguousarray(window)
 
-    def grey(self) -> NDArray[np.float32]:
-        """The whole plane (Y, X) as grey values; colours by the luma of ITU-R BT.601."""
-        array = _colours(self.array).astype(np.float32)
+    def grey(self, rows: slice = slice(None)) -> NDArray[np.float32]:
+        """The plane (Y, X), or rows of it, as grey values; colours by the luma of ITU-R BT.601."""
+        array = _colours(self.array[rows]).astype(np.float32)
         if array.ndim == 2:
             return array
         luma: NDArray[np.float32] = array @ LUMA
@@ -135,11 +207,14 @@ def as_plane(
     if sample.dtype.kind not in "uifb":
         raise InputError(f"{name}: pixels of type {sample.dtype} are not grey values")
     # Looked at whole: one NaN must not slip through between the samples.
-    if sample.dtype.kind == "f" and not np.isfinite(_colours(array)).all():
+    if sample.dtype.kind == "f" and not _is_finite(array):
         raise InputError(f"{name}: holds NaN or infinite values; replace them before measuring")
     if _is_constant(sample):
+        lows, highs = _extremes(array, frame)
+        if (lows < highs).any():
+            return Plane(array, float(lows.min()), float(highs.max()))
         if may_be_constant:
-            return Plane(array, float(sample.min()), math.inf)
+            return Plane(array, float(lows.min()), math.inf)
         raise InputError(
             f"{name}: every pixel has the same value; there is nothing in it to measure"
         )
@@ -166,8 +241,7 @@ def planes_of(
         raise InputError(f"{name}: the image is empty")
     for index in np.ndindex(leading):
         called = f"{name}, plane {', '.join(map(str, index))}" if index else name
-        plane = array[index] if index else array
-        yield as_plane(plane, called, measured, may_be_constant=may_be_constant)
+        yield as_plane(_plane_at(array, index), called, measured, may_be_constant=may_be_constant)
 
 
 def _is_rgb(array: ArrayLike) -> bool:
@@ -176,12 +250,25 @@ def _is_rgb(array: ArrayLike) -> bool:
 
 
 def _sample(array: ArrayLike, frame: Box) -> NDArray[Any]:
+    """Some hundred thousand pixels of the frame, evenly spread; all of a small one."""
     step = max(1, max(frame.shape) // _SAMPLES_A_SIDE)
     rows, columns = frame.slices
-    sample = _colours(array[rows.start : rows.stop : step, columns.start : columns.stop : step])
-    if step > 1 and _is_constant(sample):
-        return _colours(array[rows, columns])
-    return sample
+    return _colours(array[rows.start : rows.stop : step, columns.start : columns.stop : step])
+
+
+def _is_finite(array: ArrayLike) -> bool:
+    return all(bool(np.isfinite(_colours(array[rows])).all()) for rows in row_blocks(array))
+
+
+def _extremes(array: ArrayLike, frame: Box) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Lowest and highest value of each channel in the frame."""
+    blocks = (
+        _colours(array[rows, frame.slices[1]])
+        for rows in row_blocks(array, frame.top, frame.bottom)
+    )
+    pairs = [(block.min(axis=(0, 1)), block.max(axis=(0, 1))) for block in blocks]
+    lows, highs = zip(*pairs, strict=True)
+    return np.min(lows, axis=0), np.max(highs, axis=0)
 
 
 def _colours(array: Any) -> NDArray[Any]:

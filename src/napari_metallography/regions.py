@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,9 @@ from skimage import draw
 from .errors import InputError
 
 Polygon = Sequence[Sequence[float]]
+
+_PIXELS_AT_A_TIME = 2**18
+_BLOCK_PIXELS = 2**22
 
 
 @dataclass(frozen=True)
@@ -90,8 +93,18 @@ class Field:
 
     def require_pixels(self) -> None:
         """Raise `InputError` when no pixel belongs to the field."""
-        if not self.mask().any():
+        if not any(self.mask(block).any() for block in self.blocks()):
             raise InputError("the region of interest holds no pixel of the image")
+
+    def blocks(self) -> Iterator[Box]:
+        """Rows of the image in boxes of its full width, from above to below.
+
+        So that what is asked of each pixel of the field takes memory for some rows only.
+        """
+        height, width = self.shape
+        together = max(1, _BLOCK_PIXELS // max(1, width))
+        for top in range(0, height, together):
+            yield Box(top, 0, min(top + together, height), width)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form, without the shape."""

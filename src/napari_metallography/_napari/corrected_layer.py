@@ -95,7 +95,7 @@ class CorrectedLayer:
         self.painted = ""
         self.may_be_painted = False
         self._closed = False
-        self._indices = measured.labels.indices.copy()
+        self._indices = np.array(measured.labels.indices)
         self._correcting = False
         for event, called in self._listened():
             event.connect(called)
@@ -198,7 +198,7 @@ class CorrectedLayer:
         return (
             same
             and not smaller
-            and np.array_equal(labels.indices, self._indices)
+            and np.array_equal(np.asarray(labels.indices), self._indices)
             and not bool(wider.any())
         )
 
@@ -331,7 +331,7 @@ def shown_ids(measured: Measured) -> NDArray[np.integer[Any]]:
     """
     ids = measured.ids
     if measured.changes:
-        _, ids = originals(measured.labels.indices, ids, measured.changes)
+        _, ids = originals(np.asarray(measured.labels.indices), ids, measured.changes)
     few = int(measured.ids.max(initial=0)) + _ROOM <= np.iinfo(np.uint16).max
     return ids.astype(np.uint16 if few else np.int32)
 

@@ -111,7 +111,7 @@ def measured_again(measured: Measured, changes: Sequence[Change]) -> Events[Meas
 
 def corrected_labels(measured: Measured, changes: Sequence[Change]) -> tuple[LabelImage, Ids]:
     """Labels and particle numbers with other corrections than before, as copies."""
-    labels = replace(measured.labels, indices=measured.labels.indices.copy())
+    labels = replace(measured.labels, indices=np.array(measured.labels.indices))
     ids = measured.ids.copy()
     for change in reversed(measured.changes):
         change.revert(*_plane(labels, ids, change))
@@ -181,7 +181,7 @@ def _without_notices(events: Events[Measured]) -> Events[Measured]:
 
 def _plane(labels: LabelImage, ids: Ids, change: Change) -> tuple[NDArray[Any], NDArray[Any]]:
     number = change.correction.plane
-    return plane_at(labels.indices, number), plane_at(ids, number)
+    return plane_at(np.asarray(labels.indices), number), plane_at(ids, number)
 
 
 def _grey(

@@ -58,16 +58,19 @@ def image_layer(micrograph: Micrograph, name: str | None = None) -> LayerData:
         "rgb": micrograph.rgb,
         "metadata": {"microscope": micrograph.metadata},
     }
-    ndim = micrograph.pixels.ndim - int(micrograph.rgb)
-    return micrograph.pixels, _calibrated(keywords, micrograph.calibration, ndim), "image"
+    # In memory, since widgets take a layer's data for a NumPy array; a mapped file stays mapped.
+    pixels = np.asanyarray(micrograph.pixels)
+    ndim = pixels.ndim - int(micrograph.rgb)
+    return pixels, _calibrated(keywords, micrograph.calibration, ndim), "image"
 
 
 def labels_layer(labels: LabelImage, name: str) -> LayerData:
     """Our own label image as a Labels layer in the colours of its classes."""
     metadata = {"provenance": labels.provenance, "field": labels.measured.to_dict()}
-    values, keywords = class_labels_keywords(labels.indices, labels.classes, metadata)
+    indices = np.asarray(labels.indices)
+    values, keywords = class_labels_keywords(indices, labels.classes, metadata)
     keywords["name"] = name
-    return values, _calibrated(keywords, labels.calibration, labels.indices.ndim), "labels"
+    return values, _calibrated(keywords, labels.calibration, indices.ndim), "labels"
 
 
 def _paths(path: str | Sequence[str]) -> list[Path]:
@@ -107,7 +110,7 @@ def _in_palette(pixels: NDArray[Any]) -> bool:
 def _foreign_labels(path: Path, calibration: Calibration | None) -> LabelImage:
     """Labels that do not say what their values mean; what is assumed is told."""
     labels = read_labels(path)
-    classes = labels.classes or numbered_classes(class_count([labels.indices]))
+    classes = labels.classes or numbered_classes(class_count([np.asarray(labels.indices)]))
     show_info(f"{path.name}: {labels.assumed}; the layer shows each value plus 1, 0 = unlabelled")
     return replace(labels, classes=classes, calibration=labels.calibration or calibration)
 

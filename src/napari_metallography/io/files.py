@@ -87,8 +87,16 @@ def read_bytes(path: Path) -> bytes:
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of a file's bytes; raises as `reading` does."""
+    """SHA-256 of a file's bytes; raises as `reading` does.
+
+    Of a folder, such as a Zarr image: of the names and digests of all files in it.
+    """
     sha = hashlib.sha256()
+    if path.is_dir():
+        for inside in sorted(one for one in path.rglob("*") if one.is_file()):
+            content = digest(inside) if inside.stat().st_size else ""
+            sha.update(f"{inside.relative_to(path).as_posix()}\0{content}\n".encode())
+        return sha.hexdigest()
     with reading(path), path.open("rb") as file:
         while part := file.read(_BYTES_AT_A_TIME):
             sha.update(part)

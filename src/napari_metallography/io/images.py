@@ -6,19 +6,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from numpy.typing import NDArray
-
 from ..calibration import Calibration
 from ..errors import InputError
-from ..plane import plane_shape
+from ..plane import ArrayLike, plane_shape, split_planes
 from .index import ImageIndex, find_index
 from .labels import is_label_image
+from .ome_zarr import is_zarr, read_zarr
 from .raster import read_raster
 from .tiff import is_tiff, read_tiff
 from .vendor import vendor_metadata
 
 IMAGE_SUFFIXES: tuple[str, ...] = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp")
-"""Suffixes of the images that can be read, in lower case."""
+"""Suffixes of the image files that can be read, in lower case; `.zarr` is a folder."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,8 @@ class Micrograph:
     Attributes
     ----------
     pixels
-        (Y, X), (Y, X, 3 or 4), (N, Y, X) or (N, Y, X, 3 or 4).
+        (Y, X), (Y, X, 3 or 4), (N, Y, X) or (N, Y, X, 3 or 4). A NumPy array, or of a large file a
+        `Windowed` one, of which a part is read when it is asked for.
     rgb
         Whether the last axis is colour: red, green, blue and perhaps alpha.
     calibration
@@ -41,24 +41,23 @@ class Micrograph:
         The file.
     """
 
-    pixels: NDArray[Any]
+    pixels: ArrayLike
     rgb: bool
     calibration: Calibration | None
     metadata: dict[str, Any] = field(default_factory=dict)
     source: Path = Path()
 
     @property
-    def planes(self) -> tuple[NDArray[Any], ...]:
+    def planes(self) -> tuple[ArrayLike, ...]:
         """Views of the planes, each of shape (Y, X) or (Y, X, 3 or 4)."""
-        is_stack = self.pixels.ndim == (4 if self.rgb else 3)
-        return tuple(self.pixels) if is_stack else (self.pixels,)
+        return split_planes(self.pixels, rgb=self.rgb)
 
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns of a plane."""
         return plane_shape(self.pixels, rgb=self.rgb)
 
-    def plane(self, number: int) -> NDArray[Any]:
+    def plane(self, number: int) -> ArrayLike:
         """A plane by its number from 0.
 
         Raises
@@ -73,16 +72,16 @@ class Micrograph:
 
 
 def is_image_file(path: Path) -> bool:
-    """Whether the suffix is that of an image that can be read."""
-    return path.suffix.lower() in IMAGE_SUFFIXES
+    """Whether the suffix is that of an image that can be read, the folder of a Zarr included."""
+    return path.suffix.lower() in IMAGE_SUFFIXES or is_zarr(path)
 
 
 def read_micrograph(path: Path, index: ImageIndex | None = None) -> Micrograph:
     """Read an image with its pixel size and metadata.
 
-    TIFF (8, 16 and 32 bits, float, RGB, palette, stacks), PNG, JPEG and BMP. A pixel size in
-    `index`, or else in the index.csv beside the image, overrides that of the file. Large
-    uncompressed TIFFs stay in the file and are read when used.
+    TIFF (8, 16 and 32 bits, float, RGB, palette, stacks), PNG, JPEG, BMP, and folders `.zarr`
+    (OME-Zarr or a plain array). A pixel size in `index`, or else in the index.csv beside the image,
+    overrides that of the file. Zarr and large TIFFs stay in the file and are read when used.
 
     Raises
     ------
@@ -90,15 +89,24 @@ def read_micrograph(path: Path, index: ImageIndex | None = None) -> Micrograph:
         When the file is missing, empty, damaged, truncated, no image, or a label image; when the
         index.csv beside it is not usable.
     """
-    tiff = is_tiff(path)
+    zarr = is_zarr(path)
+    tiff = not zarr and is_tiff(path)
     if tiff and is_label_image(path):
         raise InputError(f"{path}: a label image, not a micrograph; name the image it was made of")
     if index is None:
-        index = find_index(path)
-    pixels, rgb, notes = read_tiff(path) if tiff else (*read_raster(path), {})
-    calibration, metadata = vendor_metadata(path)
+        index = find_index(path.parent)
+    pixels, rgb, calibration, metadata = read_zarr(path) if zarr else _from_file(path, tiff=tiff)
     row = index.lookup(path) if index is not None else None
     if row is not None:
         calibration = row.calibration or calibration
         metadata = metadata | row.metadata()
-    return Micrograph(pixels, rgb, calibration, metadata | notes, path)
+    return Micrograph(pixels, rgb, calibration, metadata, path)
+
+
+def _from_file(
+    path: Path, *, tiff: bool
+) -> tuple[ArrayLike, bool, Calibration | None, dict[str, Any]]:
+    """Pixels, whether their last axis is colour, pixel size and metadata of a file."""
+    pixels, rgb, notes = read_tiff(path) if tiff else (*read_raster(path), {})
+    calibration, metadata = vendor_metadata(path)
+    return pixels, rgb, calibration, metadata | notes

@@ -18,11 +18,12 @@ from PIL import Image
 from ..calibration import Calibration
 from ..classes import MOST_FOREIGN_CLASSES, PALETTE, UNLABELLED, PhaseClass, classes_of_values
 from ..errors import InputError
-from ..plane import plane_shape
+from ..plane import ArrayLike, plane_shape, row_blocks, split_planes
 from ..regions import Field
-from .files import read_bytes, replacing, require_file
-from .mark import SOFTWARE
-from .tiff import is_tiff, opened, resolution_tags
+from .files import read_bytes, require_file
+from .tiff import check_extent, is_tiff, opened, resolution_tags
+from .tiff_planes import large_planes, stored
+from .tiff_writing import write_planes
 
 ALL_MATRIX = "every pixel is 0, which is taken as the matrix"
 """What is assumed of labels that name no classes and hold nothing but 0."""
@@ -44,7 +45,8 @@ class LabelImage:
     Attributes
     ----------
     indices
-        (Y, X) or (N, Y, X) uint8, class indices; 255 = unlabelled.
+        (Y, X) or (N, Y, X) uint8, class indices; 255 = unlabelled. A NumPy array, or of a large
+        file of ours a `Windowed` one, of which a part is read when it is asked for.
     classes
         By index; empty when the file names none.
     calibration
@@ -57,7 +59,7 @@ class LabelImage:
         How the values of a file are understood that does not say it itself, for people; else empty.
     """
 
-    indices: NDArray[np.uint8]
+    indices: ArrayLike
     classes: tuple[PhaseClass, ...]
     calibration: Calibration | None
     measured: Field
@@ -65,18 +67,22 @@ class LabelImage:
     assumed: str = ""
 
     @property
-    def planes(self) -> NDArray[np.uint8]:
-        """Indices of shape (N, Y, X), with N = 1 for a single plane."""
-        return self.indices.reshape(-1, *self.indices.shape[-2:])
+    def planes(self) -> tuple[ArrayLike, ...]:
+        """Views of the planes, each of shape (Y, X)."""
+        return split_planes(self.indices)
 
 
-def labels_path(folder: Path, image: Path) -> Path:
-    """Where the labels of an image go."""
-    return folder / f"{image.stem}_labels.tif"
+def labels_path(folder: Path, image: Path, plane: int | None = None) -> Path:
+    """Where the labels of an image go, or those of one of its planes alone."""
+    of_plane = "" if plane is None else f"_plane{plane:04}"
+    return folder / f"{image.stem}{of_plane}_labels.tif"
 
 
 def write_labels(path: Path, labels: LabelImage) -> None:
-    """Write a palette TIFF, losslessly compressed, whole or not at all."""
+    """Write a palette TIFF, losslessly compressed, whole or not at all.
+
+    Strip by strip: the indices need not fit into memory. Above 4 GiB of them it is a BigTIFF.
+    """
     description = {
         _KEY: "labels",
         "values": "class indices from 0; 255 = unlabelled",
@@ -85,18 +91,14 @@ def write_labels(path: Path, labels: LabelImage) -> None:
         "field": labels.measured.to_dict(),
         "provenance": labels.provenance,
     }
-    with replacing(path) as beside:
-        tifffile.imwrite(
-            beside,
-            labels.indices,
-            photometric="palette",
-            colormap=_colour_map(labels.classes),
-            compression="zlib",
-            description=json.dumps(description),
-            metadata=None,
-            software=SOFTWARE,
-            **resolution_tags(labels.calibration),
-        )
+    write_planes(
+        path,
+        labels.indices,
+        photometric="palette",
+        colormap=_colour_map(labels.classes),
+        description=json.dumps(description),
+        **resolution_tags(labels.calibration),
+    )
 
 
 def is_label_image(path: Path) -> bool:
@@ -111,7 +113,7 @@ def is_label_image(path: Path) -> bool:
         return False
 
 
-def looks_like_labels(plane: NDArray[Any]) -> bool:
+def looks_like_labels(plane: ArrayLike) -> bool:
     """Whether an image (Y, X) can only be class indices: a few small numbers in areas.
 
     Several values, all of them 0 to 9 or 255 and not just 0 and 255, and neighbours mostly alike:
@@ -121,18 +123,31 @@ def looks_like_labels(plane: NDArray[Any]) -> bool:
     # Looked at in a sample first, which settles it for every usual micrograph.
     if plane.dtype.kind not in "ui" or not _are_few(np.unique(plane[::step, ::step])):
         return False
-    values = np.unique(plane)
-    if not _are_few(values) or len(values) < 2 or not ((values > 0) & (values < UNLABELLED)).any():
-        return False
-    alike = plane[:, 1:] == plane[:, :-1]
-    return bool(alike.sum() > _LEAST_ALIKE * alike.size)
+    found: set[int] = set()
+    alike = pairs = 0
+    for rows in row_blocks(plane):
+        block = np.asarray(plane[rows])
+        values = np.unique(block)
+        if not _are_few(values):
+            return False
+        found.update(values.tolist())
+        alike += int(np.count_nonzero(block[:, 1:] == block[:, :-1]))
+        pairs += block[:, 1:].size
+    is_class = any(0 < value < UNLABELLED for value in found)
+    return len(found) > 1 and is_class and alike > _LEAST_ALIKE * pairs
 
 
-def looks_like_mask(plane: NDArray[Any]) -> bool:
+def looks_like_mask(plane: ArrayLike) -> bool:
     """Whether an image (Y, X) is black and white: of the values 0 and 255 only, both in use."""
     step = max(1, max(plane.shape) // _SAMPLES_A_SIDE)
-    sampled = np.isin(plane[::step, ::step], (0, UNLABELLED)).all()
-    return bool(sampled) and np.unique(plane).tolist() == [0, UNLABELLED]
+    if not np.isin(plane[::step, ::step], (0, UNLABELLED)).all():
+        return False
+    found: set[float] = set()
+    for rows in row_blocks(plane):
+        found.update(np.unique(plane[rows]).tolist())
+        if not found <= {0, UNLABELLED}:
+            return False
+    return found == {0, UNLABELLED}
 
 
 def read_labels(path: Path, *, ignore: int | None = None) -> LabelImage:
@@ -155,9 +170,12 @@ def read_labels(path: Path, *, ignore: int | None = None) -> LabelImage:
     """
     require_file(path)
     if is_tiff(path):
-        indices, description, rgb = _read_tiff(path)
+        pixels, description, rgb = _read_tiff(path)
     else:
-        indices, description, rgb = _decode(path), {}, True
+        pixels, description, rgb = _decode(path), {}, True
+    if _states_labels(description) and not rgb:
+        return _own(path, pixels, description)
+    indices = np.asarray(pixels)
     if rgb and indices.ndim == 3:
         indices = _one_channel(indices)
     if rgb and indices.ndim == 3:
@@ -168,28 +186,34 @@ def read_labels(path: Path, *, ignore: int | None = None) -> LabelImage:
     return _foreign(path, indices, by_tifffile="shape" in description, may_be_mask=may_be_mask)
 
 
-def check_classes(path: Path | str, indices: NDArray[np.uint8], classes: int) -> None:
+def check_classes(path: Path | str, indices: ArrayLike, classes: int) -> None:
     """Refuse class indices beyond the classes there are."""
-    known = indices[indices != UNLABELLED]
-    if known.size and int(known.max()) >= classes:
+    highest = max((_highest_class(plane) for plane in split_planes(indices)), default=-1)
+    if highest >= classes:
         raise InputError(
-            f"{path}: holds class {int(known.max())}, but there are only the classes "
-            f"0 to {classes - 1}"
+            f"{path}: holds class {highest}, but there are only the classes 0 to {classes - 1}"
         )
+
+
+def _highest_class(plane: ArrayLike) -> int:
+    """Highest class index of a plane; -1 when nothing is labelled."""
+    blocks = (np.asarray(plane[rows]) for rows in row_blocks(plane))
+    known = (block[block != UNLABELLED] for block in blocks)
+    return max((int(some.max()) for some in known if some.size), default=-1)
 
 
 def _are_few(values: NDArray[Any]) -> bool:
     return bool(((values >= 0) & (values <= _LARGEST_INDEX) | (values == UNLABELLED)).all())
 
 
-def _own(path: Path, indices: NDArray[Any], description: dict[str, Any]) -> LabelImage:
-    if indices.size and not 0 <= indices.min() <= indices.max() <= UNLABELLED:
-        raise InputError(f"{path}: holds classes beyond 0 to {UNLABELLED}; segment the image again")
+def _own(path: Path, indices: ArrayLike, description: dict[str, Any]) -> LabelImage:
+    if indices.dtype != np.uint8:
+        indices = _eight_bit(path, np.asarray(indices))
     try:
         classes = tuple(PhaseClass.model_validate(c) for c in description["classes"])
         stored = description["calibration"]
         labels = LabelImage(
-            indices=indices.astype(np.uint8, copy=False),
+            indices=indices,
             classes=classes,
             calibration=Calibration.from_dict(stored) if stored else None,
             measured=Field.from_dict(plane_shape(indices), description["field"]),
@@ -199,6 +223,13 @@ def _own(path: Path, indices: NDArray[Any], description: dict[str, Any]) -> Labe
         raise InputError(f"{path}: its description is damaged; segment the image again") from error
     check_classes(path, labels.indices, len(classes))
     return labels
+
+
+def _eight_bit(path: Path, indices: NDArray[Any]) -> NDArray[np.uint8]:
+    """Labels of ours that another program has saved with another type."""
+    if indices.size and not 0 <= indices.min() <= indices.max() <= UNLABELLED:
+        raise InputError(f"{path}: holds classes beyond 0 to {UNLABELLED}; segment the image again")
+    return indices.astype(np.uint8)
 
 
 def _foreign(
@@ -270,12 +301,18 @@ def _assumed(values: Sequence[int]) -> str:
     return f"taken as class indices: {', '.join(shown)}, {UNLABELLED} = unlabelled"
 
 
-def _read_tiff(path: Path) -> tuple[NDArray[Any], dict[str, Any], bool]:
-    """Pixels, description, and whether the last axis is colours."""
+def _read_tiff(path: Path) -> tuple[ArrayLike, dict[str, Any], bool]:
+    """Pixels, description, and whether the last axis is colours; large labels of ours unread."""
     with opened(path) as tiff:
         page = tiff.pages.first
         rgb = page.photometric == tifffile.PHOTOMETRIC.RGB and page.planarconfig == 1
-        return tiff.asarray(), _json_object(page.description), rgb
+        description = _json_object(page.description)
+        if _states_labels(description) and not rgb:
+            check_extent(path, tiff.series[0], tiff.filehandle.size)
+            planes = large_planes(path, tiff.series[0], stored)
+            if planes is not None and not planes.rgb:
+                return planes, description, rgb
+        return tiff.asarray(), description, rgb
 
 
 def _states_labels(description: dict[str, Any]) -> bool:

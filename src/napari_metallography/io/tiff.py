@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 
 from ..calibration import Calibration
 from ..errors import InputError
+from ..plane import ArrayLike
 from .files import read_bytes, reading, require_file, unreadable
 from .palette import through_palette
+from .tiff_planes import TiffPlanes, large_planes
 from .vendors import ome
 
 _SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -83,12 +85,13 @@ def opened(path: Path) -> Iterator[tifffile.TiffFile]:
         _opening.reset(token)
 
 
-def read_tiff(path: Path) -> tuple[NDArray[Any], bool, dict[str, Any]]:
+def read_tiff(path: Path) -> tuple[ArrayLike, bool, dict[str, Any]]:
     """Pixels of a TIFF's first series, whether their last axis is colour, and notes.
 
     The pixels have the shape (Y, X), (Y, X, 3 or 4), (N, Y, X) or (N, Y, X, 3 or 4) and the
-    machine's byte order. Large uncompressed ones stay in the file and are read when used; the
-    array may be written to without changing the file.
+    machine's byte order. Large ones stay in the file and are read when used: mapped where the file
+    holds them as they are, and that array may be written to without changing the file; else by
+    strips or tiles, but for palettes, YCbCr and what OpenCV alone decodes.
 
     Raises
     ------
@@ -99,7 +102,7 @@ def read_tiff(path: Path) -> tuple[NDArray[Any], bool, dict[str, Any]]:
         page, series = tiff.pages.first, tiff.series[0]
         _refuse_photometric(path, int(page.photometric))
         _refuse_channels(path, page, series)
-        _check_extent(path, series, tiff.filehandle.size)
+        check_extent(path, series, tiff.filehandle.size)
         pixels, rgb = _pixels(path, page, series)
         return pixels, rgb, _notes(tiff)
 
@@ -127,7 +130,8 @@ def _refuse_channels(path: Path, page: Any, series: tifffile.TiffPageSeries) -> 
         )
 
 
-def _check_extent(path: Path, series: tifffile.TiffPageSeries, size: int) -> None:
+def check_extent(path: Path, series: tifffile.TiffPageSeries, size: int) -> None:
+    """Refuse a series of which a file of so many bytes cannot hold all."""
     if series.dataoffset is not None:
         complete = series.dataoffset + series.nbytes <= size
     else:
@@ -145,11 +149,13 @@ def _is_complete(page: Any, size: int) -> bool:
 
 def _pixels(
     path: Path, page: tifffile.TiffPage, series: tifffile.TiffPageSeries
-) -> tuple[NDArray[Any], bool]:
+) -> tuple[ArrayLike, bool]:
     if page.photometric == _YCBCR:
         return _by_opencv(path, page)
     try:
         array = _mapped(path, series)
+        if array is None and (planes := _large(path, page, series)) is not None:
+            return planes, planes.rgb
         if array is None:
             array = series.asarray()
     except MemoryError:
@@ -167,6 +173,15 @@ def _mapped(path: Path, series: tifffile.TiffPageSeries) -> NDArray[Any] | None:
         return None
     array = tifffile.memmap(path, mode="c", **_PLAIN)
     return array if array.dtype.isnative else None
+
+
+def _large(
+    path: Path, page: tifffile.TiffPage, series: tifffile.TiffPageSeries
+) -> TiffPlanes | None:
+    # A palette is grey or not by all the values that occur.
+    if page.photometric == _PALETTE:
+        return None
+    return large_planes(path, series, lambda values: _values(path, values, page))
 
 
 def _arranged(path: Path, array: NDArray[Any], axes: str) -> tuple[NDArray[Any], bool]:
@@ -188,9 +203,13 @@ def _as_values(
 ) -> tuple[NDArray[Any], bool]:
     if page.photometric == _PALETTE and page.colormap is not None:
         return through_palette(array, _eight_bit(page.colormap))
+    return _values(path, array, page), rgb
+
+
+def _values(path: Path, array: NDArray[Any], page: tifffile.TiffPage) -> NDArray[Any]:
     if page.photometric == _MIN_IS_WHITE:
         array = _inverted(array, page.bitspersample)
-    return _plain_type(path, array), rgb
+    return _plain_type(path, array)
 
 
 def _eight_bit(colour_map: NDArray[Any]) -> NDArray[np.uint8]:

@@ -21,7 +21,7 @@ def are_colours(labels: LabelImage) -> bool:
 
 def pixels_by_colour(labels: LabelImage) -> Counter[str]:
     """Number of pixels of each colour."""
-    counts = np.bincount(labels.indices.ravel(), minlength=len(labels.classes))
+    counts = np.bincount(np.asarray(labels.indices).ravel(), minlength=len(labels.classes))
     return Counter({one.name: int(n) for one, n in zip(labels.classes, counts, strict=False)})
 
 
@@ -47,7 +47,7 @@ def with_colours(labels: LabelImage, colours: Sequence[str]) -> LabelImage:
     listed = ", ".join(f"{name} = {index}" for index, name in enumerate(colours))
     return replace(
         labels,
-        indices=table[labels.indices],
+        indices=table[np.asarray(labels.indices)],
         classes=tuple(PhaseClass(name=name, colour=name) for name in colours),
         assumed=f"colours taken as classes: {listed}; {colours[0]} is taken as the matrix, whose "
         "particles are not measured unless it is named by --classes",

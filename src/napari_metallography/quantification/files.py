@@ -31,7 +31,7 @@ from ..io.files import digest
 from ..io.images import Micrograph
 from ..io.labels import LabelImage, read_labels
 from ..io.overlays import overlay, png_bytes, reduced, with_frame, with_legend, with_scale_bar
-from ..plane import as_plane, planes_of
+from ..plane import ArrayLike, as_plane, planes_of
 from ..regions import Box
 from ..reports import titled
 from .coloured import are_colours, matrix_first, pixels_by_colour, with_colours
@@ -213,7 +213,8 @@ def survey(files: Iterable[Path], *, sizes: PixelSizes, images: Path | None = No
     for path in files:
         with suppress(InputError):
             labels = read_labels(path)
-            values |= set() if labels.classes else set(np.unique(labels.indices).tolist())
+            if not labels.classes:
+                values.update(np.unique(np.asarray(labels.indices)).tolist())
             if are_colours(labels):
                 pixels.update(pixels_by_colour(labels))
             size = sizes.of_labels(path, labels)
@@ -234,7 +235,7 @@ def points_of(image: MeasuredImage, grid: PointGrid) -> pd.DataFrame:
     planes = enumerate(image.labels.planes)
     return pd.concat(
         [
-            count_points(plane, mask, image.labels.classes, grid, image.name, number)
+            count_points(np.asarray(plane), mask, image.labels.classes, grid, image.name, number)
             for number, plane in planes
         ],
         ignore_index=True,
@@ -288,29 +289,29 @@ def with_classes(labels: LabelImage, values: Sequence[int] = ()) -> LabelImage:
     if labels.classes:
         return labels
     known = _values_of(labels, values)
-    indices = np.full(UNLABELLED + 1, UNLABELLED, np.uint8)
-    indices[list(known)] = range(len(known))
-    return replace(labels, indices=indices[labels.indices], classes=classes_of_values(known))
+    table = np.full(UNLABELLED + 1, UNLABELLED, np.uint8)
+    table[list(known)] = range(len(known))
+    indices = table[np.asarray(labels.indices)]
+    return replace(labels, indices=indices, classes=classes_of_values(known))
 
 
 def _values_of(labels: LabelImage, values: Sequence[int]) -> tuple[int, ...]:
     """What stands for each class in a foreign file, by class index."""
-    return foreign_values([*values, *np.unique(labels.indices).tolist()])
+    return foreign_values([*values, *np.unique(np.asarray(labels.indices)).tolist()])
 
 
 def grey_planes(micrograph: Micrograph, labels: LabelImage) -> NDArray[np.float32]:
     """Grey values shaped like the labels."""
     planes = planes_of(micrograph.pixels, rgb=micrograph.rgb, name=str(micrograph.source))
     grey = np.stack([plane.grey() for plane in planes])
-    if grey.shape != labels.planes.shape:
-        raise InputError(
-            f"{micrograph.source}: {grey.shape} pixels, but its labels have {labels.planes.shape}"
-        )
-    return grey.reshape(labels.indices.shape)
+    shape = labels.indices.shape
+    if grey.shape != (len(labels.planes), *shape[-2:]):
+        raise InputError(f"{micrograph.source}: {grey.shape} pixels, but its labels have {shape}")
+    return grey.reshape(shape)
 
 
 def overlay_picture(
-    pixels: NDArray[Any], labels: LabelImage, ids: NDArray[np.int32] | None = None
+    pixels: ArrayLike, labels: LabelImage, ids: NDArray[np.int32] | None = None
 ) -> NDArray[np.uint8]:
     """The first plane with its phases in colour, a frame around the region of interest, a scale bar
     when calibrated, and a legend.
@@ -322,12 +323,12 @@ def overlay_picture(
         apart.
     """
     plane = as_plane(pixels, measured=labels.measured)
-    picture = overlay(plane.rgb8(slice(None), slice(None)), labels.planes[0], labels.classes)
+    indices = np.asarray(labels.planes[0])
+    picture = overlay(plane.rgb8(slice(None), slice(None)), indices, labels.classes)
     if ids is not None:
-        cuts = _cuts(labels.planes[0], ids.reshape(labels.planes.shape)[0])
-        picture[cuts] = np.array([phase.rgb for phase in labels.classes], np.uint8)[
-            labels.planes[0][cuts]
-        ]
+        cuts = _cuts(indices, ids.reshape(-1, *indices.shape)[0])
+        colours = np.array([phase.rgb for phase in labels.classes], np.uint8)
+        picture[cuts] = colours[indices[cuts]]
     if labels.measured.region:
         picture = with_frame(picture, labels.measured.region)
     if labels.calibration is not None:

@@ -291,8 +291,8 @@ def _grey_fields(image: MeasuredImage) -> list[GreyField]:
     mask, planes = image.labels.measured.mask(), image.labels.planes
     size = image.labels.calibration.mean_um if image.labels.calibration else None
     return [
-        GreyField(values, mask & (plane != UNLABELLED), size)
-        for values, plane in zip(grey.reshape(planes.shape), planes, strict=True)
+        GreyField(values, mask & (np.asarray(plane) != UNLABELLED), size)
+        for values, plane in zip(grey.reshape(-1, *mask.shape), planes, strict=True)
     ]
 
 

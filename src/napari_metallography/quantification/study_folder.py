@@ -224,7 +224,7 @@ def _write_field(
     write_labels(beside / f"{stem}_labels.tif", labels)
     _write_ids(beside / f"{stem}_particles.tif", one.ids, labels.calibration)
     if one.changes:
-        before, ids = originals(labels.indices, one.ids, one.changes)
+        before, ids = originals(np.asarray(labels.indices), one.ids, one.changes)
         whole = LabelImage(
             before, labels.classes, labels.calibration, labels.measured, labels.provenance
         )
@@ -410,8 +410,8 @@ def _read_field(folder: Path, entry: Mapping[str, Any]) -> StoredField:
     changes: list[Change] = []
     if trail:
         before, numbers = _read_pair(stem, "_original")
-        again, numbers, changes = replayed(before.indices, numbers, trail)
-        if not (np.array_equal(again, labels.indices) and np.array_equal(numbers, ids)):
+        again, numbers, changes = replayed(np.asarray(before.indices), numbers, trail)
+        if not (np.array_equal(again, np.asarray(labels.indices)) and np.array_equal(numbers, ids)):
             raise InputError(f"{stem}_labels.tif: is not what its corrections lead to; save anew")
     image, problem = _find_image(folder, entry["image"])
     return StoredField(
