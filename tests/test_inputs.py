@@ -265,3 +265,39 @@ def test_labels_without_the_ending_are_no_images_beside_images(tmp_path) -> None
     indices = np.zeros((8, 8), np.uint8)
     write_labels(tmp_path / "a_map.tif", LabelImage(indices, (), None, Field((8, 8))))
     assert image_files([tmp_path]) == [tmp_path / "a.png"]
+
+
+def zarr_image(path: Path, shape: tuple[int, ...] = (40, 50)) -> Path:
+    zarr = pytest.importorskip("zarr")
+    made = zarr.create_array(path, shape=shape, dtype="uint8", chunks=(*shape[:-2], 16, 20))
+    made[:] = np.random.default_rng(0).integers(0, 255, shape)
+    return path
+
+
+def test_a_zarr_folder_is_a_file_among_others(tmp_path: Path) -> None:
+    first, second = (
+        zarr_image(tmp_path / "a.zarr"),
+        zarr_image(tmp_path / "c.ome.zarr", (3, 40, 50)),
+    )
+    tifffile.imwrite(tmp_path / "b.tif", np.eye(9, dtype=np.uint8))
+    assert image_files([first]) == [first]
+    assert image_files([tmp_path]) == [first, tmp_path / "b.tif", second]
+    stack = read_image(second, PixelSizes(0.5))
+    assert len(stack.planes) == 3
+    assert stack.calibration == Calibration.square(0.5, "stated by the user")
+    assert measured_field(stack).shape == (40, 50)
+
+
+def test_a_zarr_folder_of_another_kind_is_no_place_to_look_for_images(tmp_path: Path) -> None:
+    (tmp_path / "more").mkdir()
+    zarr_image(tmp_path / "images" / "a.zarr")
+    with pytest.raises(InputError, match="holds no image"):
+        image_files([tmp_path / "more"])
+    assert image_files([tmp_path / "images"]) == [tmp_path / "images/a.zarr"]
+
+
+def test_labels_beside_a_zarr_image_are_found(tmp_path: Path) -> None:
+    zarr_image(tmp_path / "a.zarr")
+    tifffile.imwrite(tmp_path / "a_labels.tif", np.eye(9, dtype=np.uint8))
+    assert label_files([tmp_path]) == [tmp_path / "a_labels.tif"]
+    assert image_files([tmp_path]) == [tmp_path / "a.zarr"]

@@ -9,9 +9,18 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
 
+from napari_metallography import plane as plane_module
 from napari_metallography.errors import InputError
-from napari_metallography.plane import as_plane, leading_shape, plane_shape, planes_of
+from napari_metallography.plane import (
+    as_plane,
+    leading_shape,
+    plane_shape,
+    planes_of,
+    row_blocks,
+    split_planes,
+)
 from napari_metallography.regions import Box, Field
+from napari_metallography.windowed import Tiled
 
 GRADIENT = np.arange(200, dtype=np.uint8).reshape(10, 20)
 EVERYTHING = (slice(None), slice(None))
@@ -219,3 +228,88 @@ def test_one_grey_value_stays_black() -> None:
     plane = as_plane(np.full((20, 20), 500, np.uint16), may_be_constant=True)
     assert plane.is_constant
     assert (plane.unstretched().rgb8(slice(0, 20), slice(0, 20)) == 0).all()
+
+
+IN_TILES = [(1000, 1000), (7, 1100), (33, 21)]
+
+
+class InTiles(Tiled):
+    """An array cut into tiles."""
+
+    def __init__(self, array: NDArray[np.generic], tile: tuple[int, int], *, rgb: bool) -> None:
+        super().__init__(array.shape, array.dtype, rgb=rgb, tile=tile)
+        self.planes = array.reshape(-1, *array.shape[-3 if rgb else -2 :])
+
+    def _tile(self, number: int, row: int, column: int) -> NDArray[np.generic]:
+        height, width = self._tile_shape
+        rows, columns = slice(row * height, None), slice(column * width, None)
+        return self.planes[number, rows, columns][:height, :width]
+
+
+@pytest.mark.parametrize("tile", IN_TILES)
+@pytest.mark.parametrize("rgb", [False, True])
+def test_what_is_read_by_windows_is_seen_as_what_is_in_memory(monkeypatch, tile, rgb) -> None:
+    monkeypatch.setattr(plane_module, "_BLOCK_BYTES", 5000)
+    image = np.random.default_rng(0).normal(90, 20, (110, 1100, 3) if rgb else (110, 1100))
+    image = image.astype(np.float32)
+    field = Field((110, 1100), Box(90, 0, 110, 1100))
+    whole = as_plane(image, measured=field)
+    read = as_plane(InTiles(image, tile, rgb=rgb), measured=field)
+    assert (read.low, read.high, read.shape) == (whole.low, whole.high, whole.shape)
+    window = slice(40, 60), slice(500, 900)
+    np.testing.assert_array_equal(read.rgb8(*window), whole.rgb8(*window))
+    np.testing.assert_array_equal(read.grey(slice(20, 50)), whole.grey()[20:50])
+    assert read.unstretched().high == whole.unstretched().high
+
+
+@pytest.mark.parametrize("rgb", [False, True])
+def test_a_large_image_is_never_read_at_once(monkeypatch, rgb) -> None:
+    monkeypatch.setattr(plane_module, "_BLOCK_BYTES", 10**5)
+    shape = (2200, 2100, 3) if rgb else (2200, 2100)
+
+    class Noted:
+        """Remembers the largest part that was read."""
+
+        def __init__(self) -> None:
+            self.pixels = np.zeros(shape, np.float32)
+            self.shape, self.dtype, self.largest = shape, self.pixels.dtype, 0
+
+        def __getitem__(self, key):
+            part = self.pixels[key]
+            self.largest = max(self.largest, part.nbytes)
+            return part
+
+    image = Noted()
+    image.pixels[3, 5] = 9
+    plane = as_plane(image)
+    assert (plane.low, plane.high) == (0, 9)
+    # The sample takes every second pixel each way.
+    assert image.largest <= image.pixels.nbytes / 4
+
+
+@pytest.mark.parametrize("rgb", [False, True])
+@pytest.mark.parametrize("leading", [(), (3,), (2, 3)])
+def test_a_stack_is_split_into_its_planes(rgb, leading) -> None:
+    shape = (4, 5, 3) if rgb else (4, 5)
+    stack = np.random.default_rng(0).integers(0, 255, (*leading, *shape), dtype=np.uint8)
+    planes = split_planes(stack, rgb=rgb)
+    assert len(planes) == max(1, np.prod(leading, dtype=int))
+    for plane, place in zip(planes, np.ndindex(leading), strict=True):
+        np.testing.assert_array_equal(plane, stack[place])
+
+
+@given(
+    height=st.integers(0, 50),
+    width=st.integers(1, 9),
+    block=st.integers(1, 200),
+    multiple=st.integers(1, 7),
+)
+def test_blocks_of_rows_follow_one_another(height, width, block, multiple) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plane_module, "_BLOCK_BYTES", block)
+        blocks = [*row_blocks(np.empty((height, width), np.uint16), multiple_of=multiple)]
+    rows = [row for one in blocks for row in range(one.start, one.stop)]
+    assert rows == [*range(height)]
+    assert all((one.stop - one.start) % multiple == 0 for one in blocks[:-1])
+    largest = max((one.stop - one.start for one in blocks), default=0)
+    assert largest * width * 2 <= max(block, multiple * width * 2)

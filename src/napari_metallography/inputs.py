@@ -16,7 +16,6 @@ from .io.index import ImageIndex, IndexRow, find_index
 from .io.labels import (
     LabelImage,
     is_label_image,
-    labels_path,
     looks_like_labels,
     looks_like_mask,
 )
@@ -150,16 +149,15 @@ def require_distinct_stems(files: Iterable[Path]) -> None:
         first[file.stem] = file
 
 
-def require_new_labels(folder: Path, images: Iterable[Path]) -> None:
+def require_new_labels(targets: Iterable[Path]) -> None:
     """Refuse to replace labels, which may have been corrected by hand.
 
     Raises
     ------
     InputError
-        When `<stem>_labels.tif` of an image is in the folder.
+        When one of the label files is there.
     """
-    for image in images:
-        target = labels_path(folder, image)
+    for target in targets:
         if target.exists():
             raise InputError(
                 f"{target}: exists already and may hold corrections; choose another folder, or "

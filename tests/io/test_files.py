@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from napari_metallography.errors import InputError
-from napari_metallography.io.files import together, write_bytes
+from napari_metallography.io.files import digest, together, write_bytes
 
 
 def test_a_full_disk_leaves_what_was_there(tmp_path, monkeypatch) -> None:
@@ -51,3 +51,16 @@ def _write_both(first: Path, second: Path) -> None:
     with together(first, second):
         write_bytes(first, b"1")
         write_bytes(second, b"2")
+
+
+def test_the_digest_of_a_folder_is_that_of_all_in_it(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name / "c").mkdir(parents=True)
+        (tmp_path / name / "c" / "0").write_bytes(b"chunk")
+        (tmp_path / name / "empty").write_bytes(b"")
+    assert digest(tmp_path / "a") == digest(tmp_path / "b")
+    before = digest(tmp_path / "a")
+    (tmp_path / "a" / "c" / "0").write_bytes(b"other")
+    assert digest(tmp_path / "a") != before
+    (tmp_path / "b" / "c" / "0").rename(tmp_path / "b" / "c" / "1")
+    assert digest(tmp_path / "b") != before

@@ -1,4 +1,5 @@
 import struct
+from dataclasses import replace
 from pathlib import Path
 from zlib import compress, crc32
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
+from napari_metallography import plane as plane_module
 from napari_metallography.calibration import Calibration
 from napari_metallography.classes import (
     PALETTE,
@@ -20,6 +22,7 @@ from napari_metallography.classes import (
     named_classes,
 )
 from napari_metallography.errors import InputError
+from napari_metallography.io import tiff_planes, tiff_writing
 from napari_metallography.io.images import is_image_file, read_micrograph
 from napari_metallography.io.labels import (
     LabelImage,
@@ -29,6 +32,7 @@ from napari_metallography.io.labels import (
     read_labels,
     write_labels,
 )
+from napari_metallography.io.tiff_planes import TiffPlanes
 from napari_metallography.regions import Box, Field
 
 WHITE = "#ffffff"
@@ -395,3 +399,43 @@ def test_layer_values_and_indices_are_inverse(indices: np.ndarray) -> None:
 def test_layer_values_of_instances_are_refused() -> None:
     with pytest.raises(ValueError, match="0 to 255"):
         layer_to_indices(np.array([[300]]))
+
+
+@pytest.mark.parametrize("shape", [(40, 50), (3, 40, 50)])
+def test_large_labels_stay_in_the_file(tmp_path: Path, monkeypatch, shape: tuple[int, ...]) -> None:
+    monkeypatch.setattr(tiff_planes, "LARGE_BYTES", 100)
+    monkeypatch.setattr(tiff_writing, "_STRIP_BYTES", 700)
+    written, path = _labels(shape), tmp_path / "a_labels.tif"
+    write_labels(path, written)
+    read = read_labels(path)
+    assert isinstance(read.indices, TiffPlanes)
+    np.testing.assert_array_equal(np.asarray(read.indices), written.indices)
+    assert len(read.planes) == len(written.planes) == (3 if len(shape) > 2 else 1)
+    np.testing.assert_array_equal(read.planes[-1][7:30:2], written.planes[-1][7:30:2])
+    assert (read.classes, read.measured) == (written.classes, written.measured)
+    again = tmp_path / "again_labels.tif"
+    write_labels(again, read)
+    assert again.read_bytes() == path.read_bytes()
+
+
+def test_large_labels_beyond_their_classes_are_refused(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(tiff_planes, "LARGE_BYTES", 100)
+    monkeypatch.setattr(plane_module, "_BLOCK_BYTES", 100)
+    made = _labels((40, 50))
+    indices = np.zeros((40, 50), np.uint8)
+    indices[33, 3] = len(made.classes)
+    write_labels(tmp_path / "a.tif", replace(made, indices=indices))
+    with pytest.raises(InputError, match=f"holds class {len(made.classes)}, but there are only"):
+        read_labels(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("block", [1, 500, 10**6])
+def test_labels_and_masks_are_known_whatever_is_looked_at_together(monkeypatch, block) -> None:
+    monkeypatch.setattr(plane_module, "_BLOCK_BYTES", block)
+    areas = _areas([0, 1, 255])
+    assert looks_like_labels(areas)
+    assert not looks_like_mask(areas)
+    assert looks_like_mask(np.where(areas == 1, 255, 0).astype(np.uint8))
+    for value in (0, 255):
+        assert not looks_like_mask(np.full((30, 30), value, np.uint8))
+        assert not looks_like_labels(np.full((30, 30), value, np.uint8))

@@ -18,6 +18,7 @@ from skimage.filters import gaussian, threshold_otsu
 from napari_metallography.errors import InputError
 from napari_metallography.plane import as_plane
 from napari_metallography.regions import Box, Field
+from napari_metallography.segmentation import thresholding
 from napari_metallography.segmentation.thresholding import (
     ThresholdParameters,
     corrected,
@@ -261,3 +262,31 @@ def test_cementite_of_a_real_micrograph(shared_data: Path) -> None:
     result = threshold(as_plane(image), Field(image.shape), ThresholdParameters())
     assert result.value == threshold_otsu(image)
     assert (result.indices == (image > result.value)).all()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"phase": "dark", "method": "manual", "value": 120},
+        {"smoothing_px": 1.5},
+        {"smoothing_px": 8},
+        {"smoothing_px": 9},
+        {"shading_px": 20},
+        {"smallest_area_px": 9},
+        {"smoothing_px": 2, "smallest_area_px": 5, "smallest_hole_px": 7},
+    ],
+)
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_large_planes_by_some_rows_are_as_small_ones_at_once(monkeypatch, change, dtype) -> None:
+    noise = np.random.default_rng(3).normal(120, 40, (150, 90)).clip(0, 255).astype(dtype)
+    noise[60:90, 20:50] //= 2
+    field = Field(noise.shape, Box(140, 0, 150, 90), (((5, 5), (5, 80), (139, 60), (100, 3)),))
+    parameters = ThresholdParameters(**change)
+    plane = as_plane(noise, measured=field)
+    once = threshold(plane, field, parameters)
+    for name, value in {"_LARGEST_WHOLE": 100, "_ROWS_AT_ONCE": 7, "_PIXELS_AT_ONCE": 1}.items():
+        monkeypatch.setattr(thresholding, name, value)
+    by_rows = threshold(plane, field, parameters)
+    assert by_rows.value == once.value
+    np.testing.assert_array_equal(by_rows.indices, once.indices)

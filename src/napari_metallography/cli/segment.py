@@ -85,11 +85,12 @@ def segment(
 ) -> None:
     """Segment images; write <stem>_labels.tif for each, and summary.csv."""
     from ..inputs import image_files, require_distinct_stems, require_new_labels
+    from ..io.labels import labels_path
 
     files = image_files(images, terminal.notice)
     require_distinct_stems(files)
     if not overwrite:
-        require_new_labels(output, files)
+        require_new_labels(labels_path(output, file) for file in files)
     # Only now: these take seconds to import.
     from ..segmentation.files import phase_rows, segment_file
     from ..segmentation.model import load_model

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -24,9 +25,10 @@ from ..devices import (
 )
 from ..events import Events, Notice, Progress
 from ..models.card import Normalisation
-from ..plane import Plane
+from ..plane import Plane, PlaneReceiver, RowReceiver
 from .folding import folded
 from .networks import SegmentationNetwork, resized
+from .overlapped import Written, read_ahead
 from .tiling import ALIGNMENT, Window, haloed, overlapping
 
 PAPER_SCALES = (0.75, 1.0, 1.25)
@@ -92,6 +94,36 @@ class Prediction:
     uncertainty: NDArray[np.uint8] | None
     largest_window_area: int
     probability: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True)
+class Receivers:
+    """Where the finished rows of a plane (Y, X) or a stack (N, Y, X) go.
+
+    Attributes
+    ----------
+    indices
+        Of uint8: class indices; 255 outside the field.
+    uncertainty
+        Of uint8: entropy of the class probabilities, 255 = all classes equally likely, 0 outside
+        the field; None when it is not asked for.
+    probability
+        Of float32: of the class `probability_of`, 0 outside the field; None when not asked for.
+    """
+
+    indices: RowReceiver
+    uncertainty: RowReceiver | None = None
+    probability: RowReceiver | None = None
+    probability_of: int = 0
+
+    def of_plane(self, place: tuple[int, ...]) -> Receivers:
+        """Those of one plane, by its place in the leading axes."""
+        return Receivers(
+            PlaneReceiver(self.indices, place),
+            None if self.uncertainty is None else PlaneReceiver(self.uncertainty, place),
+            None if self.probability is None else PlaneReceiver(self.probability, place),
+            self.probability_of,
+        )
 
 
 @dataclass(frozen=True)
@@ -162,11 +194,7 @@ def predict(
     with_uncertainty: bool = False,
     probability_of: int | None = None,
 ) -> Events[Prediction]:
-    """Segment a plane.
-
-    Windows lie on a grid fixed to the image, so the result does not depend on how the image is
-    stored. When memory runs out, windows of half the area are tried in "fast" mode, down to
-    256×256 pixels, and half as many at a time in "paper" mode.
+    """Segment a plane into arrays in memory; otherwise as `predict_into`.
 
     Parameters
     ----------
@@ -174,18 +202,43 @@ def predict(
         Also tell where the network is unsure.
     probability_of
         The class whose probability is told as well; None tells none.
+    """
+    shape = measured.shape
+    indices = np.empty(shape, np.uint8)
+    uncertainty = np.empty(shape, np.uint8) if with_uncertainty else None
+    probability = None if probability_of is None else np.empty(shape, np.float32)
+    out = Receivers(indices, uncertainty, probability, probability_of or 0)
+    area = yield from predict_into(plane, measured, predictor, out)
+    return Prediction(indices, uncertainty, area, probability)
+
+
+def predict_into(
+    plane: Plane, measured: regions.Field, predictor: Predictor, out: Receivers
+) -> Events[int]:
+    """Segment a plane, and hand the rows to where they go as they are finished.
+
+    While the network computes, the next window is read and finished rows are written, each in a
+    thread of its own. Neither an image nor a result need fit into memory: what is kept grows with
+    the width of an image, not with its area.
+
+    Windows lie on a grid fixed to the image, so the result does not depend on how the image is
+    stored. When memory runs out, windows of half the area are tried in "fast" mode, down to
+    256×256 pixels, and half as many at a time in "paper" mode.
 
     Yields
     ------
     Progress
         Windows done; Notice when less was computed at a time.
 
+    Returns
+    -------
+    The largest area of a window in pixels, part of the result's provenance.
+
     Raises
     ------
     DeviceError
         When the device fails or even the smallest window does not fit.
     """
-    extras = _Extras(with_uncertainty, probability_of)
     effort = _first_effort(predictor)
     if predictor.parameters.mode == "fast" and effort.area < _wanted_area(predictor):
         yield Notice(
@@ -194,7 +247,8 @@ def predict(
         )
     while True:
         try:
-            return (yield from _predict_tiled(plane, measured, predictor, effort, extras))
+            yield from _predict_tiled(plane, measured, predictor, effort, out)
+            return effort.area
         except (RuntimeError, MemoryError) as error:
             less = effort.halved(predictor.parameters.mode) if is_out_of_memory(error) else None
             if less is None:
@@ -204,14 +258,6 @@ def predict(
             torch.cuda.empty_cache()
         effort = less
         yield Notice(f"memory ran out; going on with {effort}")
-
-
-@dataclass(frozen=True)
-class _Extras:
-    """What is asked for beside the classes; as the parameters of `predict`."""
-
-    with_uncertainty: bool
-    probability_of: int | None
 
 
 @dataclass(frozen=True)
@@ -272,22 +318,59 @@ def _predict_tiled(
     measured: regions.Field,
     predictor: Predictor,
     effort: _Effort,
-    extras: _Extras,
-) -> Events[Prediction]:
+    out: Receivers,
+) -> Events[None]:
     frame = measured.frame()
-    rows, batch = _windows(frame, predictor, effort.area), effort.batch
-    canvas = _Canvas(measured, predictor, max(map(_height, rows)), extras)
+    rows = _windows(frame, predictor, effort.area)
+    batches = [*_batches(rows, measured, effort.batch)]
     total = sum(len(row) for row in rows)
     done = 0
     yield Progress(0, total, "windows")
-    for index, row in enumerate(rows):
-        for start in range(0, len(row), batch):
-            windows = [w for w in row[start : start + batch] if _touches(measured, w)]
-            _predict_windows(plane, predictor, windows, canvas)
-            done += len(row[start : start + batch])
+    reading = read_ahead((batch.windows for batch in batches), lambda seen: _pixels(plane, seen))
+    with closing(reading), Written() as written:
+        canvas = _Canvas(measured, predictor, max(map(_height, rows)), out, written)
+        for batch, pixels in zip(batches, reading, strict=True):
+            if pixels is not None:
+                _predict_windows(pixels, predictor, batch.windows, canvas)
+            if batch.finished is not None:
+                canvas.finish_rows(batch.finished)
+            done += batch.count
             yield Progress(done, total, "windows")
-        canvas.finish_rows(rows[index + 1][0].used.top if index + 1 < len(rows) else frame.bottom)
-    return Prediction(canvas.indices, canvas.uncertainty, effort.area, canvas.probability)
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Windows that are computed together.
+
+    Attributes
+    ----------
+    windows
+        Those of them that touch the field.
+    count
+        How many there are.
+    finished
+        The rows above this are finished with the last batch of a row of windows; else None.
+    """
+
+    windows: Sequence[Window]
+    count: int
+    finished: int | None
+
+
+def _batches(
+    rows: Sequence[Sequence[Window]], measured: regions.Field, size: int
+) -> Iterator[_Batch]:
+    edges = [*(row[0].used.top for row in rows[1:]), measured.frame().bottom]
+    for row, bottom in zip(rows, edges, strict=True):
+        for start in range(0, len(row), size):
+            some = row[start : start + size]
+            touching = [window for window in some if _touches(measured, window)]
+            yield _Batch(touching, len(some), bottom if start + size >= len(row) else None)
+
+
+def _pixels(plane: Plane, windows: Sequence[Window]) -> NDArray[np.uint8] | None:
+    """(B, h, w, 3) that the network sees of windows; None of none."""
+    return np.stack([plane.rgb8(*one.seen.slices) for one in windows]) if windows else None
 
 
 def _height(row: Sequence[Window]) -> int:
@@ -299,36 +382,40 @@ def _touches(measured: regions.Field, window: Window) -> bool:
 
 
 def _predict_windows(
-    plane: Plane, predictor: Predictor, windows: Sequence[Window], canvas: _Canvas
+    pixels: NDArray[np.uint8], predictor: Predictor, windows: Sequence[Window], canvas: _Canvas
 ) -> None:
-    if not windows:
-        return
-    pixels = np.stack([plane.rgb8(*window.seen.slices) for window in windows])
     logits = predictor.logits(pixels).float()
     for window, answer in zip(windows, logits, strict=True):
         canvas.add(window.used, answer[(slice(None), *window.inner)])
 
 
 class _Canvas:
-    """Sums of logits of the rows under way, and the finished rows' classes.
+    """Sums of logits of the rows under way; the finished rows' classes go to their receivers.
 
     Only as many rows of logits are kept, on the network's device, as a row of windows is high, so
     that memory grows with the width of an image, not with its area.
     """
 
     def __init__(
-        self, measured: regions.Field, predictor: Predictor, height: int, extras: _Extras
+        self,
+        measured: regions.Field,
+        predictor: Predictor,
+        height: int,
+        out: Receivers,
+        written: Written,
     ) -> None:
-        shape, self._class = measured.shape, extras.probability_of
-        self.indices = np.full(shape, UNLABELLED, np.uint8)
-        self.uncertainty = np.zeros(shape, np.uint8) if extras.with_uncertainty else None
-        self.probability = None if self._class is None else np.zeros(shape, np.float32)
+        self._out, self._written = out, written
+        every = (out.indices, out.uncertainty, out.probability)
+        self._receivers = [receiver for receiver in every if receiver is not None]
+        self._nothing = [UNLABELLED, *[0] * (len(self._receivers) - 1)]
         self._measured = measured
         self._frame = measured.frame()
         self._top = self._frame.top
         width, device = self._frame.shape[1], predictor.device
         self._sums = torch.zeros(predictor.classes, height, width, device=device)
         self._counts = torch.zeros(height, width, device=device)
+        self._leave_out(0, self._frame.top)
+        self._leave_out(self._frame.bottom, measured.shape[0])
 
     def add(self, box: regions.Box, logits: Tensor) -> None:
         """Add the logits (classes, h, w) of a box."""
@@ -338,9 +425,16 @@ class _Canvas:
         self._counts[rows, columns] += 1
 
     def finish_rows(self, bottom: int) -> None:
-        """Decide the rows above `bottom`, which no further window touches."""
+        """Decide the rows above `bottom`, which no further window touches, and hand them over."""
+        # The rows before these have been written: no more than a row of windows waits.
+        self._written.wait()
+        box = regions.Box(self._top, self._frame.left, bottom, self._frame.right)
+        decided = [np.empty(box.shape, receiver.dtype) for receiver in self._receivers]
         for top in range(self._top, bottom, _STRIP):
-            self._decide(top, min(top + _STRIP, bottom))
+            rows = slice(top - self._top, min(top + _STRIP, bottom) - self._top)
+            self._decide(rows, [values[rows] for values in decided])
+        for receiver, values in zip(self._receivers, decided, strict=True):
+            self._written.write(receiver, box.slices[0], values)
         done = bottom - self._top
         for sums in (self._sums, self._counts):
             kept = sums[..., done:, :].clone()
@@ -348,19 +442,29 @@ class _Canvas:
             sums[..., kept.shape[-2] :, :] = 0
         self._top = bottom
 
-    def _decide(self, top: int, bottom: int) -> None:
-        box = regions.Box(top, self._frame.left, bottom, self._frame.right)
-        rows = slice(top - self._top, bottom - self._top)
+    def _decide(self, rows: slice, into: Sequence[NDArray[Any]]) -> None:
+        """Fill rows, counted from the first of those under way, for each receiver."""
+        box = regions.Box(
+            self._top + rows.start, self._frame.left, self._top + rows.stop, self._frame.right
+        )
         outside = ~self._measured.mask(box)
         # The largest sum is the largest mean; several times as fast as `argmax` over axis 0.
-        indices = self._sums[:, rows].max(0).indices.byte().cpu().numpy()
-        self.indices[box.slices] = np.where(outside, UNLABELLED, indices)
-        if self.uncertainty is not None:
-            entropy = _entropy(self._mean(rows))
-            self.uncertainty[box.slices] = np.where(outside, 0, entropy.cpu().numpy())
-        if self.probability is not None:
-            share = self._mean(rows).softmax(0)[self._class]
-            self.probability[box.slices] = np.where(outside, 0, share.cpu().numpy())
+        values = [self._sums[:, rows].max(0).indices.byte()]
+        if self._out.uncertainty is not None:
+            values.append(_entropy(self._mean(rows)))
+        if self._out.probability is not None:
+            values.append(self._mean(rows).softmax(0)[self._out.probability_of])
+        for decided, found, nothing in zip(into, values, self._nothing, strict=True):
+            decided[:] = found.cpu().numpy()
+            decided[outside] = nothing
+
+    def _leave_out(self, top: int, bottom: int) -> None:
+        """Hand over rows that lie outside the frame."""
+        for start in range(top, bottom, _STRIP):
+            rows = slice(start, min(start + _STRIP, bottom))
+            shape = rows.stop - rows.start, self._measured.shape[1]
+            for receiver, nothing in zip(self._receivers, self._nothing, strict=True):
+                self._written.write(receiver, rows, np.full(shape, nothing, receiver.dtype))
 
     def _mean(self, rows: slice) -> Tensor:
         return self._sums[:, rows] / self._counts[rows].clamp(min=1)

@@ -17,11 +17,11 @@ from ..classes import PhaseClass, named_classes
 from ..devices import choose_device
 from ..events import Event, Events, Notice, Progress, relayed
 from ..models.card import ModelCard
-from ..plane import ArrayLike, Plane, leading_shape, planes_of
+from ..plane import ArrayLike, Plane, PlaneReceiver, leading_shape, planes_of
 from ..regions import Field
 from .model import SegmentationModel, is_far_from_training, load_model, resampling_factor
-from .prediction import Prediction, PredictionParameters, Predictor, predict
-from .thresholding import ThresholdParameters, threshold
+from .prediction import PredictionParameters, Predictor, Receivers, predict_into
+from .thresholding import ThresholdParameters, threshold_into
 
 THRESHOLD_CLASSES = named_classes(["matrix", "phase"])
 
@@ -55,15 +55,11 @@ class SegmentParameters(BaseModel):
 
 
 @dataclass(frozen=True)
-class Segmentation:
-    """Phases of an image or stack.
+class Segmented:
+    """What there is to say of an image or stack that was segmented.
 
     Attributes
     ----------
-    indices
-        (Y, X) or (N, Y, X) uint8, class indices; 255 outside the field.
-    uncertainty
-        Shaped like `indices`, uint8, 255 = all classes equally likely; None unless asked for.
     classes
         By index.
     measured
@@ -72,11 +68,25 @@ class Segmentation:
         Method, model and its digest, parameters, version: JSON.
     """
 
-    indices: NDArray[np.uint8]
-    uncertainty: NDArray[np.uint8] | None
     classes: tuple[PhaseClass, ...]
     measured: Field
     provenance: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Segmentation(Segmented):
+    """Phases of an image or stack, in memory.
+
+    Attributes
+    ----------
+    indices
+        (Y, X) or (N, Y, X) uint8, class indices; 255 outside the field.
+    uncertainty
+        Shaped like `indices`, uint8, 255 = all classes equally likely; None unless asked for.
+    """
+
+    indices: NDArray[np.uint8]
+    uncertainty: NDArray[np.uint8] | None
 
 
 def segment(
@@ -89,12 +99,44 @@ def segment(
     name: str = "image",
     model: SegmentationModel | None = None,
 ) -> Events[Segmentation]:
-    """Segment an image or every plane of a stack.
+    """Segment an image or every plane of a stack into arrays in memory; else as `segment_into`."""
+    shape = (*leading_shape(array, rgb=rgb), *measured.shape)
+    indices = np.empty(shape, np.uint8)
+    with_uncertainty = parameters.uncertainty and parameters.method == "model"
+    uncertainty = np.empty(shape, np.uint8) if with_uncertainty else None
+    made = yield from segment_into(
+        array,
+        Receivers(indices, uncertainty),
+        rgb=rgb,
+        calibration=calibration,
+        measured=measured,
+        parameters=parameters,
+        name=name,
+        model=model,
+    )
+    return Segmentation(made.classes, made.measured, made.provenance, indices, uncertainty)
+
+
+def segment_into(
+    array: ArrayLike,
+    out: Receivers,
+    *,
+    rgb: bool,
+    calibration: Calibration | None,
+    measured: Field,
+    parameters: SegmentParameters,
+    name: str = "image",
+    model: SegmentationModel | None = None,
+) -> Events[Segmented]:
+    """Segment an image or every plane of a stack, and hand the rows to where they go.
 
     Parameters
     ----------
     array
-        (Y, X), (Y, X, 3), or with leading axes; NumPy, dask or zarr.
+        (Y, X), (Y, X, 3), or with leading axes; NumPy, dask, zarr or `Windowed`.
+    out
+        Shaped as the array less its colours. Whether the uncertainty is computed is said by it
+        alone; thresholds know none.
     model
         When it is loaded already; else it is loaded from `parameters.model`.
 
@@ -114,10 +156,10 @@ def segment(
     leading = leading_shape(array, rgb=rgb)
     planes = planes_of(array, rgb=rgb, name=name, measured=measured)
     if parameters.method == "threshold":
-        return (yield from _by_threshold(planes, leading, measured, parameters))
+        return (yield from _by_threshold(planes, leading, measured, parameters, out))
     model = model or load_model(parameters.model)
     yield from _pixel_size_notices(model.card, calibration, parameters)
-    return (yield from _by_model(planes, leading, measured, parameters, model, calibration))
+    return (yield from _by_model(planes, leading, measured, parameters, model, calibration, out))
 
 
 def _by_threshold(
@@ -125,14 +167,14 @@ def _by_threshold(
     leading: tuple[int, ...],
     measured: Field,
     parameters: SegmentParameters,
-) -> Events[Segmentation]:
-    indices, values = [], []
+    out: Receivers,
+) -> Events[Segmented]:
+    values = []
     total = math.prod(leading)
     yield Progress(0, total, "planes")
-    for done, plane in enumerate(planes, start=1):
-        result = threshold(plane, measured, parameters.threshold)
-        indices.append(result.indices)
-        values.append(result.value)
+    for done, (place, plane) in enumerate(zip(np.ndindex(leading), planes, strict=True), start=1):
+        receiver = PlaneReceiver(out.indices, place)
+        values.append(threshold_into(plane, measured, parameters.threshold, receiver))
         yield Progress(done, total, "planes")
     provenance = {
         "method": "threshold",
@@ -140,8 +182,7 @@ def _by_threshold(
         "grey_value_thresholds": values,
         "version": __version__,
     }
-    stacked = _stacked(indices, leading)
-    return Segmentation(stacked, None, THRESHOLD_CLASSES, measured, provenance)
+    return Segmented(THRESHOLD_CLASSES, measured, provenance)
 
 
 def _by_model(
@@ -151,7 +192,8 @@ def _by_model(
     parameters: SegmentParameters,
     model: SegmentationModel,
     calibration: Calibration | None,
-) -> Events[Segmentation]:
+    out: Receivers,
+) -> Events[Segmented]:
     factor = 1.0
     if parameters.resample and calibration is not None:
         factor = resampling_factor(model.card, calibration.mean_um)
@@ -163,26 +205,19 @@ def _by_model(
         parameters.prediction,
         factor,
     )
-    predictions: list[Prediction] = []
-    for index, plane in enumerate(planes):
-        events = predict(plane, measured, predictor, with_uncertainty=parameters.uncertainty)
-        predictions.append((yield from relayed(events, _counted(index, math.prod(leading)))))
-    provenance = _model_provenance(model, parameters, factor, predictions)
-    uncertainties = [p.uncertainty for p in predictions if p.uncertainty is not None]
-    return Segmentation(
-        _stacked([p.indices for p in predictions], leading),
-        _stacked(uncertainties, leading) if uncertainties else None,
-        model.card.classes,
-        measured,
-        provenance,
-    )
+    areas: list[int] = []
+    for index, (place, plane) in enumerate(zip(np.ndindex(leading), planes, strict=True)):
+        events = predict_into(plane, measured, predictor, out.of_plane(place))
+        areas.append((yield from relayed(events, _counted(index, math.prod(leading)))))
+    provenance = _model_provenance(model, parameters, factor, areas)
+    return Segmented(model.card.classes, measured, provenance)
 
 
 def _model_provenance(
     model: SegmentationModel,
     parameters: SegmentParameters,
     factor: float,
-    predictions: list[Prediction],
+    areas: list[int],
 ) -> dict[str, Any]:
     return {
         "method": "model",
@@ -191,7 +226,7 @@ def _model_provenance(
         "model_scores": model.card.metrics,
         "model_reliable_from_px": model.card.good_from_px,
         "parameters": parameters.prediction.model_dump(mode="json"),
-        "largest_window_area_px": [p.largest_window_area for p in predictions],
+        "largest_window_area_px": areas,
         "resampled_by": factor,
         "version": __version__,
     }
@@ -221,7 +256,3 @@ def _counted(index: int, planes: int) -> Callable[[Event], Event]:
         return Progress(index * event.total + event.done, planes * event.total, event.message)
 
     return change
-
-
-def _stacked(planes: list[NDArray[np.uint8]], leading: tuple[int, ...]) -> NDArray[np.uint8]:
-    return np.stack(planes).reshape(*leading, *planes[0].shape)

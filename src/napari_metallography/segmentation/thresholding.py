@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,9 +15,12 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from .. import regions
 from ..classes import UNLABELLED
 from ..errors import InputError
-from ..plane import Plane
+from ..plane import Plane, RowReceiver
 
 _ROWS_AT_ONCE = 256
+_PIXELS_AT_ONCE = 2**22
+# Pixels of a plane that is prepared once instead of for each look at it.
+_LARGEST_WHOLE = 2**24
 _FLOAT_BINS = 4096
 _MOST_GREY_VALUES = 1 << 16
 # A background is smooth: this many samples per sigma are plenty.
@@ -82,7 +86,27 @@ class ThresholdResult:
 def threshold(
     plane: Plane, measured: regions.Field, parameters: ThresholdParameters
 ) -> ThresholdResult:
-    """Split a plane into matrix (0) and phase (1).
+    """Split a plane into matrix (0) and phase (1), in memory; otherwise as `threshold_into`."""
+    indices = np.empty(measured.shape, np.uint8)
+    value = threshold_into(plane, measured, parameters, indices)
+    return ThresholdResult(indices, value)
+
+
+def threshold_into(
+    plane: Plane,
+    measured: regions.Field,
+    parameters: ThresholdParameters,
+    out: RowReceiver,
+) -> float:
+    """Split a plane into matrix (0) and phase (1), and hand the rows to where they go.
+
+    Large planes some rows at a time, with a margin where they are smoothed. What looks at a whole
+    plane holds it in memory: a background and a smoothing wider than 8 px take some 20 bytes a
+    pixel, smallest objects and holes some 8.
+
+    Returns
+    -------
+    The grey value that was used.
 
     Raises
     ------
@@ -90,12 +114,69 @@ def threshold(
         When the field holds no pixel, or for "otsu" only one grey value.
     """
     measured.require_pixels()
-    inside = measured.mask()
-    grey = prepared(plane, inside, parameters)
+    blocks = _prepared_blocks(plane, measured, parameters)
     value = parameters.value if parameters.method == "manual" else None
     if value is None:
-        value = otsu(grey, inside)
-    return ThresholdResult(split(grey, inside, value, parameters), value)
+        value = _otsu(lambda: (grey[inside] for _, grey, inside in blocks()))
+    _hand_over(blocks(), value, parameters, measured.shape, out)
+    return value
+
+
+_Block = tuple[slice, NDArray[np.float32], NDArray[np.bool_]]
+"""Rows, their grey values, and which pixels count."""
+
+
+def _prepared_blocks(
+    plane: Plane, measured: regions.Field, parameters: ThresholdParameters
+) -> Callable[[], Iterator[_Block]]:
+    """Goes through the prepared grey values of a plane, as often as it is called."""
+    local = parameters.shading_px is None and parameters.smoothing_px <= _SAMPLES_A_SIGMA
+    if local and math.prod(measured.shape) > _LARGEST_WHOLE:
+        return lambda: _blocks_prepared_alone(plane, measured, parameters)
+    whole = prepared(plane, measured.mask(), parameters)
+    return lambda: (
+        (rows, whole[rows], measured.mask(box))
+        for box in _boxes(measured.shape)
+        for rows in [box.slices[0]]
+    )
+
+
+def _blocks_prepared_alone(
+    plane: Plane, measured: regions.Field, parameters: ThresholdParameters
+) -> Iterator[_Block]:
+    # OpenCV cuts its Gaussian at four standard deviations.
+    margin = math.ceil(4 * parameters.smoothing_px) + 1 if parameters.smoothing_px > 0 else 0
+    height, width = measured.shape
+    for box in _boxes(measured.shape):
+        around = regions.Box(max(0, box.top - margin), 0, min(height, box.bottom + margin), width)
+        inside = measured.mask(around)
+        grey = _smoothed(plane.grey(around.slices[0]), inside, parameters)
+        own = slice(box.top - around.top, box.bottom - around.top)
+        yield box.slices[0], grey[own], inside[own]
+
+
+def _boxes(shape: tuple[int, int]) -> Iterator[regions.Box]:
+    height, width = shape
+    together = max(_ROWS_AT_ONCE, _PIXELS_AT_ONCE // max(1, width))
+    for top in range(0, height, together):
+        yield regions.Box(top, 0, min(top + together, height), width)
+
+
+def _hand_over(
+    blocks: Iterable[_Block],
+    value: float,
+    parameters: ThresholdParameters,
+    shape: tuple[int, int],
+    out: RowReceiver,
+) -> None:
+    if max(parameters.smallest_area_px, parameters.smallest_hole_px) <= 1:
+        for rows, grey, inside in blocks:
+            out[rows] = split(grey, inside, value, parameters)
+        return
+    indices = np.empty(shape, np.uint8)
+    for rows, grey, inside in blocks:
+        indices[rows] = _divided(grey, inside, value, parameters)
+    out[:] = _cleaned(indices, parameters)
 
 
 def prepared(
@@ -105,10 +186,15 @@ def prepared(
 
     Only this is slow; a preview keeps it while its user moves the threshold.
     """
-    grey = plane.grey()
-    if parameters.smoothing_px > 0:
-        grey = _gaussian_mean(grey, inside.astype(np.float32), parameters.smoothing_px)
-    return corrected(grey, parameters.shading_px, inside)
+    return corrected(_smoothed(plane.grey(), inside, parameters), parameters.shading_px, inside)
+
+
+def _smoothed(
+    grey: NDArray[np.float32], inside: NDArray[np.bool_], parameters: ThresholdParameters
+) -> NDArray[np.float32]:
+    if parameters.smoothing_px == 0:
+        return grey
+    return _gaussian_mean(grey, inside.astype(np.float32), parameters.smoothing_px)
 
 
 def corrected(
@@ -189,7 +275,15 @@ def otsu(grey: NDArray[np.floating[Any]], inside: NDArray[np.bool_]) -> float:
     -----
     Otsu, IEEE Transactions on Systems, Man and Cybernetics 9 (1979) 62, equation 18.
     """
-    counts, levels = _histogram(grey, inside)
+    return _otsu(lambda: _parts(grey, inside))
+
+
+_Parts = Callable[[], Iterable[NDArray[np.floating[Any]]]]
+"""Goes through the grey values that count, in parts."""
+
+
+def _otsu(parts: _Parts) -> float:
+    counts, levels = _histogram(parts)
     below = np.cumsum(counts)[:-1]
     above = counts.sum() - below
     sums = np.cumsum(counts * levels)
@@ -199,11 +293,9 @@ def otsu(grey: NDArray[np.floating[Any]], inside: NDArray[np.bool_]) -> float:
     return float(levels[separation.argmax()])
 
 
-def _histogram(
-    grey: NDArray[np.floating[Any]], inside: NDArray[np.bool_]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _histogram(parts: _Parts) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Pixels per level, and the levels: grey values, or the upper edges of bins."""
-    low, high, whole = _range(grey, inside)
+    low, high, whole = _range(parts())
     if not high > low:
         raise InputError(
             "the field holds a single grey value, which no threshold splits; choose another region"
@@ -211,7 +303,7 @@ def _histogram(
     bins = int(high - low) + 1 if whole else _FLOAT_BINS
     per_unit = 1.0 if whole else bins / (high - low)
     counts = np.zeros(bins)
-    for part in _parts(grey, inside):
+    for part in parts():
         steps = (part.astype(np.float64) - low) * per_unit
         # A bin holds its upper edge, so that "above the threshold" divides between bins.
         index = steps.astype(np.intp) if whole else np.ceil(steps).astype(np.intp) - 1
@@ -221,10 +313,12 @@ def _histogram(
     return counts, levels
 
 
-def _range(grey: NDArray[np.floating[Any]], inside: NDArray[np.bool_]) -> tuple[float, float, bool]:
+def _range(parts: Iterable[NDArray[np.floating[Any]]]) -> tuple[float, float, bool]:
     """Lowest and highest grey value, and whether all are whole numbers of few kinds."""
     lows, highs, whole = [], [], True
-    for part in _parts(grey, inside):
+    for part in parts:
+        if not part.size:
+            continue
         lows.append(float(part.min()))
         highs.append(float(part.max()))
         whole = whole and bool((part == np.rint(part)).all())
@@ -238,9 +332,7 @@ def _parts(
     """The grey values inside, some rows at a time to spare memory."""
     for top in range(0, len(grey), _ROWS_AT_ONCE):
         rows = slice(top, top + _ROWS_AT_ONCE)
-        part = grey[rows][inside[rows]]
-        if part.size:
-            yield part
+        yield grey[rows][inside[rows]]
 
 
 def split(
@@ -253,20 +345,34 @@ def split(
 
     Fast enough to follow a slider; of the parameters only `phase` and the smallest sizes count.
     """
+    return _cleaned(_divided(grey, inside, value, parameters), parameters)
+
+
+def _divided(
+    grey: NDArray[np.float32],
+    inside: NDArray[np.bool_],
+    value: float,
+    parameters: ThresholdParameters,
+) -> NDArray[np.uint8]:
+    """Indices of the pixels each by itself."""
     bright = grey > value
-    phase = (bright if parameters.phase == "bright" else ~bright) & inside
-    # Diagonal neighbours belong together in the phase, hence not in the matrix.
-    phase ^= _smaller(phase, parameters.smallest_area_px, 8)
-    phase |= _smaller(inside & ~phase, parameters.smallest_hole_px, 4)
-    indices = phase.astype(np.uint8)
+    indices = (bright if parameters.phase == "bright" else ~bright).astype(np.uint8)
     indices[~inside] = UNLABELLED
+    return indices
+
+
+def _cleaned(indices: NDArray[np.uint8], parameters: ThresholdParameters) -> NDArray[np.uint8]:
+    """The same array, its small objects given to the matrix and then its small holes filled."""
+    # Diagonal neighbours belong together in the phase, hence not in the matrix.
+    if parameters.smallest_area_px > 1:
+        indices[_smaller(indices == 1, parameters.smallest_area_px, 8)] = 0
+    if parameters.smallest_hole_px > 1:
+        indices[_smaller(indices == 0, parameters.smallest_hole_px, 4)] = 1
     return indices
 
 
 def _smaller(pixels: NDArray[np.bool_], smallest_area: int, connectivity: int) -> NDArray[np.bool_]:
     """Those pixels whose connected object has fewer than `smallest_area` of them."""
-    if smallest_area <= 1:
-        return np.zeros_like(pixels)
     _, objects, boxes, _ = cv2.connectedComponentsWithStats(
         pixels.astype(np.uint8), connectivity=connectivity
     )
