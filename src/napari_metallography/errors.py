@@ -37,11 +37,12 @@ def validated(
     except ValidationError as error:
         first = error.errors()[0]
         where = " ".join(label(str(part)) for part in first["loc"])
-        said = _in_plain_words(first)
+        said = in_plain_words(first)
         raise InputError(f"{where}: {said}" if where else said) from error
 
 
-def _in_plain_words(error: ErrorDetails) -> str:
+def in_plain_words(error: ErrorDetails) -> str:
+    """What is wrong with a value, as an error of pydantic's has it, for people."""
     if error["type"] in _SAID:
         wanted = _SAID[error["type"]].format(**error.get("ctx", {}))
         given = error["input"]

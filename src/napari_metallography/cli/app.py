@@ -8,6 +8,7 @@ from typing import Any
 import typer
 
 from . import terminal
+from .batch import batch
 from .classify import classify_defects
 from .classify_few_shot import classify_few_shot
 from .demo import demo
@@ -47,6 +48,7 @@ app.command()(info)
 app.command()(segment)
 app.command()(quantify)
 app.command("grain-size")(grain_size)
+app.command()(batch)
 app.add_typer(classify, name="classify")
 app.add_typer(train, name="train")
 app.add_typer(evaluate, name="evaluate")

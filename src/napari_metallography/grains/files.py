@@ -19,7 +19,7 @@ from ..io.images import IMAGE_SUFFIXES, Micrograph, read_micrograph
 from ..io.labels import looks_like_mask
 from ..io.overlays import png_bytes, with_legend, with_scale_bar
 from ..io.tables import write_json
-from ..plane import LUMA, planes_of
+from ..plane import LUMA, as_plane
 from ..quantification.earlier_files import FILES, digests_of, files_of_run, remove_earlier
 from ..regions import Box
 from .drawing import drawn, legend
@@ -98,34 +98,73 @@ def grade_file(
         When the device fails.
     """
     micrograph = read_image(path, sizes)
+    known = digest(path)
+    count = len(micrograph.planes)
+    fields: list[GradedField] = []
+    pictures: Mapping[Method, bytes] = {}
+    for number in range(count):
+        grading = grade_field(
+            micrograph,
+            number,
+            plan,
+            known,
+            boundaries=boundaries,
+            smallest_area_px=smallest_area_px,
+            keep_data_bar=keep_data_bar,
+            region=region,
+            draw=number == 0,
+        )
+        field, drawn = yield from staged(grading, number, count)
+        pictures = pictures or drawn
+        fields.append(field)
+    return GradedFile(path, tuple(fields), pictures)
+
+
+def grade_field(
+    micrograph: Micrograph,
+    number: int,
+    plan: GradingPlan,
+    sha256: str,
+    *,
+    boundaries: Path | None = None,
+    smallest_area_px: int = 1,
+    keep_data_bar: bool = False,
+    region: Box | None = None,
+    draw: bool = True,
+) -> Events[tuple[GradedField, Mapping[Method, bytes]]]:
+    """Grade a plane of an image, and draw it by each method; as `grade_file`.
+
+    Parameters
+    ----------
+    sha256
+        Of the image's file, for the provenance.
+    draw
+        Without it there are no pictures.
+    """
+    path = micrograph.source
     calibration = require(micrograph.calibration, str(path))
     field = measured_field(micrograph, keep_data_bar=keep_data_bar, region=region)
     box, cut = measured_box(field.frame(), region, str(path))
     given = _given(micrograph, boundaries, plan, smallest_area_px)
     notes = (*cut, *((MASK,) if given is not None and given.micrograph is micrograph else ()))
-    yield from (Notice(f"{path.name}: {note}") for note in notes)
-    count = len(micrograph.planes)
-    fields: list[GradedField] = []
-    pictures: dict[Method, bytes] = {}
-    known = {
-        "image_sha256": digest(path),
+    if number == 0:
+        yield from (Notice(f"{path.name}: {note}") for note in notes)
+    own = plan.with_finding(given.of(number, box)) if given else plan
+    name = _name(path, number, len(micrograph.planes))
+    plane = as_plane(micrograph.plane(number), name, field)
+    pixels = plane.rgb8(*box.slices)
+    left_out: dict[Method, str] = {}
+    by_method = yield from _hearing(graded(own, pixels, calibration, str(path)), left_out)
+    yield from _notices(name, by_method)
+    made = {
+        **own.provenance(),
+        "image_sha256": sha256,
         "calibration": calibration.to_dict(),
         "box": box.to_list(),
     }
     specimen = str(micrograph.metadata.get("specimen") or "")
-    planes = planes_of(micrograph.pixels, rgb=micrograph.rgb, name=path.name, measured=field)
-    for index, plane in enumerate(planes):
-        left_out: dict[Method, str] = {}
-        own = plan.with_finding(given.of(index, box)) if given else plan
-        pixels = plane.rgb8(*box.slices)
-        running = graded(own, pixels, calibration, str(path))
-        by_method = yield from staged(_hearing(running, left_out), index, count)
-        name = _name(path, index, count)
-        yield from _notices(name, by_method)
-        pictures = pictures or {m: picture(pixels, one) for m, one in by_method.items()}
-        made = {**own.provenance(), **known}
-        fields.append(GradedField(name, by_method, specimen, made, notes, left_out))
-    return GradedFile(path, tuple(fields), pictures)
+    drawn = {method: picture(pixels, one) for method, one in by_method.items() if draw}
+    return GradedField(name, by_method, specimen, made, notes, left_out), drawn
 
 
 def _hearing(

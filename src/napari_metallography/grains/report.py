@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from html import escape
 from io import BytesIO
 from pathlib import Path
@@ -104,10 +105,32 @@ def write_report(
     InputError
         When the file cannot be written.
     """
+    sections = report_sections(found, fields, pictures, wanted_accuracy_percent)
+    write_text(path, page(_head(found, _all_sizes(fields)), sections))
+
+
+def report_sections(
+    found: Mapping[str, Any],
+    fields: Sequence[GradedField],
+    pictures: Mapping[str, bytes],
+    wanted_accuracy_percent: float,
+    *,
+    of: str = "",
+    signature: str = SIGNATURE,
+) -> list[Section]:
+    """The chapters of a report; parameters as for `write_report`.
+
+    Parameters
+    ----------
+    of
+        Begins their titles.
+    signature
+        Ends the page that is signed.
+    """
     sizes = _all_sizes(fields)
     signed = [
         Section("Result", _result(found, wanted_accuracy_percent) + cautions(_notes(found))),
-        Section("How it was measured", _rules(found) + _sources(found) + SIGNATURE),
+        Section("How it was measured", _rules(found) + _sources(found) + signature),
     ]
     behind = [
         Section("What was counted", _pictures(pictures), on_new_page=True),
@@ -115,8 +138,11 @@ def write_report(
         Section("Sizes of the grains", _sizes(sizes) if sizes else ""),
         Section("Images", "".join(map(_image, found["fields"]))),
     ]
-    sections = [section for section in (*signed, *behind) if section.body]
-    write_text(path, page(_head(found, sizes), sections))
+    return [
+        replace(section, title=f"{of}{section.title}")
+        for section in (*signed, *behind)
+        if section.body
+    ]
 
 
 def _head(found: Mapping[str, Any], sizes: SizeDistribution | None) -> ReportHead:

@@ -81,6 +81,9 @@ def write_report(
     fields: Sequence[ReportField],
     study: Study,
     comparisons: Mapping[str, ThresholdComparison] | None = None,
+    *,
+    before: Sequence[Section] = (),
+    after: Sequence[Section] = (),
 ) -> None:
     """Write the report of a quantification: on the first page what is signed, the rest behind it.
 
@@ -92,6 +95,8 @@ def write_report(
         The results; `quantification.study.combine` also takes a single image.
     comparisons
         Thresholds beside the labels, by phase.
+    before, after
+        Further chapters.
 
     Raises
     ------
@@ -118,7 +123,7 @@ def write_report(
         Section("Images", "".join(map(_image, fields, provenance))),
         Section("Definitions", entries(definition_lines())),
     ]
-    sections = [section for section in (*signed, *behind) if section.body]
+    sections = [section for section in (*before, *signed, *behind, *after) if section.body]
     write_text(path, page(named_head(head, study), sections))
 
 

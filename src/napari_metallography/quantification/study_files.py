@@ -20,7 +20,7 @@ from ..errors import InputError
 from ..io.files import write_bytes
 from ..io.images import IMAGE_SUFFIXES
 from ..io.tables import write_csv, write_json, write_or_rename, write_parquet, write_xlsx
-from ..reports import ReportHead, head_lines
+from ..reports import ReportHead, Section, head_lines
 from ..segmentation.thresholding import ThresholdParameters
 from .distributions import size_table
 from .earlier_files import FILES, digests_of, files_of_run, remove_earlier
@@ -94,6 +94,8 @@ def write_study(
     parameters: StudyParameters | None = None,
     comparisons: Mapping[str, ThresholdComparison] | None = None,
     missing: Sequence[str] = (),
+    before: Sequence[Section] = (),
+    after: Sequence[Section] = (),
 ) -> list[str]:
     """Write phases.csv, particles.csv, statistics.json, study.xlsx, report.html and overlays.
 
@@ -109,6 +111,8 @@ def write_study(
     missing
         Names of files that were to be measured and could not be; report, workbook and statistics
         say so.
+    before, after
+        Further chapters of the report.
 
     Returns
     -------
@@ -128,7 +132,9 @@ def write_study(
     sheets = study_sheets(study, images, head)
     writers = _table_writers(study, sheets, parameters, comparisons) | _overlay_writers(images)
     fields = [_report_field(image) for image in images]
-    writers["report.html"] = lambda path: write_report(path, head, fields, study, comparisons)
+    writers["report.html"] = lambda path: write_report(
+        path, head, fields, study, comparisons, before=before, after=after
+    )
     stated = _stated(study, named_head(head, study), comparisons)
     earlier = files_of_run(folder / _STATISTICS)
     written = {name: write_or_rename(folder / name, write) for name, write in writers.items()}
@@ -162,7 +168,7 @@ def _overlay_writers(images: Sequence[MeasuredImage]) -> dict[str, Callable[[Pat
     return {
         name: partial(write_bytes, content=image.picture.png)
         for image, name in zip(images, _overlay_names(images), strict=True)
-        if image.picture is not None
+        if image.picture is not None and image.picture.png
     }
 
 

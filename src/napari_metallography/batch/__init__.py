@@ -1,0 +1,1 @@
+"""Recipes, and their runs over folders and stacks: resumable, and on several machines."""

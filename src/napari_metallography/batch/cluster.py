@@ -1,0 +1,216 @@
+"""Batches on several processes or machines, by dask.distributed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..errors import DeviceError, InputError
+from ..events import Event, Progress
+from .run import Begun, Ended, worked_out
+from .work import Task
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+_HOW = "install it: pip install 'napari-metallography[cluster]'"
+_SECONDS_BETWEEN_LOOKS = 0.25
+_SECONDS_TO_CONNECT = 15
+_QUEUED_A_WORKER = 3
+_MOST_DEATHS = 20
+"""Workers that may die over one item before it is taken for the cause."""
+
+
+@dataclass(frozen=True)
+class LocalWorkers:
+    """Processes on this machine, each on one GPU where there are as many.
+
+    Attributes
+    ----------
+    workers
+        How many.
+    threads
+        That each computes with; None shares the processors among them.
+    """
+
+    workers: int
+    threads: int | None = None
+
+    def work(self, tasks: Sequence[Task]) -> Iterator[Begun | Ended | Event]:
+        """As `run.Engine.work`."""
+        with _local_cluster(self.workers, self.threads) as client:
+            yield from _work(client, tasks, self.workers)
+
+
+@dataclass(frozen=True)
+class Scheduler:
+    """The workers of a scheduler that runs somewhere; they must see the same files.
+
+    Attributes
+    ----------
+    address
+        Such as `tcp://node7:8786`.
+    """
+
+    address: str
+
+    def work(self, tasks: Sequence[Task]) -> Iterator[Begun | Ended | Event]:
+        """As `run.Engine.work`.
+
+        Raises
+        ------
+        InputError
+            When the scheduler cannot be reached, or has no worker.
+        DeviceError
+            When it is lost midway.
+        """
+        with _connected(self.address) as client:
+            workers = client.scheduler_info(n_workers=-1)["workers"]
+            if not workers:
+                raise InputError(
+                    f"--scheduler {self.address}: has no worker; start one with: dask worker "
+                    f"{self.address}"
+                )
+            yield from _work(client, tasks, len(workers))
+
+
+def require_distributed() -> None:
+    """Refuse, before any work, what needs a package that is not there."""
+    try:
+        import distributed  # noqa: F401
+    except ImportError as error:
+        raise InputError(f"this needs dask.distributed; {_HOW}") from error
+
+
+@contextmanager
+def _local_cluster(workers: int, threads: int | None) -> Iterator[Client]:
+    require_distributed()
+    from distributed import Client, Nanny, SpecCluster
+    from distributed import Scheduler as DaskScheduler
+
+    each = threads or max(1, (os.cpu_count() or 1) // workers)
+    spec = {
+        number: {
+            "cls": Nanny,
+            "options": {"nthreads": 1, "env": _environment(number, each), "memory_limit": 0},
+        }
+        for number in range(workers)
+    }
+    scheduler = {"cls": DaskScheduler, "options": {"dashboard": False, "port": 0}}
+    with (
+        _quiet(),
+        SpecCluster(spec, scheduler, silence_logs="CRITICAL") as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
+def _environment(number: int, threads: int) -> dict[str, str]:
+    count = str(threads)
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    quiet = {"DASK_LOGGING__DISTRIBUTED": "critical"}
+    return {**dict.fromkeys(names, count), **quiet, **_gpu_of(number)}
+
+
+def _gpu_of(number: int) -> dict[str, str]:
+    """The GPU of a worker, one after the other, among those that this process may use."""
+    import torch
+
+    count = torch.cuda.device_count()
+    if count < 2:
+        return {}
+    allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = allowed.split(",") if allowed else [str(n) for n in range(count)]
+    return {"CUDA_VISIBLE_DEVICES": names[number % len(names)]}
+
+
+@contextmanager
+def _connected(address: str) -> Iterator[Client]:
+    require_distributed()
+    from distributed import Client
+
+    try:
+        client = Client(address, timeout=_SECONDS_TO_CONNECT, set_as_default=False)
+    except (OSError, ValueError, TimeoutError) as error:
+        raise InputError(
+            f"--scheduler {address}: cannot be reached; start one with: dask scheduler, and give "
+            "its address, such as tcp://127.0.0.1:8786"
+        ) from error
+    with _quiet(), client:
+        yield client
+
+
+def _work(client: Client, tasks: Sequence[Task], workers: int) -> Iterator[Begun | Ended | Event]:
+    """Keep the workers busy; what is not begun when the work ends is taken back."""
+    from distributed import wait
+
+    waiting = list(reversed(tasks))
+    underway: dict[Future, Task] = {}
+    try:
+        while waiting or underway:
+            while waiting and len(underway) < _QUEUED_A_WORKER * workers:
+                task = waiting.pop()
+                underway[_submitted(client, task)] = task
+                yield Begun(task)
+            _require_there(client)
+            try:
+                ready = wait(list(underway), _SECONDS_BETWEEN_LOOKS, "FIRST_COMPLETED").done
+            except TimeoutError:
+                ready = set()
+                # So that whoever follows can stop it.
+                yield Progress(0, 0)
+            for future in ready:
+                yield _ended(future, underway.pop(future))
+    finally:
+        _take_back(client, underway)
+
+
+def _submitted(client: Client, task: Task) -> Future:
+    return client.submit(
+        worked_out, task, key=f"{task.run[:12]}-{task.item.key}", pure=False, retries=0
+    )
+
+
+def _require_there(client: Client) -> None:
+    if client.status not in ("running", "connecting"):
+        raise _lost()
+
+
+def _lost() -> DeviceError:
+    return DeviceError("the scheduler was lost; what is done is kept: go on with --resume")
+
+
+def _ended(future: Future, task: Task) -> Ended:
+    from distributed import KilledWorker
+
+    if future.status == "cancelled":
+        raise _lost()
+    error = future.exception() if future.status == "error" else None
+    if error is None:
+        found: Ended = future.result()
+        return found
+    if isinstance(error, KilledWorker):
+        return Ended(task, None, f"{task.item.name}: ended every worker that took it, for memory?")
+    return Ended(task, None, f"{task.item.name}: unexpected {type(error).__name__}: {error}")
+
+
+def _take_back(client: Client, underway: dict[Future, Task]) -> None:
+    if underway and client.status == "running":
+        client.cancel(list(underway), force=True)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Let workers die and be replaced without a word, but for one item only so often."""
+    import dask
+
+    settings: dict[str, Any] = {
+        "distributed.scheduler.allowed-failures": _MOST_DEATHS,
+        "distributed.scheduler.worker-saturation": 1.0,
+        "distributed.comm.timeouts.connect": f"{_SECONDS_TO_CONNECT}s",
+    }
+    with dask.config.set(settings):
+        yield

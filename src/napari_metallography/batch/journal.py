@@ -1,0 +1,217 @@
+"""The journal of a batch: what is finished, written by the driver alone, a line at a time."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Literal
+
+from ..errors import InputError
+from .items import State
+
+NAME = "journal.jsonl"
+
+_KIND = "napari-metallography batch"
+_HOW = "go on with --resume, begin anew with --recompute, or choose another folder"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What must be the same for results to belong together.
+
+    Attributes
+    ----------
+    recipe
+        JSON form, less what does not change results.
+    models
+        SHA-256 of each model file by its name.
+    version
+        Of the program.
+    """
+
+    recipe: Mapping[str, Any]
+    models: Mapping[str, str]
+    version: str
+
+    def changes(self, other: Run) -> list[str]:
+        """What differs, in words."""
+        changed = [
+            name
+            for name in sorted({*self.recipe, *other.recipe})
+            if self.recipe.get(name) != other.recipe.get(name)
+        ]
+        models = [
+            f"the model {name}"
+            for name in sorted({*self.models, *other.models})
+            if self.models.get(name) != other.models.get(name)
+        ]
+        version = ["the version of the program"] if self.version != other.version else []
+        return [*(f"{name} of the recipe" for name in changed), *models, *version]
+
+
+@dataclass(frozen=True)
+class Record:
+    """How an item ended.
+
+    Attributes
+    ----------
+    source
+        As it looked; None where it could not be read.
+    digest
+        SHA-256 of what is kept of the item, empty where it failed.
+    why
+        It failed, empty where it did not.
+    """
+
+    key: str
+    state: Literal["done", "failed"]
+    source: State | None = None
+    digest: str = ""
+    why: str = ""
+
+
+@dataclass
+class Journal:
+    """The journal in a folder of results, open for further lines.
+
+    Attributes
+    ----------
+    run
+        What the results belong to.
+    records
+        The last of each item, by key.
+    """
+
+    path: Path
+    run: Run
+    records: dict[str, Record] = field(default_factory=dict)
+    _file: IO[bytes] | None = None
+
+    def add(self, record: Record) -> None:
+        """Append a line, which then stays whatever happens.
+
+        Raises
+        ------
+        InputError
+            When it cannot be written.
+        """
+        self._append({**asdict(record), "source": record.source and asdict(record.source)})
+        self.records[record.key] = record
+
+    def _append(self, line: Mapping[str, Any]) -> None:
+        try:
+            if self._file is None:
+                self._file = self.path.open("ab")
+            self._file.write(json.dumps(line).encode() + b"\n")
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise InputError(
+                f"{self.path}: cannot be written ({error.strerror or error})"
+            ) from error
+
+    def close(self) -> None:
+        """Write no more."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def begun(folder: Path, run: Run) -> Journal:
+    """A new journal; its folder is made.
+
+    Raises
+    ------
+    InputError
+        When there is one already, or it cannot be written.
+    """
+    path = folder / NAME
+    if path.exists():
+        raise InputError(f"{folder}: holds a batch already; {_HOW}")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written ({error.strerror or error})") from error
+    journal = Journal(path, run)
+    journal._append({"journal": _KIND, **asdict(run)})
+    return journal
+
+
+def resumed(folder: Path, run: Run) -> Journal:
+    """The journal that is there, to go on with; a new one where there is none.
+
+    A last line that was cut short is taken away.
+
+    Raises
+    ------
+    InputError
+        When its results belong to another recipe, model or version, or it is damaged.
+    """
+    path = folder / NAME
+    if not path.exists():
+        return begun(folder, run)
+    lines, end = _lines(path)
+    if not lines:
+        # Killed while the first line was written: nothing was finished yet.
+        path.unlink()
+        return begun(folder, run)
+    known, records = _read(path, lines)
+    if changes := known.changes(run):
+        changed = ", ".join(changes)
+        raise InputError(
+            f"{folder}: {changed} changed since this batch was begun, and its results would not "
+            "belong together; begin anew with --recompute, or choose another folder"
+        )
+    if end < path.stat().st_size:
+        with path.open("r+b") as file:
+            file.truncate(end)
+    return Journal(path, run, records)
+
+
+def read_records(folder: Path) -> dict[str, Record]:
+    """The last record of each item of a batch, by key; errors as for `resumed`."""
+    path = folder / NAME
+    return _read(path, _lines(path)[0])[1] if path.exists() else {}
+
+
+def _lines(path: Path) -> tuple[list[bytes], int]:
+    """The whole lines of a journal, and how many bytes they are."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+    end = content.rfind(b"\n") + 1
+    return content[:end].splitlines(), end
+
+
+def _read(path: Path, lines: list[bytes]) -> tuple[Run, dict[str, Record]]:
+    try:
+        head = json.loads(lines[0])
+        if head.pop("journal") != _KIND:
+            raise KeyError
+        run = Run(**head)
+        records = {}
+        for line in lines[1:]:
+            told = json.loads(line)
+            source = told.pop("source")
+            records[told["key"]] = Record(**told, source=State(**source) if source else None)
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise InputError(
+            f"{path}: damaged, so that what is finished is not known; begin anew with --recompute"
+        ) from error
+    return run, records

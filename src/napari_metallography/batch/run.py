@@ -1,0 +1,286 @@
+"""Runs of a recipe: each item once, whatever happens in between."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import shutil
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from .. import __version__
+from ..errors import DeviceError, InputError
+from ..events import Event, Events, Part, Progress, drain, ignore
+from ..inputs import PixelSizes
+from ..io.files import digest, require_writable, write_text
+from ..io.index import ImageIndex
+from ..models import registry
+from .items import Item, Source, input_files, state_of, survey
+from .journal import NAME, Journal, Record, Run, begun, resumed
+from .recipe import Recipe, recipe_text
+from .work import Done, Task, found_done, worked
+
+Begin = Literal["new", "resume", "recompute"]
+
+_NOT_OF_RESULTS = {"report"}
+"""Steps of a recipe that change no result: they may differ when a batch is gone on with."""
+_FULL = (errno.ENOSPC, errno.EROFS, errno.EDQUOT)
+
+
+@dataclass(frozen=True)
+class ItemState(Part):
+    """An item that waits, is worked on, is done or has failed, and why."""
+
+    item: Item
+    state: Literal["waiting", "running", "done", "failed"]
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How the work on a task ended.
+
+    Attributes
+    ----------
+    done
+        What is to be kept; None where it failed.
+    why
+        It failed.
+    is_full
+        It failed as nothing more can be written: neither could what comes after it.
+    """
+
+    task: Task
+    done: Done | None = None
+    why: str = ""
+    is_full: bool = False
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A task that is being worked on."""
+
+    task: Task
+
+
+class Engine(Protocol):
+    """Where tasks are worked on."""
+
+    def work(self, tasks: Sequence[Task]) -> Iterator[Begun | Ended | Event]:
+        """Work on all tasks; closing the iterator ends the work."""
+
+
+class InThisProcess:
+    """One task after the other, here."""
+
+    def work(self, tasks: Sequence[Task]) -> Iterator[Begun | Ended | Event]:
+        """As `Engine.work`."""
+        for task in tasks:
+            yield Begun(task)
+            yield (yield from _ended(task))
+
+
+def worked_out(task: Task) -> Ended:
+    """Work on a task to its end; what is wrong with its item is no error."""
+    return drain(_ended(task), ignore)
+
+
+def _ended(task: Task) -> Events[Ended]:
+    try:
+        return Ended(task, (yield from worked(task)))
+    except (InputError, DeviceError) as error:
+        cause = error.__cause__
+        return Ended(task, None, str(error), isinstance(cause, OSError) and cause.errno in _FULL)
+    except MemoryError:
+        return Ended(task, None, f"{task.item.name}: not enough memory; take fewer workers")
+    except Exception as error:
+        # One bad file must not end the others, whatever is wrong with it, or with the program.
+        return Ended(task, None, f"{task.item.name}: unexpected {type(error).__name__}: {error}")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A finished run: its items in order, and how each ended."""
+
+    folder: Path
+    recipe: Recipe
+    run: Run
+    items: tuple[Item, ...]
+    records: dict[str, Record]
+
+    @property
+    def done(self) -> tuple[Item, ...]:
+        """Those that went well."""
+        return tuple(item for item in self.items if self.records[item.key].state == "done")
+
+    @property
+    def failed(self) -> tuple[tuple[Item, str], ...]:
+        """Those that failed, and why."""
+        ended = ((item, self.records[item.key]) for item in self.items)
+        return tuple((item, one.why) for item, one in ended if one.state == "failed")
+
+
+def run_batch(
+    recipe: Recipe,
+    inputs: Sequence[str | Path],
+    folder: Path,
+    *,
+    begin: Begin = "new",
+    engine: Engine | None = None,
+) -> Events[Batch]:
+    """Take the steps of a recipe for every plane of every input; a bad one fails its row only.
+
+    Parameters
+    ----------
+    inputs
+        Files, folders, and patterns such as `scans/*.tif`.
+    folder
+        Of the results.
+    begin
+        "new": refuse a folder that holds a batch. "resume": go on with it; what is done stays, what
+        failed is tried again, and so is an input that changed since. "recompute": begin anew; what
+        an earlier batch of this folder left is removed.
+    engine
+        Where the work is done; None for this process.
+
+    Yields
+    ------
+    ItemState
+        Of all items at first, and of each as it changes.
+    Progress
+        Of the items.
+
+    Raises
+    ------
+    InputError
+        When no input is there, the recipe or a model changed since the batch was begun, or the
+        folder cannot be written.
+    """
+    require_writable(folder)
+    sizes = _sizes(recipe)
+    files = input_files(inputs, labels=recipe.takes_labels)
+    sources = yield from survey(files, sizes, labels=recipe.takes_labels)
+    items = tuple(item for source in sources for item in source.items)
+    run = run_of(recipe)
+    with _journal(folder, run, begin) as journal:
+        write_text(folder / "recipe.yaml", recipe_text(recipe))
+        _remove_parts(folder)
+        tasks = _tasks(items, recipe, folder, run, sources)
+        yield from _run(tasks, journal, engine or InThisProcess())
+        records = {item.key: journal.records[item.key] for item in items}
+    return Batch(folder, recipe, run, items, records)
+
+
+def run_of(recipe: Recipe) -> Run:
+    """What results of a recipe belong to.
+
+    Raises
+    ------
+    InputError
+        When a model or the index is missing.
+    """
+    told = recipe.model_dump(mode="json", exclude=_NOT_OF_RESULTS)
+    if recipe.calibrate.index is not None:
+        told["calibrate"]["index"] = digest(recipe.calibrate.index)
+    models = {name: digest(registry.model_path(name)) for name in recipe.models()}
+    return Run(told, models, __version__)
+
+
+def _sizes(recipe: Recipe) -> PixelSizes:
+    step = recipe.calibrate
+    return PixelSizes(step.pixel_size_um, ImageIndex.read(step.index) if step.index else None)
+
+
+def _journal(folder: Path, run: Run, begin: Begin) -> Journal:
+    if begin == "resume":
+        return resumed(folder, run)
+    if begin == "recompute" and (folder / NAME).exists():
+        # First the journal: what it does not name is nobody's.
+        (folder / NAME).unlink()
+        shutil.rmtree(folder / "items", ignore_errors=True)
+    return begun(folder, run)
+
+
+def _remove_parts(folder: Path) -> None:
+    """Remove what was under way when an earlier run was killed."""
+    for part in (folder / "items").rglob(".*.part*"):
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _tasks(
+    items: Sequence[Item], recipe: Recipe, folder: Path, run: Run, sources: Sequence[Source]
+) -> list[Task]:
+    digest_of_run = hashlib.sha256(json.dumps(asdict(run), sort_keys=True).encode()).hexdigest()
+    needs_scale = any(source.is_calibrated for source in sources)
+    whole = folder.resolve()
+    return [Task(item, recipe, whole, digest_of_run, needs_scale) for item in items]
+
+
+def _run(tasks: Sequence[Task], journal: Journal, engine: Engine) -> Events[None]:
+    todo = []
+    for task in tasks:
+        if (ended := _known(task, journal)) is not None:
+            yield ItemState(task.item, ended)
+        else:
+            todo.append(task)
+            yield ItemState(task.item, "waiting")
+    done = len(tasks) - len(todo)
+    yield Progress(done, len(tasks), "items")
+    for event in _worked(todo, engine):
+        if isinstance(event, Begun):
+            yield ItemState(event.task.item, "running")
+        elif isinstance(event, Ended):
+            if event.is_full:
+                raise InputError(f"{event.why}; make room, then go on with --resume")
+            record = _record(event)
+            journal.add(record)
+            done += 1
+            yield ItemState(event.task.item, record.state, record.why)
+            yield Progress(done, len(tasks), "items")
+        elif isinstance(event, Progress):
+            # Not of use as a number, but whoever follows can stop the work here.
+            within = f" ({event.message})" if event.message else ""
+            yield Progress(done, len(tasks), f"items{within}")
+        else:
+            yield event
+
+
+def _worked(tasks: Sequence[Task], engine: Engine) -> Generator[Begun | Ended | Event]:
+    working = iter(engine.work(tasks))
+    try:
+        yield from working
+    finally:
+        close = getattr(working, "close", None)
+        if close is not None:
+            close()
+
+
+def _known(task: Task, journal: Journal) -> Literal["done"] | None:
+    """Whether an item is done, by the journal or by what lies in its folder."""
+    record = journal.records.get(task.item.key)
+    if record is not None and record.state == "done" and _still_holds(task, record):
+        return "done"
+    # A driver that was killed may not have written down what its workers finished.
+    found = found_done(task)
+    if found is None:
+        return None
+    journal.add(Record(task.item.key, "done", found.source, found.digest))
+    return "done"
+
+
+def _still_holds(task: Task, record: Record) -> bool:
+    try:
+        same = state_of(task.item.source.path, record.source) == record.source
+        return same and digest(task.target / "item.json") == record.digest
+    except InputError:
+        return False
+
+
+def _record(ended: Ended) -> Record:
+    key = ended.task.item.key
+    if ended.done is None:
+        return Record(key, "failed", why=" ".join(ended.why.split()))
+    return Record(key, "done", ended.done.source, ended.done.digest)

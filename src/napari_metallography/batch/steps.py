@@ -1,0 +1,369 @@
+"""The steps of a recipe, each on one plane of an image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..calibration import Calibration
+from ..classification.stacks import Stack
+from ..events import Events, Notice
+from ..grains.files import grade_field
+from ..grains.grade_numbers import stored
+from ..inputs import PixelSizes, field_of_labels, measured_field, read_image, require_grey_values
+from ..io.files import write_bytes
+from ..io.images import Micrograph
+from ..io.index import ImageIndex
+from ..io.labels import LabelImage, labels_path, read_labels, write_labels
+from ..models import registry
+from ..plane import LUMA, ArrayLike
+from ..quantification.files import (
+    MeasuredImage,
+    Picture,
+    overlay_picture,
+    source_of,
+    with_classes,
+    with_provenance,
+    without_pixels,
+)
+from ..quantification.measure import quantify
+from ..quantification.measured_files import write_measured
+from ..quantification.pixel_units import NO_PIXEL_SIZE, ONE_MICROMETRE, in_pixel_units
+from ..quantification.point_count import PointGrid
+from .items import Item
+from .recipe import Recipe
+
+if TYPE_CHECKING:
+    # They need torch, whose import takes seconds.
+    from ..classification.defects import Classifier
+    from ..classification.structure_model import StructureModel
+    from ..segmentation.model import SegmentationModel
+
+_WINDOW_AREA = 1 << 20
+"""Of the network's windows: the same on every machine, so that results do not depend on it."""
+_LARGEST_DRAWN = 1 << 24
+"""Pixels of the largest image that is drawn whole before it is made smaller for a report."""
+_LONGEST_SHOWN = 1400
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A plane as the steps find it.
+
+    Attributes
+    ----------
+    micrograph
+        The image with all of its planes; None where the inputs are labels.
+    labels
+        Of the plane, (Y, X), once there are any.
+    """
+
+    item: Item
+    micrograph: Micrograph | None
+    labels: LabelImage | None
+    specimen: str
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """Pixel size; None when unknown."""
+        known = self.micrograph or self.labels
+        return known.calibration if known is not None else None
+
+    @property
+    def image(self) -> Micrograph:
+        """The micrograph."""
+        assert self.micrograph is not None
+        return self.micrograph
+
+    @property
+    def pixels(self) -> ArrayLike:
+        """The plane, (Y, X) or (Y, X, 3 or 4)."""
+        return self.image.plane(self.item.plane)
+
+
+Told = tuple[Subject, dict[str, Any] | None]
+Step = Callable[[Subject, Recipe, str, Path], Events[Told]]
+"""A step: from subject, recipe, SHA-256 of the source, and the folder for files, to the subject as
+the next step finds it, and what is kept of the step beside files."""
+
+
+def opened(item: Item, recipe: Recipe) -> Subject:
+    """An item, read.
+
+    Raises
+    ------
+    InputError
+        When it cannot be used.
+    """
+    path, step = item.source.path, recipe.calibrate
+    sizes = _sizes(step.pixel_size_um, step.index)
+    if recipe.takes_labels:
+        return _opened_labels(item, recipe, sizes)
+    micrograph = _read(path, _changed(path), step.pixel_size_um, step.index)
+    specimen = str(micrograph.metadata.get("specimen") or "")
+    return Subject(item, micrograph, None, specimen)
+
+
+def _opened_labels(item: Item, recipe: Recipe, sizes: PixelSizes) -> Subject:
+    path = item.source.path
+    stored_labels = with_classes(read_labels(path))
+    field = recipe.field
+    measured = field_of_labels(
+        path, stored_labels, None, keep_data_bar=field.keep_data_bar, region=field.box
+    )
+    labels = replace(
+        stored_labels,
+        indices=stored_labels.planes[item.plane],
+        calibration=sizes.of_labels(path, stored_labels),
+        measured=measured,
+    )
+    return Subject(item, None, labels, sizes.specimen_of_labels(path))
+
+
+def _sizes(stated_um: float | None, index: Path | None) -> PixelSizes:
+    return PixelSizes(stated_um, _index(index, _changed(index)) if index else None)
+
+
+@lru_cache(maxsize=1)
+def _index(path: Path, changed_ns: int) -> ImageIndex:
+    return ImageIndex.read(path)
+
+
+# The planes of a stack come one after the other.
+@lru_cache(maxsize=1)
+def _read(path: Path, changed_ns: int, stated_um: float | None, index: Path | None) -> Micrograph:
+    return read_image(path, _sizes(stated_um, index))
+
+
+def _changed(path: Path) -> int:
+    return path.stat().st_mtime_ns if path.exists() else 0
+
+
+# --- segment ---------------------------------------------------------------------------------
+
+
+def _segmented(subject: Subject, recipe: Recipe, sha256: str, folder: Path) -> Events[Told]:
+    from ..segmentation.segment import segment
+
+    parameters = recipe.segment
+    assert parameters is not None
+    prediction = parameters.prediction
+    if prediction.largest_window_area is None:
+        fixed = prediction.model_copy(update={"largest_window_area": _WINDOW_AREA})
+        parameters = parameters.model_copy(update={"prediction": fixed})
+    micrograph, by_model = subject.image, parameters.method == "model"
+    if by_model:
+        require_grey_values(micrograph)
+    measured = measured_field(
+        micrograph, keep_data_bar=recipe.field.keep_data_bar, region=recipe.field.box
+    )
+    result = yield from segment(
+        subject.pixels,
+        rgb=micrograph.rgb,
+        calibration=micrograph.calibration,
+        measured=measured,
+        parameters=parameters,
+        name=subject.item.name,
+        model=_segmentation_model(*_file_of(parameters.model)) if by_model else None,
+    )
+    provenance = {**result.provenance, "image": subject.item.source.path.name}
+    labels = LabelImage(
+        result.indices, result.classes, micrograph.calibration, measured, provenance
+    )
+    write_labels(labels_path(folder, subject.item.source.path), labels)
+    return replace(subject, labels=labels), None
+
+
+# --- quantify --------------------------------------------------------------------------------
+
+
+def _quantified(subject: Subject, recipe: Recipe, sha256: str, folder: Path) -> Events[Told]:
+    labels, parameters, item = subject.labels, recipe.quantify, subject.item
+    assert labels is not None
+    assert parameters is not None
+    if labels.assumed:
+        yield Notice(f"{item.name}: {labels.assumed}")
+    if labels.calibration is None:
+        yield Notice(f"{item.name}: {NO_PIXEL_SIZE}")
+    result = yield from quantify(
+        labels.indices,
+        labels.classes,
+        labels.calibration or ONE_MICROMETRE,
+        labels.measured,
+        parameters,
+        intensity=_grey(subject),
+        name=item.source.name,
+        labels_provenance=labels.provenance,
+    )
+    if labels.calibration is None:
+        result = in_pixel_units(result)
+    kind = "image" if subject.micrograph else "labels"
+    sources = {kind: source_of(item.source.path, sha256)}
+    measured = MeasuredImage(
+        item.source.name,
+        labels,
+        with_provenance(result, sources=sources),
+        _overlay(subject, labels),
+        subject.specimen,
+    )
+    if recipe.report.overlays and measured.picture is not None:
+        write_bytes(folder / f"{item.source.path.stem}_overlay.png", measured.picture.png)
+    write_measured(folder, without_pixels(measured, PointGrid()))
+    return subject, None
+
+
+def _grey(subject: Subject) -> ArrayLike | None:
+    if subject.micrograph is None or not subject.image.rgb:
+        return subject.pixels if subject.micrograph else None
+    grey: NDArray[np.float32] = np.asarray(subject.pixels)[..., :3].astype(np.float32) @ LUMA
+    return grey
+
+
+def _overlay(subject: Subject, labels: LabelImage) -> Picture | None:
+    if subject.micrograph is None:
+        return None
+    rows, columns = labels.measured.shape
+    step = 1 if rows * columns <= _LARGEST_DRAWN else -(-max(rows, columns) // _LONGEST_SHOWN)
+    shown = _every(step, subject.pixels, labels)
+    return Picture.of(overlay_picture(*shown), shown[1].calibration)
+
+
+def _every(step: int, pixels: ArrayLike, labels: LabelImage) -> tuple[NDArray[Any], LabelImage]:
+    """Every so many rows and columns of a plane and its labels."""
+    if step == 1:
+        return np.asarray(pixels), labels
+    indices = np.asarray(labels.indices[::step, ::step])
+    field = labels.measured
+    region = tuple([(row / step, column / step) for row, column in part] for part in field.region)
+    size = labels.calibration
+    return np.asarray(pixels[::step, ::step]), replace(
+        labels,
+        indices=indices,
+        measured=replace(field, shape=indices.shape, data_bar=None, region=region),
+        calibration=size and replace(size, x_um=size.x_um * step, y_um=size.y_um * step),
+    )
+
+
+# --- grain size ------------------------------------------------------------------------------
+
+
+def _graded(subject: Subject, recipe: Recipe, sha256: str, folder: Path) -> Events[Told]:
+    assert recipe.grain_size is not None
+    field, pictures = yield from grade_field(
+        subject.image,
+        subject.item.plane,
+        recipe.grain_size.choice().plan(),
+        sha256,
+        keep_data_bar=recipe.field.keep_data_bar,
+        region=recipe.field.box,
+    )
+    for method, png in pictures.items():
+        write_bytes(folder / f"{subject.item.source.path.stem}_{method}.png", png)
+    told = {
+        "name": subject.item.name,
+        "by_method": {method: stored(one) for method, one in field.by_method.items()},
+        "specimen": field.specimen,
+        "provenance": dict(field.provenance),
+        "notes": list(field.notes),
+        "left_out": dict(field.left_out),
+    }
+    return subject, told
+
+
+# --- classify --------------------------------------------------------------------------------
+
+
+def _structure(subject: Subject, recipe: Recipe, sha256: str, folder: Path) -> Events[Told]:
+    from ..classification.grey_stacks import grey_plane
+    from ..classification.structure import classify_plane, provenance
+    from ..classification.structure_files import answer_row
+    from ..devices import choose_device
+
+    parameters = recipe.classify_structure
+    assert parameters is not None
+    model, device = _structure_model(*_file_of(parameters.model)), choose_device(parameters.device)
+    model.network.core.to(device)
+    plane, _ = grey_plane(_stack(subject), subject.item.plane)
+    size = subject.calibration
+    answer = yield from classify_plane(
+        plane, size, model, device, name=subject.item.name, crops=parameters.crops
+    )
+    row = answer_row(answer, size.mean_um if size else None, model.names)
+    return subject, {"row": row, "provenance": provenance(model, parameters.crops)}
+
+
+def _defects(subject: Subject, recipe: Recipe, sha256: str, folder: Path) -> Events[Told]:
+    from ..classification.defects import name_plane, pixel_size_notices, provenance
+    from ..classification.files import answer_row
+    from ..devices import choose_device
+
+    parameters = recipe.classify_defects
+    assert parameters is not None
+    classifier = _classifier(
+        *_file_of(parameters.model), choose_device(parameters.device).type, parameters.risk
+    )
+    card = classifier.model.card
+    yield from (
+        Notice(f"{subject.item.name}: {one.message}")
+        for one in pixel_size_notices(card, subject.calibration)
+    )
+    plane = _stack(subject).plane(subject.item.plane)
+    found = yield from name_plane(plane, classifier, subject.calibration, scan=parameters.scan)
+    told = provenance(classifier.model, parameters, classifier.least_probability)
+    row = answer_row("", 0, found.answer, 0, classifier.model.names)
+    del row["image"], row["plane"]
+    return subject, {"row": row, "provenance": told}
+
+
+def _stack(subject: Subject) -> Stack:
+    image = subject.image
+    return Stack(subject.item.source.name, image.pixels, image.rgb, image.calibration)
+
+
+# --- models ----------------------------------------------------------------------------------
+
+
+def _file_of(name_or_file: str) -> tuple[Path, int]:
+    path = registry.model_path(name_or_file)
+    return path, _changed(path)
+
+
+# The last model of each kind is kept, until its file changes.
+@lru_cache(maxsize=1)
+def _segmentation_model(path: Path, changed_ns: int) -> SegmentationModel:
+    from ..segmentation.model import load_model
+
+    return load_model(str(path))
+
+
+@lru_cache(maxsize=1)
+def _structure_model(path: Path, changed_ns: int) -> StructureModel:
+    from ..classification.structure_model import load_structure_model
+
+    return load_structure_model(str(path))
+
+
+@lru_cache(maxsize=1)
+def _classifier(path: Path, changed_ns: int, device: str, risk: float) -> Classifier:
+    import torch
+
+    from ..classification.defects import Classifier
+    from ..classification.model import load_defect_model
+
+    return Classifier(load_defect_model(str(path)), torch.device(device), risk)
+
+
+STEP_WORK: Mapping[str, Step] = {
+    "segment": _segmented,
+    "quantify": _quantified,
+    "grain_size": _graded,
+    "classify_structure": _structure,
+    "classify_defects": _defects,
+}
+"""What is done for each step of a recipe."""

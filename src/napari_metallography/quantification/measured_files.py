@@ -1,0 +1,173 @@
+"""A measured image in a folder of its own, from which a study is put together later."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..calibration import Calibration
+from ..classes import PhaseClass
+from ..errors import InputError
+from ..io.files import write_bytes, write_text
+from ..io.labels import LabelImage
+from ..regions import Field
+from .cut_apart import CUT_APART
+from .files import MeasuredImage, Picture
+from .measure import Quantification
+from .statistics import number_of_fields, statistics_over_fields
+
+_JSON, _PICTURE = "quantify.json", "overlay_small.png"
+_TABLES = ("phases", "particles", "points")
+
+
+def write_measured(folder: Path, image: MeasuredImage) -> None:
+    """Write what `files.without_pixels` leaves of an image; the folder is made.
+
+    Raises
+    ------
+    InputError
+        When a file cannot be written.
+    """
+    tables = dict(
+        zip(_TABLES, (image.result.phases, image.result.particles, image.points), strict=True)
+    )
+    kept = {name: frame for name, frame in tables.items() if frame is not None}
+    for name, frame in kept.items():
+        write_text(folder / f"{name}.csv", frame.to_csv(index=False, lineterminator="\n"))
+    labels = image.labels
+    told = {
+        "name": image.name,
+        "specimen": image.specimen,
+        "columns": {
+            name: {str(column): str(kind) for column, kind in frame.dtypes.items()}
+            for name, frame in kept.items()
+        },
+        "statistics": image.result.statistics,
+        "classes": [phase.model_dump() for phase in labels.classes],
+        "calibration": labels.calibration.to_dict() if labels.calibration else None,
+        "shape": labels.measured.shape,
+        "field": labels.measured.to_dict(),
+        "provenance": labels.provenance,
+        "assumed": labels.assumed,
+    }
+    if image.picture is not None:
+        write_bytes(folder / _PICTURE, image.picture.small)
+    write_text(folder / _JSON, json.dumps(told))
+
+
+def read_measured(folder: Path) -> MeasuredImage:
+    """Inverse of `write_measured`, bit for bit; the picture is the small one.
+
+    Raises
+    ------
+    InputError
+        When a file is missing or damaged.
+    """
+    try:
+        told = json.loads((folder / _JSON).read_text(encoding="utf-8"))
+        tables = {
+            name: _table(folder / f"{name}.csv", columns)
+            for name, columns in told["columns"].items()
+        }
+        picture = folder / _PICTURE
+        small = picture.read_bytes() if picture.exists() else None
+        return _image(told, tables, small)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{folder}: what was measured is missing or damaged; measure it again"
+        ) from error
+
+
+def planes_together(planes: Sequence[MeasuredImage]) -> MeasuredImage:
+    """The planes of one image, measured one by one, as if it had been measured as a stack.
+
+    Parameters
+    ----------
+    planes
+        In their order, each of the number 0.
+    """
+    if len(planes) == 1:
+        return planes[0]
+    first = planes[0]
+    phases = pd.concat(
+        [one.result.phases.assign(plane=n) for n, one in enumerate(planes)], ignore_index=True
+    )
+    particles = pd.concat(
+        [one.result.particles.assign(plane=n) for n, one in enumerate(planes)], ignore_index=True
+    )
+    particles["particle"] = np.arange(1, len(particles) + 1)
+    points = [one.points.assign(plane=n) for n, one in enumerate(planes) if one.points is not None]
+    return replace(
+        first,
+        result=Quantification(
+            phases, particles, first.result.ids, _statistics(planes, phases, particles)
+        ),
+        points=pd.concat(points, ignore_index=True) if points else None,
+    )
+
+
+def _statistics(
+    planes: Sequence[MeasuredImage], phases: pd.DataFrame, particles: pd.DataFrame
+) -> dict[str, Any]:
+    told = [one.result.statistics for one in planes]
+    are_fields = bool(told[0]["parameters"]["planes_are_fields"])
+    excluded = phases.groupby("phase", sort=False)["n_excluded"].sum(min_count=1).dropna()
+    notes = [note for one in told for note in one["provenance"]["notes"]]
+    cut = [one["provenance"][CUT_APART] for one in told if CUT_APART in one["provenance"]]
+    return {
+        **told[0],
+        "n_fields": number_of_fields(phases, ["plane"]),
+        "n_particles": len(particles),
+        "n_excluded": {str(phase): int(n) for phase, n in excluded.items()},
+        "phases": statistics_over_fields(phases, particles, planes_are_fields=are_fields),
+        "provenance": {
+            **told[0]["provenance"],
+            **({CUT_APART: sum(cut)} if cut else {}),
+            "notes": [*dict.fromkeys(notes)],
+        },
+    }
+
+
+def _table(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
+    texts = [name for name, kind in columns.items() if kind in ("object", "str")]
+    # All as text first: not every version of pandas reads the last digit of a number rightly. A
+    # phase may be called "NA".
+    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    for name in frame.columns.difference(texts):
+        frame[name] = _numbers(frame[name].tolist(), columns[name])
+    return frame.astype({name: columns[name] for name in texts})
+
+
+def _numbers(cells: Sequence[str], kind: str) -> pd.Series[Any]:
+    if kind == "bool":
+        return pd.Series([cell == "True" for cell in cells], dtype=bool)
+    if kind.startswith("float"):
+        return pd.Series([float(cell) if cell else math.nan for cell in cells], dtype=kind)
+    return pd.Series([int(cell) if cell else pd.NA for cell in cells], dtype=kind)
+
+
+def _image(
+    told: dict[str, Any], tables: dict[str, pd.DataFrame], small: bytes | None
+) -> MeasuredImage:
+    calibration = told["calibration"]
+    labels = LabelImage(
+        np.zeros((0, 0), np.uint8),
+        tuple(PhaseClass.model_validate(one) for one in told["classes"]),
+        Calibration.from_dict(calibration) if calibration else None,
+        Field.from_dict(tuple(told["shape"]), told["field"]),
+        told["provenance"],
+        told["assumed"],
+    )
+    nothing = np.zeros((0, 0), np.int32)
+    result = Quantification(tables["phases"], tables["particles"], nothing, told["statistics"])
+    picture = None if small is None else Picture(b"", small)
+    return MeasuredImage(
+        told["name"], labels, result, picture, told["specimen"], None, tables.get("points")
+    )

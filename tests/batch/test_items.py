@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import given
+from hypothesis import strategies as st
+
+from napari_metallography.batch.items import _folders, input_files, state_of, survey
+from napari_metallography.errors import InputError
+from napari_metallography.events import drain, ignore
+from napari_metallography.inputs import PixelSizes
+
+
+def test_files_folders_and_patterns_are_inputs_and_each_counts_once(scans):
+    one = scans / "field0.tif"
+    assert input_files([one, scans, f"{scans}/field*.tif"]) == sorted(scans.glob("*.tif"))
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("none.tif", "no such file or folder"), ("x*.tif", "matches no file")]
+)
+def test_inputs_that_are_not_there_are_named(scans, name, said):
+    with pytest.raises(InputError, match=said):
+        input_files([str(scans / name)])
+
+
+def test_every_plane_of_a_stack_is_an_item(stack, scans):
+    files = [stack, scans / "field0.tif"]
+    sources = drain(survey(files, PixelSizes()), ignore)
+    assert [item.key for one in sources for item in one.items] == [
+        *(f"stack/plane_000{n}" for n in range(3)),
+        "scans/field0",
+    ]
+    assert [one.is_calibrated for one in sources] == [False, True]
+
+
+def test_what_cannot_be_read_is_an_item_whose_turn_comes(scans):
+    bad = scans / "bad.tif"
+    bad.write_bytes(b"II*\0 and no more")
+    [source] = drain(survey([bad], PixelSizes()), ignore)
+    assert (source.planes, source.is_calibrated) == (1, None)
+
+
+def test_stems_that_are_alike_get_folders_of_their_own(tmp_path):
+    names = ["a/x.tif", "b/x.tif", "b/x.png", "B/X.tif", "y.tif"]
+    folders = list(_folders(names))
+    assert folders[0] == "a/x"
+    assert folders[4] == "y"
+    assert len({one.casefold() for one in folders}) == len(names)
+
+
+@given(st.lists(st.text("aA./ :é", min_size=1, max_size=8), unique=True, max_size=8))
+def test_folders_are_distinct_and_stay_inside(names):
+    folders = list(_folders([f"{name}x.tif" for name in names]))
+    assert len({one.casefold() for one in folders}) == len(names)
+    assert not any(part in ("..", "") for one in folders for part in one.split("/"))
+
+
+def test_another_file_in_its_place_is_noticed(tmp_path):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.zeros((4, 4), np.uint8))
+    known = state_of(path)
+    assert state_of(path, known) is known
+    tifffile.imwrite(path, np.ones((4, 4), np.uint8))
+    assert state_of(path, known).sha256 != known.sha256

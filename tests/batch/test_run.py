@@ -1,0 +1,251 @@
+import errno
+import os
+import shutil
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+from batch_inputs import RECIPE, micrograph
+
+from napari_metallography.batch import steps
+from napari_metallography.batch.journal import NAME
+from napari_metallography.batch.recipe import parse_recipe
+from napari_metallography.batch.results import write_results
+from napari_metallography.batch.run import run_batch
+from napari_metallography.errors import InputError
+from napari_metallography.events import drain, ignore
+
+
+def tables(batch):
+    """The bytes of all tables of a batch."""
+    drain(write_results(batch), ignore)
+    return {path.name: path.read_bytes() for path in batch.folder.glob("*.csv")}
+
+
+def test_every_item_waits_runs_and_is_done(scans, run):
+    batch, states = run(scans)
+    keys = [f"field{n}" for n in range(3)]
+    assert states[:3] == [(key, "waiting") for key in keys]
+    assert states[3:] == [(key, state) for key in keys for state in ("running", "done")]
+    assert [item.key for item in batch.done] == keys
+
+
+def test_a_bad_file_fails_its_own_row_only(scans, run):
+    (scans / "bad.tif").write_bytes(b"no image")
+    batch, _ = run(scans)
+    [(item, why)] = batch.failed
+    assert item.name == "bad.tif"
+    assert "not a TIFF" in why
+    assert len(batch.done) == 3
+    shown = pd.read_csv(batch.folder / "items.csv") if tables(batch) else None
+    assert shown.set_index("image").loc["bad.tif", "state"] == "failed"
+
+
+def test_a_mistake_of_the_program_fails_a_row_and_says_so(scans, run, monkeypatch):
+    def fails(path, *_):
+        raise ZeroDivisionError("oh")
+
+    monkeypatch.setattr(steps, "_read", fails)
+    batch, _ = run(scans)
+    assert "unexpected ZeroDivisionError: oh" in batch.failed[0][1]
+
+
+def test_what_is_done_is_not_done_again(scans, run, monkeypatch):
+    whole = tables(run(scans)[0])
+    monkeypatch.setattr(steps, "_read", lambda *_: pytest.fail("worked again"))
+    batch, states = run(scans, begin="resume")
+    assert {state for _, state in states} == {"done"}
+    assert tables(batch) == whole
+
+
+def test_what_failed_is_tried_again(scans, run):
+    good = (scans / "field1.tif").read_bytes()
+    (scans / "field1.tif").write_bytes(good[:50])
+    assert len(run(scans)[0].failed) == 1
+    (scans / "field1.tif").write_bytes(good)
+    batch, states = run(scans, begin="resume")
+    assert ("field0", "running") not in states
+    assert not batch.failed
+
+
+def test_an_input_that_changed_is_worked_on_again(scans, run):
+    run(scans)
+    tifffile.imwrite(scans / "field1.tif", micrograph(9))
+    batch, states = run(scans, begin="resume")
+    assert [key for key, state in states if state == "running"] == ["field1"]
+    assert tables(batch)["results.csv"] == tables(run(scans, out="fresh")[0])["results.csv"]
+
+
+def test_a_result_that_was_lost_is_had_again(scans, run, tmp_path):
+    run(scans)
+    shutil.rmtree(tmp_path / "out/items/field2")
+    _, states = run(scans, begin="resume")
+    assert [key for key, state in states if state == "running"] == ["field2"]
+
+
+def test_what_was_finished_before_it_was_written_down_is_taken_over(scans, run, tmp_path):
+    run(scans)
+    journal = tmp_path / "out" / NAME
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join(lines[:2]) + lines[2][:20])
+    batch, states = run(scans, begin="resume")
+    assert {state for _, state in states} == {"done"}
+    assert len(batch.records) == 3
+
+
+def test_a_cancelled_run_is_gone_on_with_and_leaves_no_parts(scans, run, tmp_path):
+    whole = tables(run(scans, out="whole")[0])
+    running = run_batch(parse_recipe(RECIPE), [scans], tmp_path / "out")
+    for event in running:
+        if getattr(event, "state", "") == "running" and event.item.key == "field1":
+            next(running)
+            break
+    running.close()
+    assert [p.name for p in (tmp_path / "out/items").iterdir()] == ["field0"]
+    assert tables(run(scans, begin="resume")[0]) == whole
+
+
+def test_parts_of_a_killed_run_are_removed(scans, run, tmp_path):
+    run(scans)
+    left = tmp_path / "out/items/.field1.99.abc.part"
+    left.mkdir()
+    run(scans, begin="resume")
+    assert not left.exists()
+
+
+@pytest.mark.parametrize("begin", ["new", "resume"])
+def test_another_recipe_does_not_go_into_a_folder_with_results(scans, run, begin):
+    run(scans)
+    with pytest.raises(InputError, match="--recompute"):
+        run(scans, RECIPE.replace("4", "5"), begin=begin)
+
+
+def test_another_report_may_be_had_of_the_same_results(scans, run):
+    run(scans)
+    batch, states = run(scans, RECIPE + "\nreport: {operator: Me}", begin="resume")
+    assert {state for _, state in states} == {"done"}
+    drain(write_results(batch), ignore)
+    assert "Me" in (batch.folder / "report.html").read_text()
+
+
+def test_beginning_anew_drops_what_was_there(scans, run, tmp_path):
+    run(scans)
+    (scans / "field2.tif").unlink()
+    batch, _ = run(scans, RECIPE.replace("4", "5"), begin="recompute")
+    assert len(batch.done) == 2
+    assert not (tmp_path / "out/items/field2").exists()
+
+
+def test_an_input_without_a_scale_fails_where_others_have_one(scans, run):
+    tifffile.imwrite(scans / "field3.tif", micrograph(3))
+    [(item, why)] = run(scans)[0].failed
+    assert item.key == "field3"
+    assert "no pixel size is known, but other inputs have one" in why
+
+
+def test_without_any_scale_all_is_in_pixels(scans, run):
+    (scans / "index.csv").unlink()
+    batch, _ = run(scans)
+    drain(write_results(batch), ignore)
+    table = pd.read_csv(batch.folder / "results.csv")
+    assert table["pixel_size_um"].isna().all()
+    assert "mean_radius_px" in set(table["quantity"])
+
+
+def test_a_full_disk_ends_the_run_and_loses_nothing(scans, run, monkeypatch):
+    write = steps.write_measured
+
+    def fails(folder, image):
+        if image.name == "field1.tif":
+            raise InputError("x: cannot be written") from OSError(errno.ENOSPC, "full")
+        write(folder, image)
+
+    monkeypatch.setattr("napari_metallography.batch.steps.write_measured", fails)
+    with pytest.raises(InputError, match="make room, then go on with --resume"):
+        run(scans)
+    monkeypatch.undo()
+    batch, states = run(scans, begin="resume")
+    assert ("field0", "running") not in states
+    assert len(batch.done) == 3
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is read-only to root")
+def test_a_folder_that_cannot_be_written_is_refused_first(scans, run, tmp_path):
+    (tmp_path / "out").mkdir(mode=0o500)
+    with pytest.raises(InputError, match="cannot be written"):
+        run(scans)
+
+
+def test_the_table_is_tidy_and_knows_where_its_numbers_come_from(scans, run):
+    batch, _ = run(scans, RECIPE + "\nclassify_defects:")
+    drain(write_results(batch), ignore)
+    table = pd.read_csv(batch.folder / "results.csv")
+    keys = ["image", "plane", "step", "of", "quantity"]
+    assert not table.duplicated(keys).any()
+    assert set(table["specimen"]) == {"A", "B"}
+    assert (table["pixel_size_um"] == 0.1).all()
+    assert set(table["calibration"]) == {"index.csv"}
+    phases = pd.read_csv(batch.folder / "phases.csv")
+    fraction = table.query("quantity == 'area_fraction' and of == 'phase'")["value"]
+    expected = phases.query("phase == 'phase'")["area_fraction"]
+    np.testing.assert_array_equal(fraction, expected)
+    answers = table.query("step == 'classify_defects'")
+    assert set(answers["model"]) == {"xsdd-pdmsnet"}
+    sums = answers.query("quantity == 'probability'").groupby("image")["value"].sum()
+    np.testing.assert_allclose(sums, 1, atol=1e-3)
+
+
+def test_a_stack_is_measured_as_quantify_does(stack, run, tmp_path):
+    from napari_metallography.inputs import PixelSizes
+    from napari_metallography.quantification.files import quantify_file
+    from napari_metallography.segmentation.files import segment_file
+
+    recipe = parse_recipe(RECIPE)
+    sizes = PixelSizes(0.2)
+    batch, _ = run(stack, "calibrate: {pixel_size_um: 0.2}\n" + RECIPE)
+    drain(write_results(batch), ignore)
+    drain(segment_file(stack, tmp_path / "labels", recipe.segment, sizes=sizes), ignore)
+    whole = drain(
+        quantify_file(
+            tmp_path / "labels/stack_labels.tif",
+            lambda _: recipe.quantify,
+            sizes=sizes,
+            images=stack,
+        ),
+        ignore,
+    )
+    found = pd.read_csv(batch.folder / "particles.csv")
+    pd.testing.assert_frame_equal(
+        found.drop(columns="image"), whole.result.particles, check_dtype=False, check_exact=True
+    )
+    found = pd.read_csv(batch.folder / "phases.csv")
+    pd.testing.assert_frame_equal(
+        found.drop(columns="image"), whole.result.phases, check_dtype=False, check_exact=True
+    )
+
+
+def test_labels_are_measured_as_they_are(scans, run, tmp_path):
+    first, _ = run(scans)
+    labels = tmp_path / "labels"
+    labels.mkdir()
+    for item in first.done:
+        path = next((first.folder / "items" / item.key).glob("*_labels.tif"))
+        shutil.copy(path, labels)
+    second, _ = run(labels, "quantify: {smallest_area_px: 4}", out="again")
+    assert len(second.done) == 3
+    drain(write_results(first), ignore)
+    drain(write_results(second), ignore)
+    one, other = (
+        pd.read_csv(batch.folder / "particles.csv")["area_um2"] for batch in (first, second)
+    )
+    pd.testing.assert_series_equal(one, other)
+
+
+def test_the_journal_is_not_written_by_whoever_only_looks(scans, run, tmp_path):
+    run(scans)
+    before = (tmp_path / "out" / NAME).stat().st_mtime_ns
+    time.sleep(0.01)
+    run(scans, begin="resume")
+    assert (tmp_path / "out" / NAME).stat().st_mtime_ns == before
