@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from skimage import draw
+from skimage.measure import points_in_poly
 
 from .errors import InputError
 
@@ -124,9 +124,23 @@ class Field:
 def _rasterised(region: Sequence[Polygon], box: Box) -> NDArray[np.bool_]:
     inside = np.zeros(box.shape, bool)
     for polygon in region:
-        vertices = np.asarray(polygon, float)[:, -2:] - (box.top, box.left)
-        rows, columns = draw.polygon(  # type: ignore[no-untyped-call]
-            vertices[:, 0], vertices[:, 1], box.shape
-        )
-        inside[rows, columns] = True
+        vertices = np.asarray(polygon, float)[:, -2:]
+        for part in _parts_around(vertices, box):
+            # Of the pixels as they lie in the image, not in the box: moving the vertices would
+            # round them, and what is inside would depend on the box.
+            pixels = np.mgrid[part.slices].reshape(2, -1).T
+            found = points_in_poly(pixels, vertices)  # type: ignore[no-untyped-call]
+            top, left = part.top - box.top, part.left - box.left
+            rows, columns = part.shape
+            inside[top : top + rows, left : left + columns] |= found.reshape(part.shape)
     return inside
+
+
+def _parts_around(vertices: NDArray[np.float64], box: Box) -> Iterator[Box]:
+    """Some rows after the other of a box as far as a polygon reaches."""
+    top, left = np.maximum(np.floor(vertices.min(axis=0)), (box.top, box.left)).astype(int)
+    bottom, right = np.minimum(np.ceil(vertices.max(axis=0)) + 1, (box.bottom, box.right))
+    if right > left:
+        together = max(1, _PIXELS_AT_A_TIME // int(right - left))
+        for start in range(int(top), int(bottom), together):
+            yield Box(start, int(left), min(start + together, int(bottom)), int(right))
