@@ -11,7 +11,13 @@ from hypothesis.extra.numpy import arrays
 
 from napari_metallography.calibration import Calibration
 from napari_metallography.classes import UNLABELLED
-from napari_metallography.quantification.boundaries import count_crossings, find_seams
+from napari_metallography.quantification.boundaries import (
+    Crossings,
+    Open,
+    Seams,
+    count_crossings,
+    find_seams,
+)
 from napari_metallography.quantification.crofton import STEPS
 from napari_metallography.quantification.phases import boundary_columns
 
@@ -57,6 +63,12 @@ def crossings_one_by_one(indices, n_classes):
 )
 def test_crossings_are_counted_step_by_step(indices):
     found = count_crossings(indices, 3)
+    by_row = sum(
+        (count_crossings(indices[row : row + 4], 3, n_rows=1) for row in range(len(indices))),
+        Crossings.none(3),
+    )
+    np.testing.assert_array_equal(by_row.steps, found.steps)
+    np.testing.assert_array_equal(by_row.crossed, found.crossed)
     steps, crossed = crossings_one_by_one(indices, 3)
     assert found.steps.tolist() == steps
     assert found.crossed.tolist() == crossed
@@ -162,11 +174,15 @@ planes = arrays(
 )
 
 
-@given(planes, st.integers(0, 1000))
-def test_seams_are_found_line_by_line(indices, seed):
+@given(planes, st.integers(0, 1000), st.integers(1, 6))
+def test_seams_are_found_line_by_line(indices, seed, height):
     field = np.random.default_rng(seed).random(indices.shape) < 0.9
     coded = np.where(field, indices, UNLABELLED).astype(np.uint8)
-    found = find_seams(coded, field, 3)
+    found, begun = Seams.none(3), Open.at_the_top(indices.shape[1])
+    for top in range(0, len(indices), height):
+        rows = slice(top, top + height)
+        more, begun = find_seams(coded[rows], field[rows], 3, begun)
+        found += more
     expected = [seams_one_by_one(coded, field), seams_one_by_one(coded.T, field.T)]
     assert found.steps.tolist() == [steps for steps, _ in expected]
     assert found.parting.tolist() == [parting for _, parting in expected]

@@ -7,7 +7,7 @@ from napari_metallography.classes import UNLABELLED
 from napari_metallography.quantification.cut_apart import (
     CUT_APART,
     cut_apart_note,
-    particles_cut_apart,
+    parts_of_others,
 )
 
 
@@ -20,20 +20,24 @@ def bar(classes: tuple[int, int] = (1, 1)) -> tuple[np.ndarray, np.ndarray]:
     return indices, ids
 
 
+def parts(indices: np.ndarray, ids: np.ndarray) -> int:
+    return int(parts_of_others(indices, ids, 3).sum())
+
+
 def test_both_sides_of_a_cut_are_parts() -> None:
     indices, ids = bar()
-    assert particles_cut_apart(indices, ids) == 2
+    assert parts(indices, ids) == 2
 
 
 def test_particles_of_two_phases_touch_without_a_cut() -> None:
     indices, ids = bar((1, 2))
-    assert particles_cut_apart(indices, ids) == 0
+    assert parts(indices, ids) == 0
 
 
-def test_the_other_part_need_not_count() -> None:
+def test_the_other_part_need_have_no_number() -> None:
     indices, ids = bar()
     ids[ids == 2] = 0
-    assert particles_cut_apart(indices, ids) == 1
+    assert parts(indices, ids) == 1
 
 
 @pytest.mark.parametrize("turns", range(4))
@@ -42,7 +46,7 @@ def test_parts_that_meet_at_a_corner_are_parts_whichever_way(turns: int) -> None
     ids[1:3, 1:3], ids[3:5, 3:5] = 1, 2
     indices[ids > 0] = 1
     turned = np.rot90(indices, turns)
-    assert particles_cut_apart(turned, np.rot90(ids, turns)) == 2
+    assert parts(turned, np.rot90(ids, turns)) == 2
 
 
 def test_what_unlabelled_pixels_cut_off_is_no_part() -> None:
@@ -50,9 +54,9 @@ def test_what_unlabelled_pixels_cut_off_is_no_part() -> None:
     indices[4:9, 2:5] = 1
     ids = np.zeros((10, 8), np.int32)
     ids[4:7, 2:5] = 1
-    assert particles_cut_apart(indices, ids) == 1
+    assert parts(indices, ids) == 1
     indices[7:] = UNLABELLED
-    assert particles_cut_apart(indices, ids) == 0
+    assert parts(indices, ids) == 0
 
 
 def test_the_sentence_is_of_all_images_or_of_none() -> None:

@@ -6,16 +6,22 @@ import pytest
 
 from napari_metallography.calibration import Calibration
 from napari_metallography.errors import InputError
-from napari_metallography.quantification.edges import edge_notes, exclusion_edges, select
-from napari_metallography.quantification.particles import label_particles, measure_particles
+from napari_metallography.quantification.edges import edge_notes, select
+from napari_metallography.quantification.particles import measure_particles
+from napari_metallography.quantification.pixel_counts import count_pixels
+from napari_metallography.quantification.runs import runs_of
+from napari_metallography.quantification.strips import LabelledPlane
 
 PIXELS = Calibration.square(1.0, "test")
 
 
 def selection(rule, mask, known=None):
     known = np.ones(mask.shape, bool) if known is None else known
-    ids = label_particles(mask.astype(np.uint8), 1, known)
-    return select(rule, measure_particles(ids, known, PIXELS), ids, known)
+    runs, _ = runs_of(mask & known).parted()
+    plane = LabelledPlane(mask.astype(np.uint8), runs_of(known), 2)
+    counts = count_pixels(plane, runs)
+    table = measure_particles(runs, counts.touches_border, PIXELS)
+    return select(rule, table, runs, counts.known)
 
 
 def particles_at(shape, *boxes):
@@ -66,13 +72,6 @@ def test_rules_are_relative_to_the_region(rule):
     assert inside.counted_px == alone.counted_px
 
 
-def test_exclusion_edges_are_the_last_row_and_column():
-    edges = exclusion_edges(np.ones((4, 6), bool))
-    assert edges[-1].all()
-    assert edges[:, -1].all()
-    assert not edges[:-1, :-1].any()
-
-
 def test_a_particle_along_an_angle_counts_although_its_box_does_not_fit():
     known = np.zeros((40, 40), bool)
     known[:, :6] = known[34:, :] = True
@@ -93,16 +92,16 @@ def test_counts_are_unbiased_over_all_places_of_a_box(height, width):
     # The box once at every place where a pixel of it shows: a rule that is unbiased counts it as
     # often as there are pixels in the area counted.
     shape = (20, 25)
-    known = np.ones(shape, bool)
+    known = runs_of(np.ones(shape, bool))
     framed, weighted, all_counted = 0, 0.0, 0
     for top in range(1 - height, shape[0]):
         for left in range(1 - width, shape[1]):
             box = (max(0, top), max(0, left), min(20, top + height), min(25, left + width))
-            ids = particles_at(shape, box).astype(np.int32)
+            runs = runs_of(particles_at(shape, box))
             touches = box[0] == 0 or box[1] == 0 or box[2] == 20 or box[3] == 25
             table = table_of([box], touches)
-            framed += int(select("guard-frame", table, ids, known).kept.sum())
-            weighted += float(select("miles-lantuejoul", table, ids, known).weights.sum())
+            framed += int(select("guard-frame", table, runs, known).kept.sum())
+            weighted += float(select("miles-lantuejoul", table, runs, known).weights.sum())
             all_counted += 1
     assert framed == selection("guard-frame", np.zeros(shape, bool)).counted_px
     assert all_counted > 20 * 25 or height * width == 1
@@ -133,7 +132,7 @@ def test_what_a_guard_frame_makes_of_slanting_needles(upwards):
     # A needle once at every place where a pixel of it shows. Those that leave by the upper edge
     # and lie to the right of the field further up count, though they should not.
     shape, length = (20, 25), 8
-    known, framed, wrong = np.ones(shape, bool), 0, 0
+    known, framed, wrong = runs_of(np.ones(shape, bool)), 0, 0
     steps = np.arange(length)
     for top in range(1 - length, 20):
         for left in range(1 - length, 25):
@@ -142,9 +141,10 @@ def test_what_a_guard_frame_makes_of_slanting_needles(upwards):
             shows = (rows >= 0) & (rows < 20) & (columns >= 0) & (columns < 25)
             if not shows.any():
                 continue
-            ids = np.zeros(shape, np.int32)
-            ids[rows[shows], columns[shows]] = 1
-            kept = bool(select("guard-frame", table_of([(0, 0, 1, 1)], True), ids, known).kept[0])
+            needle = np.zeros(shape, bool)
+            needle[rows[shows], columns[shows]] = True
+            runs = runs_of(needle)
+            kept = bool(select("guard-frame", table_of(runs.boxes, True), runs, known).kept[0])
             framed += kept
             wrong += kept and bool(((rows < 0) & (columns >= 24)).any())
     counted = selection("guard-frame", np.zeros(shape, bool)).counted_px

@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from napari_metallography.quantification.numbering import given_particles, numbers_of
+from napari_metallography.quantification.runs import paint_numbers, runs_of
+from napari_metallography.quantification.strips import LabelledPlane
 
 
 @given(seed=st.integers(0, 10_000), smallest=st.integers(1, 6))
@@ -16,7 +18,10 @@ def test_given_particles_are_counted_as_stated(seed: int, smallest: int) -> None
     indices = random.choice(np.array([0, 1, 2, 255], np.uint8), shape)
     known = (random.random(shape) < 0.8) & (indices != 255)
     before = ids.copy()
-    found, owners = given_particles(ids, indices, (1, 2), known, smallest)
+    plane = LabelledPlane(indices, runs_of(known), 3)
+    runs, owners = given_particles(ids, plane, (1, 2), smallest)
+    found = np.zeros(shape, np.int32)
+    paint_numbers(runs, 0, found)
     expected = []
     for number in np.unique(ids[ids > 0]):
         inside = (ids == number) & known & np.isin(indices, (1, 2))

@@ -13,12 +13,12 @@ from hypothesis.extra.numpy import arrays
 from skimage import measure
 
 from napari_metallography.calibration import Calibration
+from napari_metallography.quantification import particles as module
 from napari_metallography.quantification.parameters import QuantifyParameters
-from napari_metallography.quantification.particles import (
-    label_particles,
-    measure_particles,
-    number_particles,
-)
+from napari_metallography.quantification.particles import find_particles
+from napari_metallography.quantification.pixel_counts import count_pixels
+from napari_metallography.quantification.runs import paint_numbers, runs_of
+from napari_metallography.quantification.strips import LabelledPlane
 
 SQUARE = Calibration.square(0.5, "test")
 ALL = QuantifyParameters()
@@ -31,6 +31,25 @@ small_labels = arrays(
 
 def everywhere(indices):
     return np.ones(indices.shape, bool)
+
+
+def number_particles(indices, classes, mask, parameters, calibration):
+    """Particles inside a mask, painted, and their classes."""
+    plane = LabelledPlane(indices, runs_of(mask), 254)
+    runs, owners = find_particles(plane, classes, parameters, calibration)
+    ids = np.zeros(indices.shape, np.int32)
+    paint_numbers(runs, 0, ids)
+    return ids, owners
+
+
+def measure_particles(ids, known, calibration, grey=None, owners=None):
+    """The table of painted particles."""
+    runs = runs_of(ids)
+    plane = LabelledPlane(np.zeros(ids.shape, np.uint8), runs_of(known), 1)
+    counts = count_pixels(plane, runs, grey)
+    return module.measure_particles(
+        runs, counts.touches_border, calibration, counts.grey_sums, owners
+    )
 
 
 def measured(indices, calibration=SQUARE, mask=None, classes=(1, 2), parameters=ALL):
@@ -82,7 +101,7 @@ def test_a_digital_disc_has_its_radius(radius):
 
 
 def test_diagonal_neighbours_are_one_particle():
-    assert label_particles(np.eye(4, dtype=np.uint8), 1, np.ones((4, 4), bool)).max() == 1
+    assert measured(np.eye(4, dtype=np.uint8))["area_px"].tolist() == [4]
 
 
 def test_pixels_outside_the_field_neither_count_nor_connect():

@@ -11,9 +11,11 @@ from scipy import ndimage
 from napari_metallography.calibration import Calibration
 from napari_metallography.quantification import places
 from napari_metallography.quantification.edges import border_of, select
-from napari_metallography.quantification.particles import label_particles, measure_particles
+from napari_metallography.quantification.particles import measure_particles
+from napari_metallography.quantification.pixel_counts import count_pixels
 from napari_metallography.quantification.places import free_places, places_in_rectangle
 from napari_metallography.quantification.runs import runs_of
+from napari_metallography.quantification.strips import LabelledPlane
 
 EIGHT = np.ones((3, 3), bool)
 PIXELS = Calibration.square(1.0, "test")
@@ -53,13 +55,21 @@ def uncut(known, seed, share):
     return np.searchsorted(numbers, ids).astype(np.int32)
 
 
+def weights_of(runs, known):
+    """Of those that the border does not cut."""
+    plane = LabelledPlane(np.zeros(known.shape, np.uint8), runs_of(known), 1)
+    counts = count_pixels(plane, runs)
+    table = measure_particles(runs, counts.touches_border, PIXELS)
+    return select("miles-lantuejoul", table, runs, counts.known).weights
+
+
 @given(st.integers(0, 100_000), st.floats(0.9, 1), st.floats(0.05, 0.4))
 def test_places_are_those_of_the_erosion_by_each_particle(seed, filled, share):
     random = np.random.default_rng(seed)
     known = random.random((24, 31)) < filled
     ids = uncut(known, seed + 1, share)
     expected = [eroded_places(known, ids == n) for n in range(1, int(ids.max()) + 1)]
-    assert free_places(known, runs_of(ids)).tolist() == expected
+    assert free_places(runs_of(known), runs_of(ids)).tolist() == expected
 
 
 @given(st.integers(0, 100_000), st.floats(0.05, 0.4))
@@ -68,8 +78,10 @@ def test_in_a_rectangle_the_box_says_it(seed, share):
     known[3:27, 5:38] = True
     runs = runs_of(uncut(known, seed, share))
     boxes = runs.boxes
-    found = places_in_rectangle(known, boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
-    assert found.tolist() == free_places(known, runs).tolist()
+    found = places_in_rectangle(
+        runs_of(known), boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
+    )
+    assert found.tolist() == free_places(runs_of(known), runs).tolist()
 
 
 @pytest.mark.parametrize("shape", [disc((9, 9), 4, 4, 4), needle((12, 12), 0, 0, 12)])
@@ -83,7 +95,7 @@ def test_numbers_in_a_circle_are_unbiased(shape):
             ids = np.zeros(known.shape, np.int32)
             ids[top : top + height, left : left + width] = shape
             if not (ids.astype(bool) & border).any() and known[ids > 0].all():
-                weights.append(known.sum() / free_places(known, runs_of(ids))[0])
+                weights.append(known.sum() / free_places(runs_of(known), runs_of(ids))[0])
     assert sum(weights) == pytest.approx(known.sum())
 
 
@@ -96,9 +108,7 @@ def test_needles_scattered_over_a_circle_are_counted_rightly():
         row, column = random.integers(-length, 121, 2)
         whole = needle((169, 169), row + length, column + length, length)
         mask = whole[length : length + 121, length : length + 121] & known
-        ids = label_particles(mask.astype(np.uint8), 1, known)
-        found = measure_particles(ids, known, PIXELS)
-        counted += float(select("miles-lantuejoul", found, ids, known).weights.sum())
+        counted += float(weights_of(runs_of(mask).parted()[0], known).sum())
     expected = trials * known.sum() / (121 + length) ** 2
     assert counted == pytest.approx(expected, rel=0.06)
 
@@ -113,10 +123,9 @@ def annulus_around_a_hole():
 
 def test_a_particle_around_a_hole_counts_where_it_lies():
     known, ids = annulus_around_a_hole()
-    (found,) = free_places(known, runs_of(ids))
+    (found,) = free_places(runs_of(known), runs_of(ids))
     assert found == eroded_places(known, ids == 1) > 1
-    table = measure_particles(ids, known, PIXELS)
-    assert np.isfinite(select("miles-lantuejoul", table, ids, known).weights).all()
+    assert np.isfinite(weights_of(runs_of(ids), known)).all()
 
 
 def test_a_particle_that_fits_nowhere_else_has_one_place():
@@ -125,7 +134,7 @@ def test_a_particle_that_fits_nowhere_else_has_one_place():
     ring = np.ones_like(known)
     ring[[0, -1]] = ring[:, [0, -1]] = False
     ring[4:8, 4:8] = False
-    assert free_places(known, runs_of(ring.astype(np.int32))).tolist() == [1]
+    assert free_places(runs_of(known), runs_of(ring.astype(np.int32))).tolist() == [1]
 
 
 @given(st.integers(0, 100_000), st.integers(1, 3))
@@ -133,16 +142,16 @@ def test_places_do_not_depend_on_the_direction(seed, turns):
     known = np.random.default_rng(seed).random((24, 31)) < 0.97
     ids = uncut(known, seed + 1, 0.3)
     turned = np.ascontiguousarray(np.rot90(ids, turns))
-    found = free_places(np.rot90(known, turns), runs_of(turned))
-    assert found.tolist() == free_places(known, runs_of(ids)).tolist()
+    found = free_places(runs_of(np.rot90(known, turns)), runs_of(turned))
+    assert found.tolist() == free_places(runs_of(known), runs_of(ids)).tolist()
 
 
 def test_blocks_change_nothing(monkeypatch):
     known = np.random.default_rng(3).random((60, 80)) < 0.99
     runs = runs_of(uncut(known, 5, 0.3))
-    whole = free_places(known, runs)
+    whole = free_places(runs_of(known), runs)
     monkeypatch.setattr(places, "_AT_A_TIME", 50)
-    assert free_places(known, runs).tolist() == whole.tolist()
+    assert free_places(runs_of(known), runs).tolist() == whole.tolist()
 
 
 def test_each_particle_has_a_step_of_its_own(monkeypatch):
@@ -151,14 +160,14 @@ def test_each_particle_has_a_step_of_its_own(monkeypatch):
     ids = np.zeros(known.shape, np.int32)
     ids[disc(known.shape, 700, 600, 20)] = 1
     ids[100:102, 600:602] = 2
-    exact = free_places(known, runs_of(ids))
+    exact = free_places(runs_of(known), runs_of(ids))
     monkeypatch.setattr(places, "_MOST_WORK", 50_000)
-    found = free_places(known, runs_of(ids))
+    found = free_places(runs_of(known), runs_of(ids))
     assert found[1] == exact[1]
     assert found[0] != exact[0]
     assert found[0] == pytest.approx(exact[0], rel=5e-3)
     monkeypatch.setattr(places, "_MOST_WORK", 1)
-    assert free_places(known, runs_of(ids)) == pytest.approx(exact, rel=0.05)
+    assert free_places(runs_of(known), runs_of(ids)) == pytest.approx(exact, rel=0.05)
 
 
 def test_a_long_needle_among_many_holes_takes_little_memory(monkeypatch):
@@ -167,10 +176,10 @@ def test_a_long_needle_among_many_holes_takes_little_memory(monkeypatch):
     ids = needle(known.shape, 100, 100, 500).astype(np.int32)
     known |= ndimage.binary_dilation(ids > 0, EIGHT)
     runs = runs_of(ids)
-    exact = free_places(known, runs)
+    exact = free_places(runs_of(known), runs)
     monkeypatch.setattr(places, "_AT_A_TIME", 1 << 16)
     tracemalloc.start()
-    found = free_places(known, runs)
+    found = free_places(runs_of(known), runs)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert found == exact

@@ -7,7 +7,7 @@ from hypothesis.extra.numpy import arrays
 from skimage.measure import regionprops
 
 from napari_metallography.quantification import runs as module
-from napari_metallography.quantification.runs import renumber, row_blocks, runs_of
+from napari_metallography.quantification.runs import paint_numbers, row_blocks, runs_of
 
 drawings = arrays(
     np.int32, st.tuples(st.integers(1, 8), st.integers(1, 8)), elements=st.integers(0, 3)
@@ -28,6 +28,11 @@ def test_runs_drawn_again_are_the_particles(drawn):
         assert (again[row, left:right] == 0).all()
         again[row, left:right] = owner + 1
     np.testing.assert_array_equal(again, ids)
+    painted = np.full_like(ids, 9)
+    paint_numbers(runs, 4, painted)
+    np.testing.assert_array_equal(painted, np.where(ids, ids + 4, 0))
+    for number, (box, mask) in enumerate(runs.masks(), start=1):
+        np.testing.assert_array_equal(mask, np.pad(ids[box] == number, 1))
 
 
 @given(drawings)
@@ -48,10 +53,16 @@ def test_blocks_of_rows_change_nothing(monkeypatch):
         np.testing.assert_array_equal(getattr(parts, name), getattr(whole, name))
 
 
-def test_renumbering_is_in_place():
-    ids = np.array([[0, 1], [2, 3]], np.int32)
-    renumber(ids, np.array([0, 0, 7, 5], np.int32))
-    assert ids.tolist() == [[0, 0], [7, 5]]
+@given(drawings, st.integers(1, 4))
+def test_groups_are_of_the_same_particles(drawn, size):
+    runs = runs_of(without_gaps(drawn))
+    parts = list(runs.parts(size))
+    assert [part.n for part in parts[:-1]] == [size] * (len(parts) - 1)
+    assert sum(part.n for part in parts) == runs.n
+    for number, part in enumerate(parts):
+        chosen = np.arange(runs.n) // size == number
+        assert part.boxes.tolist() == runs.boxes[chosen].tolist()
+        assert part.areas.tolist() == runs.areas[chosen].tolist()
 
 
 def test_an_image_without_particles():

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from napari_metallography.calibration import Calibration
 from napari_metallography.errors import InputError
 from napari_metallography.quantification.parameters import QuantifyParameters
-from napari_metallography.quantification.particles import number_particles
+from napari_metallography.quantification.particles import find_particles
+from napari_metallography.quantification.runs import paint_numbers, runs_of
 from napari_metallography.quantification.splitting import split_by_distance, split_by_intensity
+from napari_metallography.quantification.strips import LabelledPlane
 
 PIXELS = Calibration.square(1.0, "test")
 DEPTH = QuantifyParameters().split_depth
@@ -35,9 +37,20 @@ def two_discs(first, second, overlap, angle):
     return one, other
 
 
+def painted(runs, shape):
+    ids = np.zeros(shape, np.int32)
+    paint_numbers(runs, 0, ids)
+    return ids
+
+
 def split(mask, depth=DEPTH, calibration=PIXELS):
-    ids = mask.astype(np.int32)
-    return ids, split_by_distance(ids, depth, calibration)
+    runs = split_by_distance(runs_of(mask), depth, calibration)
+    return painted(runs, mask.shape), runs.n
+
+
+def number_particles(indices, parameters):
+    everywhere = runs_of(np.ones(indices.shape, bool))
+    return find_particles(LabelledPlane(indices, everywhere, 2), (1,), parameters, PIXELS)
 
 
 @settings(max_examples=40, deadline=None)
@@ -82,7 +95,9 @@ def test_particles_that_are_one_keep_their_numbers_and_new_ones_follow():
     ids[ellipse(ids.shape, (30, 20), 12, 12)] = 1
     ids[ellipse(ids.shape, (30, 60), 10, 10) | ellipse(ids.shape, (30, 78), 10, 10)] = 2
     ids[ellipse(ids.shape, (30, 105), 12, 12)] = 3
-    assert split_by_distance(ids, DEPTH, PIXELS) == 4
+    runs = split_by_distance(runs_of(ids), DEPTH, PIXELS)
+    assert runs.n == 4
+    ids = painted(runs, ids.shape)
     assert (ids[30, 20], ids[30, 105]) == (1, 3)
     assert {ids[30, 60], ids[30, 78]} == {2, 4}
 
@@ -100,8 +115,9 @@ def test_a_line_of_less_contrast_splits(bright):
     contrast = np.where(mask, 100.0, 0.0)
     contrast[:, 29:31] = np.where(mask[:, 29:31], 40.0, 0.0)
     grey = 90 + contrast if bright else 200 - contrast
-    ids = mask.astype(np.int32)
-    assert split_by_intensity(ids, grey, mask, ~mask, DEPTH) == 2
+    runs = split_by_intensity(runs_of(mask), grey, grey[mask].mean(), grey[~mask].mean(), DEPTH)
+    assert runs.n == 2
+    ids = painted(runs, mask.shape)
     assert (ids[10:30, 10:28] == ids[20, 12]).all()
     assert (ids[10:30, 32:50] == ids[20, 45]).all()
     assert split(mask)[1] == 1
@@ -110,20 +126,18 @@ def test_a_line_of_less_contrast_splits(bright):
 def test_even_contrast_does_not_split():
     mask = np.zeros((40, 60), bool)
     mask[10:30, 10:50] = True
-    ids = mask.astype(np.int32)
-    assert split_by_intensity(ids, np.where(mask, 180, 90), mask, ~mask, DEPTH) == 1
+    grey = np.where(mask, 180, 90)
+    assert split_by_intensity(runs_of(mask), grey, 180, 90, DEPTH).n == 1
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int64])
 def test_particles_are_split_on_request_only(dtype):
     one, other = two_discs(10, 12, 1.5, 0.4)
     indices = (one | other).astype(dtype)
-    everywhere = np.ones(indices.shape, bool)
     counts = []
     for chosen in ("none", "distance"):
-        parameters = QuantifyParameters(split=chosen)
-        ids, owners = number_particles(indices, (1,), everywhere, parameters, PIXELS)
-        assert ids.max() == len(owners)
+        runs, owners = number_particles(indices, QuantifyParameters(split=chosen))
+        assert runs.n == len(owners)
         counts.append(len(owners))
     assert counts == [1, 2]
 
@@ -132,7 +146,7 @@ def test_splitting_by_intensity_without_an_image_is_refused():
     indices = np.ones((4, 4), np.uint8)
     parameters = QuantifyParameters(split="intensity")
     with pytest.raises(InputError, match="needs the grey values; name the image") as caught:
-        number_particles(indices, (1,), np.ones((4, 4), bool), parameters, PIXELS)
+        number_particles(indices, parameters)
     assert "\n" not in str(caught.value)
 
 
@@ -143,7 +157,7 @@ def test_splitting_is_deterministic():
         mask |= ellipse(mask.shape, centre, 11, 8, rng.uniform(0, 3))
     parameters = QuantifyParameters(split="distance")
     first, second = (
-        number_particles(mask.astype(np.uint8), (1,), mask | True, parameters, PIXELS)[0]
+        painted(number_particles(mask.astype(np.uint8), parameters)[0], mask.shape)
         for _ in range(2)
     )
     np.testing.assert_array_equal(first, second)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,13 +12,13 @@ from scipy.special import gammaincinv
 from ..calibration import Calibration
 from ..classes import UNLABELLED
 from .crofton import STEPS, length_weights_per_um
-from .runs import row_blocks
+from .runs import stretches
 
 _HORIZONTAL, _VERTICAL = STEPS.index((0, 1)), STEPS.index((1, 0))
 _CHANCE = 1e-3
 """Probability with which chance alone would make as many crossings of few expected."""
 
-Planes = tuple[NDArray[np.integer], NDArray[np.integer]]
+Planes = tuple[NDArray[Any], NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,18 @@ class Crossings:
     steps: NDArray[np.int64]
     crossed: NDArray[np.int64]
     within: NDArray[np.int64]
+
+    @classmethod
+    def none(cls, n_classes: int) -> Crossings:
+        """Of no step."""
+        shapes = (len(STEPS),), (len(STEPS), n_classes), (2, n_classes)
+        return cls(*(np.zeros(shape, np.int64) for shape in shapes))
+
+    def __add__(self, other: Crossings) -> Crossings:
+        """Those of both."""
+        return Crossings(
+            self.steps + other.steps, self.crossed + other.crossed, self.within + other.within
+        )
 
     @property
     def n_intercepts(self) -> NDArray[np.float64]:
@@ -74,7 +87,10 @@ class Crossings:
 
 
 def count_crossings(
-    indices: NDArray[np.uint8], n_classes: int, ids: NDArray[np.int32] | None = None
+    indices: NDArray[np.uint8],
+    n_classes: int,
+    ids: NDArray[np.int32] | None = None,
+    n_rows: int | None = None,
 ) -> Crossings:
     """Count crossings of the boundaries of each class.
 
@@ -84,20 +100,28 @@ def count_crossings(
         Shape (Y, X): class indices, 255 = unlabelled or outside the field.
     ids
         Shape (Y, X): particles, where boundaries between those of one class count too.
+    n_rows
+        Count steps from this many rows only, to those that follow too; all when not given.
     """
     steps = np.zeros(len(STEPS), np.int64)
     crossed = np.zeros((len(STEPS), UNLABELLED + 1), np.int64)
     within = np.zeros((2, UNLABELLED + 1), np.int64)
+    n_rows = len(indices) if n_rows is None else n_rows
+    known = indices != UNLABELLED
+    all_known = bool(known.all())
     for direction, step in enumerate(STEPS):
-        for rows in row_blocks(indices.shape):
-            here, there = _pair(indices, rows, step)
-            known = (here != UNLABELLED) & (there != UNLABELLED)
-            steps[direction] += np.count_nonzero(known)
-            known &= here != there
-            crossed[direction] += _counts(here[known]) + _counts(there[known])
+        here, there = _pair(indices, n_rows, step)
+        apart = here != there
+        if all_known:
+            steps[direction] = here.size
+        else:
+            both = np.logical_and(*_pair(known, n_rows, step))
+            steps[direction] = np.count_nonzero(both)
+            apart &= both
+        crossed[direction] = _counts(here[apart]) + _counts(there[apart])
     if ids is not None:
         for number, direction in enumerate((_HORIZONTAL, _VERTICAL)):
-            within[number] = _touching_pairs(indices, ids, STEPS[direction])
+            within[number] = _touching_pairs(indices, ids, n_rows, STEPS[direction])
     return Crossings(steps, crossed[:, :n_classes], within[:, :n_classes])
 
 
@@ -115,6 +139,15 @@ class Seams:
 
     steps: NDArray[np.int64]
     parting: NDArray[np.int64]
+
+    @classmethod
+    def none(cls, n_classes: int) -> Seams:
+        """Where there is none."""
+        return cls(np.zeros(2, np.int64), np.zeros((2, n_classes), np.int64))
+
+    def __add__(self, other: Seams) -> Seams:
+        """Those of both."""
+        return Seams(self.steps + other.steps, self.parting + other.parting)
 
     def hidden(self, crossings: Crossings) -> NDArray[np.float64]:
         """Share of each class's crossings that seams hide beyond what chance would.
@@ -134,8 +167,31 @@ class Seams:
         return np.nan_to_num(ratio(beyond, total))
 
 
-def find_seams(indices: NDArray[np.uint8], field: NDArray[np.bool_], n_classes: int) -> Seams:
-    """Find the seams of a field.
+@dataclass(frozen=True)
+class Open:
+    """Stretches without labels that a strip of rows ends in, one a column.
+
+    Attributes
+    ----------
+    lengths
+        Shape (X,): rows of the stretch so far; 0 where there is none.
+    above
+        Shape (X,): class index of the last pixel before it, 255 = outside the field.
+    """
+
+    lengths: NDArray[np.int64]
+    above: NDArray[np.uint8]
+
+    @classmethod
+    def at_the_top(cls, width: int) -> Open:
+        """What an image begins with."""
+        return cls(np.zeros(width, np.int64), np.full(width, UNLABELLED, np.uint8))
+
+
+def find_seams(
+    indices: NDArray[np.uint8], field: NDArray[np.bool_], n_classes: int, begun: Open
+) -> tuple[Seams, Open]:
+    """Find the seams that end in some rows of a field, and what of seams goes on below them.
 
     Parameters
     ----------
@@ -143,51 +199,67 @@ def find_seams(indices: NDArray[np.uint8], field: NDArray[np.bool_], n_classes: 
         Shape (Y, X): class indices, 255 = unlabelled or outside the field.
     field
         Shape (Y, X): True inside the field; stretches that reach out of it are no seams.
+    begun
+        What the rows above ended in.
     """
-    along = [_seams_along(indices, field, rows) for rows in row_blocks(indices.shape)]
-    down = [_seams_along(indices.T, field.T, rows) for rows in row_blocks(indices.T.shape)]
-    steps, parting = zip(
-        *(map(sum, zip(*found, strict=True)) for found in (along, down)), strict=True
-    )
-    return Seams(np.array(steps, np.int64), np.array(parting, np.int64)[:, :n_classes])
+    blank = field & (indices == UNLABELLED)
+    lines = np.flatnonzero(blank.any(axis=1))
+    rows, left, right = stretches(blank[lines])
+    rows = lines[rows]
+    inner = (left > 0) & (right < blank.shape[1])
+    rows, left, right = rows[inner], left[inner], right[inner]
+    along = _parted(indices[rows, left - 1], indices[rows, right], right - left + 1)
+    down, going_on = _seams_down(indices, blank, begun)
+    steps, parting = zip(along, down, strict=True)
+    found = Seams(np.array(steps, np.int64), np.array(parting, np.int64)[:, :n_classes])
+    return found, going_on
 
 
-def _seams_along(
-    indices: NDArray[np.uint8], field: NDArray[np.bool_], rows: slice
+def _seams_down(
+    indices: NDArray[np.uint8], blank: NDArray[np.bool_], begun: Open
+) -> tuple[tuple[int, NDArray[np.int64]], Open]:
+    """Seams along columns that end in some rows, and what goes on below them."""
+    # What was begun is a row more, above the others.
+    here = np.concatenate([begun.above[None], indices])
+    empty = np.concatenate([begun.lengths[None] > 0, blank])
+    lines = np.flatnonzero(empty.any(axis=0))
+    columns, top, bottom = stretches(empty[:, lines].T)
+    columns = lines[columns]
+    lengths = bottom - top + np.where(top == 0, begun.lengths[columns] - 1, 0)
+    above = here[np.maximum(top - 1, 0), columns]
+    ended = bottom < len(here)
+    lasting, following = columns[~ended], here[bottom[ended], columns[ended]]
+    going_on = Open(np.zeros_like(begun.lengths), indices[-1].copy())
+    going_on.lengths[lasting], going_on.above[lasting] = lengths[~ended], above[~ended]
+    return _parted(above[ended], following, lengths[ended] + 1), going_on
+
+
+def _parted(
+    here: NDArray[np.uint8], there: NDArray[np.uint8], steps: NDArray[np.int64]
 ) -> tuple[int, NDArray[np.int64]]:
-    """Steps over seams along some rows, and how many have each class at one end only."""
-    block, inside = np.ascontiguousarray(indices[rows]), np.ascontiguousarray(field[rows])
-    ends = np.flatnonzero((block != UNLABELLED) | ~inside)
-    last, following = ends[:-1], ends[1:]
-    apart = (following - last > 1) & (last // block.shape[1] == following // block.shape[1])
-    last, following = last[apart], following[apart]
-    here, there = block.ravel()[last], block.ravel()[following]
+    """Steps over seams between pixels, and how many have each class at one end only."""
     labelled = (here != UNLABELLED) & (there != UNLABELLED)
     parting = labelled & (here != there)
-    steps = int((following - last)[labelled].sum())
-    return steps, _counts(here[parting]) + _counts(there[parting])
+    return int(steps[labelled].sum()), _counts(here[parting]) + _counts(there[parting])
 
 
 def _touching_pairs(
-    indices: NDArray[np.uint8], ids: NDArray[np.int32], step: tuple[int, int]
+    indices: NDArray[np.uint8], ids: NDArray[np.int32], n_rows: int, step: tuple[int, int]
 ) -> NDArray[np.int64]:
-    pairs = np.zeros(UNLABELLED + 1, np.int64)
-    for rows in row_blocks(indices.shape):
-        here, there = _pair(indices, rows, step)
-        number, next_number = _pair(ids, rows, step)
-        touching = (here == there) & (here != UNLABELLED) & (number != next_number)
-        pairs += _counts(here[touching & (number > 0) & (next_number > 0)])
-    return pairs
+    here, there = _pair(indices, n_rows, step)
+    number, next_number = _pair(ids, n_rows, step)
+    touching = (here == there) & (here != UNLABELLED) & (number != next_number)
+    return _counts(here[touching & (number > 0) & (next_number > 0)])
 
 
-def _pair(array: NDArray[np.integer], rows: slice, step: tuple[int, int]) -> Planes:
-    """Values of some rows, and those one step further, where both are in the image."""
+def _pair(array: NDArray[Any], n_rows: int, step: tuple[int, int]) -> Planes:
+    """Values of the first rows, and those one step further, where both are there."""
     down, across = step
-    stop = min(rows.stop, array.shape[0] - down)
+    stop = max(0, min(n_rows, len(array) - down))
     first, last = max(0, -across), array.shape[1] - max(0, across)
-    here = array[rows.start : stop, first : max(first, last)]
-    there = array[rows.start + down : stop + down, first + across : max(first, last) + across]
-    return here[: len(there)], there
+    here = array[:stop, first : max(first, last)]
+    there = array[down : stop + down, first + across : max(first, last) + across]
+    return here, there
 
 
 def _counts(values: NDArray[np.integer]) -> NDArray[np.int64]:

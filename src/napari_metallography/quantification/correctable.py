@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,15 +12,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..calibration import Calibration
-from ..classes import UNLABELLED
 from ..events import Events, Notice, Progress
 from ..io.labels import LabelImage
 from .corrections import Correction, audit_rows, plane_at
 from .measure import Quantification, quantify
 from .numbering import numbers_of
 from .parameters import QuantifyParameters
-from .particles import number_particles
+from .particles import find_particles
 from .pixel_units import NO_PIXEL_SIZE, ONE_MICROMETRE, in_pixel_units
+from .runs import paint_numbers
+from .strips import LabelledPlane, PlaneOf, stretches_of
 
 CORRECTIONS = "corrections"
 """Key of the provenance, with rows as `corrections.audit_rows` gives them, and of a layer's
@@ -130,20 +132,19 @@ def _numbered(
     name: str,
 ) -> Events[Ids]:
     """Numbers of all particles, through all planes."""
-    ids = np.zeros(labels.indices.shape, np.int32)
-    mask, offset = labels.measured.mask(), 0
+    ids, offset = np.zeros(labels.indices.shape, np.int32), 0
     classes = parameters.particle_classes(len(labels.classes))
     calibration: Calibration = labels.calibration or ONE_MICROMETRE
-    fits = mask.shape == labels.indices.shape[-2:] and _fits(intensity, labels)
+    fits = labels.measured.shape == ids.shape[-2:] and _fits(intensity, labels)
     # What does not fit is refused when it is measured.
-    n_planes = len(labels.planes) if fits else 0
+    n_planes = math.prod(ids.shape[:-2]) if fits else 0
+    field = stretches_of(labels.measured)
     for number in range(n_planes):
-        plane = labels.planes[number]
+        plane = LabelledPlane(PlaneOf(labels.indices, number), field, len(labels.classes), name)
         grey = None if intensity is None else plane_at(intensity, number)
-        known = mask & (plane != UNLABELLED)
-        found, owners = number_particles(plane, classes, known, parameters, calibration, grey)
-        plane_at(ids, number)[:] = found + np.int32(offset) * (found > 0)
-        offset += len(owners)
+        found, _ = find_particles(plane, classes, parameters, calibration, grey)
+        paint_numbers(found, offset, plane_at(ids, number))
+        offset += found.n
         yield Progress(number + 1, n_planes, "planes numbered")
     return ids
 

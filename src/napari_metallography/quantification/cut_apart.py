@@ -15,24 +15,26 @@ _STEPS = ((0, 1), (1, -1), (1, 0), (1, 1))
 """To half of the eight neighbours; the other way round they are the other half."""
 
 
-def particles_cut_apart(indices: NDArray[np.uint8], ids: NDArray[np.int32]) -> int:
-    """How many particles touch another part of their phase, from which they were cut therefore.
+def parts_of_others(
+    indices: NDArray[np.uint8], ids: NDArray[np.int32], n_particles: int
+) -> NDArray[np.bool_]:
+    """Whether each particle touches another part of its phase, from which it was cut therefore.
 
     Parameters
     ----------
     indices
         Shape (Y, X): class indices, 255 = unlabelled or outside the field.
     ids
-        Shape (Y, X): numbers of the particles that count, 0 elsewhere. The other part need not
-        count: it may be left out by the edge rule.
+        Shape (Y, X): numbers of particles, 0 elsewhere. The other part need have none: it may be
+        too small to count.
     """
-    parts = np.zeros(int(ids.max(initial=0)) + 1, bool)
+    parts = np.zeros(n_particles + 1, bool)
     for step in _STEPS:
         one, other = _beside(indices.shape, step)
         cut = (ids[one] != ids[other]) & (indices[one] == indices[other])
         parts[ids[one][cut]] = True
         parts[ids[other][cut]] = True
-    return int(np.count_nonzero(parts[1:]))
+    return parts[1:]
 
 
 def cut_apart_note(provenance: Iterable[Mapping[str, Any]], n_particles: int) -> str:

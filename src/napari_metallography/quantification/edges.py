@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from .parameters import EdgeRule
 from .places import bounds, free_places, places_in_rectangle
-from .runs import runs_of
+from .runs import Runs
 
 Mask = NDArray[np.bool_]
 
@@ -37,9 +37,7 @@ class Selection:
     counted_px: int
 
 
-def select(
-    rule: EdgeRule, particles: pd.DataFrame, ids: NDArray[np.int32], known: Mask
-) -> Selection:
+def select(rule: EdgeRule, particles: pd.DataFrame, runs: Runs, known: Runs) -> Selection:
     """Apply an edge rule.
 
     "all" keeps every particle. "exclude-border" leaves out those that touch the border.
@@ -58,10 +56,10 @@ def select(
     ----------
     particles
         The columns `touches_border` and `top_px`, `left_px`, `bottom_px`, `right_px`.
-    ids
-        Shape (Y, X): the particles by row of the table from 1 on.
+    runs
+        The particles by row of the table.
     known
-        Shape (Y, X): True inside the field and labelled.
+        The labelled pixels of the field, as of one particle.
 
     Raises
     ------
@@ -70,13 +68,13 @@ def select(
 
     Source: Miles (1974); Lantuéjoul (1980); Gundersen, Journal of Microscopy 111 (1977) 219-223.
     """
-    return _RULES[rule](particles, ids, known)
+    return _RULES[rule](particles, runs, known)
 
 
-def is_rectangle(known: Mask) -> bool:
+def is_rectangle(known: Runs) -> bool:
     """Whether the known pixels fill an upright rectangle."""
     top, left, bottom, right = bounds(known)
-    return bottom > top and bool(known[top:bottom, left:right].all())
+    return 0 < (bottom - top) * (right - left) == _pixels(known)
 
 
 def edge_notes(rule: EdgeRule, particles: pd.DataFrame) -> list[str]:
@@ -111,25 +109,22 @@ def border_of(known: Mask) -> Mask:
     return np.asarray(interior == 0)
 
 
-def exclusion_edges(known: Mask) -> Mask:
-    """Known pixels beyond which, to the right or below, there is none."""
-    edges = known.copy()
-    edges[:-1, :-1] &= ~(known[1:, :-1] & known[:-1, 1:] & known[1:, 1:])
-    return edges
+def _pixels(known: Runs) -> int:
+    return int(known.lengths.sum())
 
 
-def _everything(particles: pd.DataFrame, ids: NDArray[np.int32], known: Mask) -> Selection:
+def _everything(particles: pd.DataFrame, runs: Runs, known: Runs) -> Selection:
     n = len(particles)
-    return Selection(np.ones(n, bool), np.ones(n), int(np.count_nonzero(known)))
+    return Selection(np.ones(n, bool), np.ones(n), _pixels(known))
 
 
-def _uncut(particles: pd.DataFrame, ids: NDArray[np.int32], known: Mask) -> Selection:
+def _uncut(particles: pd.DataFrame, runs: Runs, known: Runs) -> Selection:
     kept = ~particles["touches_border"].to_numpy(bool)
-    return Selection(kept, np.ones(kept.sum()), int(np.count_nonzero(known)))
+    return Selection(kept, np.ones(kept.sum()), _pixels(known))
 
 
-def _weighted(particles: pd.DataFrame, ids: NDArray[np.int32], known: Mask) -> Selection:
-    uncut = _uncut(particles, ids, known)
+def _weighted(particles: pd.DataFrame, runs: Runs, known: Runs) -> Selection:
+    uncut = _uncut(particles, runs, known)
     if is_rectangle(known):
         heights, widths = (
             (particles[end] - particles[start]).to_numpy()[uncut.kept]
@@ -137,20 +132,20 @@ def _weighted(particles: pd.DataFrame, ids: NDArray[np.int32], known: Mask) -> S
         )
         places = places_in_rectangle(known, heights, widths)
     else:
-        places = free_places(known, runs_of(ids).of(uncut.kept))
+        places = free_places(known, runs.of(uncut.kept))
     return Selection(uncut.kept, uncut.counted_px / places, uncut.counted_px)
 
 
-def _framed(particles: pd.DataFrame, ids: NDArray[np.int32], known: Mask) -> Selection:
+def _framed(particles: pd.DataFrame, runs: Runs, known: Runs) -> Selection:
     if not is_rectangle(known):
         raise InputError(
             "a guard frame is a rectangle, and the field has slanting or ragged edges or holes "
             "without labels; choose the edge rule miles-lantuejoul"
         )
-    edges = exclusion_edges(known)
-    kept = ~touching(ids, len(particles), edges)
-    counted = int(np.count_nonzero(known)) - int(np.count_nonzero(edges))
-    return Selection(kept, np.ones(kept.sum()), counted)
+    top, left, bottom, right = bounds(known)
+    reaches = (particles["bottom_px"] == bottom) | (particles["right_px"] == right)
+    kept = ~reaches.to_numpy(bool)
+    return Selection(kept, np.ones(kept.sum()), (bottom - top - 1) * (right - left - 1))
 
 
 _CUT_COUNT: dict[EdgeRule, str] = {
@@ -160,7 +155,7 @@ _CUT_COUNT: dict[EdgeRule, str] = {
     "unbiased unless particles are long beside the field and slant up to the right, of which some "
     "too many count",
 }
-_RULES: dict[EdgeRule, Callable[[pd.DataFrame, NDArray[np.int32], Mask], Selection]] = {
+_RULES: dict[EdgeRule, Callable[[pd.DataFrame, Runs, Runs], Selection]] = {
     "all": _everything,
     "exclude-border": _uncut,
     "miles-lantuejoul": _weighted,

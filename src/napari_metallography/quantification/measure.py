@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
-from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -19,17 +18,18 @@ from ..classes import UNLABELLED, PhaseClass
 from ..errors import InputError
 from ..events import Events, Notice, Progress
 from ..plane import ArrayLike
-from .boundaries import Crossings, count_crossings, find_seams
-from .cut_apart import CUT_APART, particles_cut_apart
+from .cut_apart import CUT_APART
 from .edges import Selection, edge_notes, select
 from .numbering import given_particles
 from .parameters import QuantifyParameters
-from .particles import CONNECTIVITY, measure_particles, number_particles
+from .particles import CONNECTIVITY, find_particles, measure_particles
 from .phases import boundary_columns, measure_phases
+from .pixel_counts import PixelCounts, count_pixels
 from .places import bounds
 from .resolution import resolution_notes
-from .runs import renumber
+from .runs import Runs, paint_numbers
 from .statistics import area_notes, number_of_fields, planes_depend, statistics_over_fields
+from .strips import LabelledPlane, PlaneOf, stretches_of
 
 FEW_INTERCEPTS = "mean chords or free paths longer than the field"
 """Begins the note that says so."""
@@ -59,7 +59,8 @@ class Quantification:
         edge rule. Particles are numbered 1 to n through all planes. Nearest neighbours are among
         all particles, those that the edge rule leaves out included.
     ids
-        The particles' numbers where they lie, 0 elsewhere; same shape as the labels.
+        The particles' numbers where they lie, 0 elsewhere; same shape as the labels, or (0, 0)
+        where they were not to be painted.
     statistics
         JSON form: `n_fields`, `n_particles`, `phases` (see `statistics.phase_statistics`),
         `n_excluded` (by phase, how many particles the edge rule left out), `edge_rule`,
@@ -84,10 +85,17 @@ def quantify(
     labels_provenance: Mapping[str, Any] | None = None,
     ids: ArrayLike | None = None,
     label_values: Sequence[int] | None = None,
+    *,
+    paint: bool = True,
+    rows_at_a_time: int | None = None,
 ) -> Events[Quantification]:
     """Measure phases and particles; yields an event a plane and returns the result.
 
     A notice says so when most particles of a phase are too small to resolve.
+
+    The arrays are read in strips of rows, each two or three times, and may be larger than memory.
+    What is held grows with the particles' outlines, not with the area, but for the painted numbers
+    (4 bytes a pixel) and, where particles are split, the bounding box of one after the other.
 
     Parameters
     ----------
@@ -111,6 +119,10 @@ def quantify(
         they are found and split here. They are numbered anew.
     label_values
         What stands for each class in the labels' file, where that is not its index.
+    paint
+        Whether the result is to have `ids`.
+    rows_at_a_time
+        Height of the strips, which changes no result; None: what memory and speed are best with.
 
     Raises
     ------
@@ -128,27 +140,26 @@ def quantify(
         name,
         ids,
         tuple(range(len(classes)) if label_values is None else label_values),
+        rows_at_a_time,
     )
     plan.require_fitting(indices, intensity)
-    greys = _planes(intensity) if intensity is not None else repeat(None)
     n_planes = 1 if len(indices.shape) == 2 else indices.shape[0]
-    stacked = np.zeros(indices.shape if n_planes > 1 else 0, np.int32)
+    painted = np.zeros(indices.shape if paint else (0, 0), np.int32)
     results: list[_PlaneResult] = []
     n_particles = 0
-    for number, (plane, grey) in enumerate(zip(_planes(indices), greys, strict=False)):
-        tables, numbered = plan.measure(number, plane, grey, n_particles)
+    for number in range(n_planes):
+        grey = None if intensity is None else PlaneOf(intensity, number)
+        tables, counted = plan.measure(number, PlaneOf(indices, number), grey, n_particles)
         results.append(tables)
-        if n_planes > 1:
-            stacked[number] = numbered
+        if paint:
+            paint_numbers(counted, n_particles, painted if painted.ndim == 2 else painted[number])
         n_particles += len(tables.particles)
         if not tables.labelled:
             yield Notice(f"{name}: plane {number} holds no labelled pixel and is left out")
         yield Progress(number + 1, n_planes, "planes measured")
     if not any(tables.labelled for tables in results):
         raise InputError(f"{name}: no pixel of the field is labelled; segment or paint it first")
-    # One plane needs no array more, for which large images leave no room.
-    shown = stacked if n_planes > 1 else numbered.reshape(indices.shape)
-    result = plan.assembled(results, shown, dict(labels_provenance or {}))
+    result = plan.assembled(results, painted, dict(labels_provenance or {}))
     for note in result.statistics["provenance"]["notes"]:
         yield Notice(f"{name}: {note}")
     return result
@@ -206,14 +217,15 @@ class _Plan:
     name: str
     given: ArrayLike | None = None
     label_values: tuple[int, ...] = ()
+    rows_at_a_time: int | None = None
 
     @cached_property
     def names(self) -> NDArray[np.object_]:
         return np.array([phase.name for phase in self.classes], dtype=object)
 
     @cached_property
-    def mask(self) -> NDArray[np.bool_]:
-        return self.measured.mask()
+    def field(self) -> Runs:
+        return stretches_of(self.measured)
 
     def require_fitting(self, indices: ArrayLike, intensity: ArrayLike | None) -> None:
         """Raise `InputError` when shapes, types or names cannot be measured."""
@@ -238,43 +250,23 @@ class _Plan:
         self.measured.require_pixels()
 
     def measure(
-        self,
-        number: int,
-        indices: NDArray[np.integer],
-        grey: NDArray[np.number] | None,
-        offset: int,
-    ) -> tuple[_PlaneResult, NDArray[np.int32]]:
-        """A plane's tables and its particles, numbered from `offset` + 1."""
-        self._require_known(indices)
+        self, number: int, indices: ArrayLike, grey: ArrayLike | None, offset: int
+    ) -> tuple[_PlaneResult, Runs]:
+        """A plane's tables and its particles that count; numbers begin after `offset`."""
         # What goes on where nothing is labelled is cut there, as at the edge of the field.
-        known = self.mask & (indices != UNLABELLED)
-        coded = np.full(indices.shape, UNLABELLED, np.uint8)
-        np.copyto(coded, indices, where=known, casting="unsafe")
-        found, owners = self._numbered(number, coded, known, grey)
-        crossings = count_crossings(coded, len(self.classes), found if self._told_apart else None)
-        every = measure_particles(found, known, self.calibration, grey, owners)
-        every.insert(1, "plane", number)
-        every.insert(2, "phase", self.names[owners])
-        every.insert(3, "class_index", owners)
-        every.insert(4, "label_value", np.array(self.label_values, np.int64)[owners])
-        chosen = select(self.parameters.edge_rule, every, found, known)
-        particles = _kept(every, chosen, found, offset)
-        phases = measure_phases(
-            coded,
-            self.classes,
-            self.mask,
-            self.calibration,
-            particles,
-            self.particle_classes,
-            chosen.counted_px,
-        )
-        phases.insert(0, "plane", number)
-        phases.insert(3, "label_value", self.label_values)
-        excluded = np.bincount(owners[~chosen.kept], minlength=len(self.classes))
+        n_classes = len(self.classes)
+        plane = LabelledPlane(indices, self.field, n_classes, self.name, self.rows_at_a_time)
+        found, owners = self._particles(number, plane, grey)
+        counts = count_pixels(plane, found, grey, told_apart=bool(self._told_apart))
+        every = self._described(number, found, owners, counts)
+        chosen = select(self.parameters.edge_rule, every, found, counts.known)
+        particles = _kept(every, chosen, offset)
+        hidden = self._hidden(counts)
+        phases = self._phases(number, particles, chosen, counts)
+        excluded = np.bincount(owners[~chosen.kept], minlength=n_classes)
         phases["n_excluded"] = phases["n_particles"] * 0 + excluded
-        hidden = self._hidden(coded, known, crossings)
         boundaries = boundary_columns(
-            crossings,
+            counts.crossings,
             phases["area_fraction"].to_numpy(float),
             self.calibration,
             self.parameters.rolling_direction,
@@ -282,10 +274,10 @@ class _Plan:
             hidden,
         )
         names = tuple(self.classes[index].name for index in hidden)
-        touching = np.asarray(crossings.within.any(axis=0))
-        n_parts = particles_cut_apart(coded, found) if self._splits else 0
+        touching = np.asarray(counts.crossings.within.any(axis=0))
+        n_parts = int(np.count_nonzero(counts.cut_apart & chosen.kept)) if self._splits else 0
         phases = phases.assign(**boundaries)
-        return _PlaneResult(phases, particles, names, touching, n_parts), found
+        return _PlaneResult(phases, particles, names, touching, n_parts), found.of(chosen.kept)
 
     def assembled(
         self, results: list[_PlaneResult], ids: NDArray[np.int32], labels: dict[str, Any]
@@ -314,20 +306,44 @@ class _Plan:
         }
         return Quantification(phases, particles, ids, statistics)
 
-    def _numbered(
-        self,
-        number: int,
-        coded: NDArray[np.uint8],
-        known: NDArray[np.bool_],
-        grey: NDArray[np.number] | None,
-    ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    def _particles(
+        self, number: int, plane: LabelledPlane, grey: ArrayLike | None
+    ) -> tuple[Runs, NDArray[np.int64]]:
         if self.given is None:
-            return number_particles(
-                coded, self.particle_classes, known, self.parameters, self.calibration, grey
+            return find_particles(
+                plane, self.particle_classes, self.parameters, self.calibration, grey
             )
-        given = np.asarray(self.given if len(self.given.shape) == 2 else self.given[number])
-        smallest = self.parameters.smallest_area_px
-        return given_particles(given, coded, self.particle_classes, known, smallest)
+        given, smallest = PlaneOf(self.given, number), self.parameters.smallest_area_px
+        return given_particles(given, plane, self.particle_classes, smallest)
+
+    def _described(
+        self, number: int, found: Runs, owners: NDArray[np.int64], counts: PixelCounts
+    ) -> pd.DataFrame:
+        """One row a particle, also for those that the edge rule leaves out."""
+        every = measure_particles(
+            found, counts.touches_border, self.calibration, counts.grey_sums, owners
+        )
+        every.insert(1, "plane", number)
+        every.insert(2, "phase", self.names[owners])
+        every.insert(3, "class_index", owners)
+        every.insert(4, "label_value", np.array(self.label_values, np.int64)[owners])
+        return every
+
+    def _phases(
+        self, number: int, particles: pd.DataFrame, chosen: Selection, counts: PixelCounts
+    ) -> pd.DataFrame:
+        phases = measure_phases(
+            counts.pixels,
+            self.classes,
+            int(self.field.lengths.sum()),
+            self.calibration,
+            particles,
+            self.particle_classes,
+            chosen.counted_px,
+        )
+        phases.insert(0, "plane", number)
+        phases.insert(3, "label_value", self.label_values)
+        return phases
 
     def _notes(
         self, results: Sequence[_PlaneResult], phases: pd.DataFrame, particles: pd.DataFrame
@@ -353,13 +369,9 @@ class _Plan:
             *_intercept_notes(phases, self._extents_um()),
         ]
 
-    def _hidden(
-        self, coded: NDArray[np.uint8], known: NDArray[np.bool_], crossings: Crossings
-    ) -> list[int]:
+    def _hidden(self, counts: PixelCounts) -> list[int]:
         """Classes along whose boundaries seams without labels run."""
-        if np.array_equal(known, self.mask):
-            return []
-        shares = find_seams(coded, self.mask, len(self.classes)).hidden(crossings)
+        shares = counts.seams.hidden(counts.crossings)
         return [int(index) for index in np.flatnonzero(shares > _TOLERATED_HIDDEN)]
 
     @property
@@ -369,7 +381,7 @@ class _Plan:
 
     def _extents_um(self) -> dict[str, float]:
         """Length of the longest lines over the field."""
-        top, left, bottom, right = bounds(self.mask)
+        top, left, bottom, right = bounds(self.field)
         size = self.calibration
         return {"horizontal": (right - left) * size.x_um, "vertical": (bottom - top) * size.y_um}
 
@@ -389,14 +401,6 @@ class _Plan:
 
     def _cut_apart(self, results: Sequence[_PlaneResult]) -> dict[str, int]:
         return {CUT_APART: sum(result.n_cut_apart for result in results)} if self._splits else {}
-
-    def _require_known(self, indices: NDArray[np.integer]) -> None:
-        unknown = (indices < 0) | ((indices >= len(self.classes)) & (indices != UNLABELLED))
-        if unknown.any():
-            raise InputError(
-                f"{self.name}: label {indices[unknown][0]} has no class; name {len(self.classes)} "
-                "classes or more, or mark such pixels as unlabelled (255)"
-            )
 
 
 def _emptied_notes(phases: pd.DataFrame, parameters: QuantifyParameters) -> list[str]:
@@ -421,23 +425,10 @@ def _emptied_note(
     return f"{phase}: no particle counts{where}: {' and '.join(reasons)}"
 
 
-def _kept(
-    every: pd.DataFrame, chosen: Selection, ids: NDArray[np.int32], offset: int
-) -> pd.DataFrame:
-    """The particles that count, with their weights, numbered anew in the table and in `ids`."""
+def _kept(every: pd.DataFrame, chosen: Selection, offset: int) -> pd.DataFrame:
+    """The particles that count, with their weights, numbered anew."""
     particles = every[chosen.kept].reset_index(drop=True)
     particles["particle"] = np.arange(offset + 1, offset + 1 + len(particles))
     place = list(particles.columns).index("touches_border") + 1
     particles.insert(place, "weight", chosen.weights)
-    numbers = np.zeros(len(every) + 1, np.int32)
-    numbers[1:][chosen.kept] = particles["particle"]
-    renumber(ids, numbers)
     return particles
-
-
-def _planes(array: ArrayLike) -> Iterator[NDArray[Any]]:
-    if len(array.shape) == 2:
-        yield np.asarray(array)
-        return
-    for number in range(array.shape[0]):
-        yield np.asarray(array[number])

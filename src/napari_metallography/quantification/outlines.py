@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import cv2
@@ -31,6 +32,13 @@ class Hulls:
     def starts(self) -> NDArray[np.int64]:
         """Index of each particle's first vertex."""
         return np.cumsum(self.counts) - self.counts
+
+    def parts(self, n_particles: int) -> Iterator[Hulls]:
+        """The same in groups of so many particles, for what takes much memory a particle."""
+        ends = np.append(self.starts, len(self.points))
+        for first in range(0, len(self.counts), n_particles):
+            counts = self.counts[first : first + n_particles]
+            yield Hulls(self.points[ends[first] : ends[first + len(counts)]], counts)
 
 
 @dataclass(frozen=True)

@@ -2,66 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from ..calibration import Calibration
+from ..classes import UNLABELLED
 from ..errors import InputError
+from ..plane import ArrayLike
 from .circles import enclosing_radii
 from .crofton import perimeters_um
-from .edges import border_of, touching
 from .ellipses import ellipses_of
 from .feret import feret_diameters_um
-from .outlines import hull_areas_px, hulls_of, pixel_corners
+from .outlines import Hulls, hull_areas_px, hulls_of, pixel_corners
 from .parameters import QuantifyParameters
 from .resolution import RESOLVABLE_AREA_PX
-from .runs import renumber, row_blocks, runs_of
+from .runs import Runs, joined, stretches
 from .splitting import split_by_distance, split_by_intensity
+from .strips import LabelledPlane
 
 CONNECTIVITY = 8
 
-
-def label_particles(
-    indices: NDArray[np.integer], class_index: int, field_mask: NDArray[np.bool_]
-) -> NDArray[np.int32]:
-    """Number the 8-connected regions of a class inside the field.
-
-    Parameters
-    ----------
-    indices
-        Shape (Y, X): class indices.
-    class_index
-        The class whose regions are particles.
-    field_mask
-        Shape (Y, X): True inside the field. Pixels outside neither count nor connect.
-
-    Returns
-    -------
-    Shape (Y, X): 1 to n in the particles, 0 elsewhere.
-    """
-    mask = (indices == class_index) & field_mask
-    _, ids = cv2.connectedComponents(
-        mask.view(np.uint8), connectivity=CONNECTIVITY, ltype=cv2.CV_32S
-    )
-    return np.asarray(ids, np.int32)
+_AT_A_TIME = 4096
 
 
-def number_particles(
-    indices: NDArray[np.integer],
+def find_particles(
+    plane: LabelledPlane,
     classes: Sequence[int],
-    field_mask: NDArray[np.bool_],
     parameters: QuantifyParameters,
     calibration: Calibration,
-    intensity: NDArray[np.number] | None = None,
-) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """Particles of several classes, split where asked for, those too small removed.
+    intensity: ArrayLike | None = None,
+) -> tuple[Runs, NDArray[np.int64]]:
+    """Particles of several classes, split where asked for, those too small left out.
 
-    They are numbered in the reading order of their first pixels, whatever the order of classes.
+    They are the 8-connected regions of a class inside the field, numbered in the reading order of
+    their first pixels, whatever the order of classes.
 
     Parameters
     ----------
@@ -70,49 +49,35 @@ def number_particles(
 
     Returns
     -------
-    ids
-        Shape (Y, X): 1 to n in the particles, 0 elsewhere.
-    owners
-        Shape (n,): the class index of each particle.
+    The particles, and shape (n,): the class index of each.
 
     Raises
     ------
     InputError
         When particles are to be split by grey values and there are none.
     """
-    ids: NDArray[np.int32] | None = None
-    n = 0
-    for class_index in classes:
-        found = label_particles(indices, class_index, field_mask)
-        found_n = _split(
-            found, indices == class_index, field_mask, parameters, calibration, intensity
-        )
-        # The first serves as it is: large images leave no room for one array more.
-        ids = found if ids is None else _added(ids, found, n)
-        n += found_n
-    if ids is None:
-        ids = np.zeros(indices.shape, np.int32)
-    return _in_reading_order(ids, indices, parameters.smallest_area_px)
+    regions, owners = _regions(plane, classes)
+    if parameters.split != "none":
+        regions, owners = _split(regions, owners, plane, parameters, calibration, intensity)
+    found, order = regions.in_reading_order(regions.areas >= parameters.smallest_area_px)
+    return found, owners[order]
 
 
 def measure_particles(
-    ids: NDArray[np.int32],
-    field_mask: NDArray[np.bool_],
+    runs: Runs,
+    touches_border: NDArray[np.bool_],
     calibration: Calibration,
-    intensity: NDArray[np.number] | None = None,
+    grey_sums: NDArray[np.float64] | None = None,
     owners: NDArray[np.int64] | None = None,
 ) -> pd.DataFrame:
     """Measure particles, one row each.
 
     Parameters
     ----------
-    ids
-        Shape (Y, X): particles numbered 1 to n without gaps, 0 elsewhere.
-    field_mask
-        Shape (Y, X): True inside the field and labelled. A particle touches the border when one
-        of its pixels has a neighbour, diagonal ones included, that is not, or the image ends.
-    intensity
-        Shape (Y, X): grey values, for the column `mean_grey`.
+    touches_border
+        Shape (n,): whether the edge of the field, or of what is labelled in it, cuts the particle.
+    grey_sums
+        Shape (n,): sum of the grey values of each particle, for the column `mean_grey`.
     owners
         Shape (n,): the class of each particle; all one class when not given.
 
@@ -132,14 +97,13 @@ def measure_particles(
     `centroid_row_px`, `centroid_column_px`;
     `top_px`, `left_px`, `bottom_px`, `right_px` (the bounding box, lower and right end excluded);
     `nearest_neighbour_um` (from centroid to centroid of the nearest particle of its class, NaN
-    where there is none), `touches_border`, and `mean_grey` if an intensity is given.
+    where there is none), `touches_border`, and `mean_grey` if grey values are given.
     """
-    runs = runs_of(ids)
     hulls, ellipses = hulls_of(runs), ellipses_of(runs, calibration)
     area_um2 = runs.areas * calibration.pixel_area_um2
     radius = np.sqrt(area_um2 / np.pi)
     feret_max, feret_min = feret_diameters_um(hulls, calibration)
-    perimeter = perimeters_um(runs, calibration)
+    perimeter = _perimeters(runs, calibration)
     centroids = np.stack(
         [ellipses.row_px * calibration.y_um, ellipses.column_px * calibration.x_um], axis=1
     )
@@ -149,7 +113,7 @@ def measure_particles(
         "area_um2": area_um2,
         "equivalent_radius_um": radius,
         "equivalent_diameter_um": 2 * radius,
-        "enclosing_radius_um": enclosing_radii(pixel_corners(hulls, calibration)),
+        "enclosing_radius_um": _enclosing_radii(hulls, calibration),
         "feret_max_um": feret_max,
         "feret_min_um": feret_min,
         "aspect_ratio": feret_max / feret_min,
@@ -167,53 +131,100 @@ def measure_particles(
         "centroid_column_px": ellipses.column_px,
         **dict(zip(("top_px", "left_px", "bottom_px", "right_px"), runs.boxes.T, strict=True)),
         "nearest_neighbour_um": _nearest_neighbours(centroids, owners),
-        "touches_border": touching(ids, runs.n, border_of(field_mask)),
+        "touches_border": touches_border,
     }
-    if intensity is not None:
-        table["mean_grey"] = _grey_sums(ids, intensity, runs.n) / runs.areas
+    if grey_sums is not None:
+        table["mean_grey"] = grey_sums / runs.areas
     return pd.DataFrame(table)
 
 
+def _regions(plane: LabelledPlane, classes: Sequence[int]) -> tuple[Runs, NDArray[np.int64]]:
+    """The 8-connected regions of some classes, and the class index of each."""
+    rows, left, right, phases = joined(_of_classes(plane, classes))
+    occurring, owner = np.unique(phases, return_inverse=True)
+    regions, owners = Runs.grouped(rows, left, right, owner).parted()
+    return regions, occurring[owners].astype(np.int64)
+
+
+def _of_classes(
+    plane: LabelledPlane, classes: Sequence[int]
+) -> Iterator[tuple[NDArray[np.integer], ...]]:
+    """Stretches of some classes: rows, left, right and class index of each."""
+    # Class indices are counted from 1 here: stretches are of values that are not 0.
+    value = np.where(np.isin(np.arange(UNLABELLED), classes), np.arange(1, UNLABELLED + 1), 0)
+    values = np.append(value, 0).astype(np.uint8)
+    for strip in plane.strips():
+        chosen = values[strip.coded]
+        rows, left, right = stretches(chosen)
+        yield rows + strip.rows.start, left, right, chosen[rows, left] - np.uint8(1)
+
+
 def _split(
-    found: NDArray[np.int32],
-    inside: NDArray[np.bool_],
-    field_mask: NDArray[np.bool_],
+    regions: Runs,
+    owners: NDArray[np.int64],
+    plane: LabelledPlane,
     parameters: QuantifyParameters,
     calibration: Calibration,
-    intensity: NDArray[np.number] | None,
-) -> int:
-    """Split the particles of a class as the parameters ask, in place; returns their number."""
-    if parameters.split == "none":
-        return int(found.max(initial=0))
-    if parameters.split == "distance":
-        return split_by_distance(found, parameters.split_depth, calibration)
+    intensity: ArrayLike | None,
+) -> tuple[Runs, NDArray[np.int64]]:
+    """Split the regions of each class as the parameters ask, and the class index of each part."""
+    depth = parameters.split_depth
+    levels = _grey_levels(plane, intensity) if parameters.split == "intensity" else None
+    found, classes, n = [], [owners[:0]], 0
+    for class_index in np.unique(owners).tolist():
+        parts = regions.of(owners == class_index)
+        if levels is None or intensity is None:
+            parts = split_by_distance(parts, depth, calibration)
+        else:
+            parts = split_by_intensity(parts, intensity, *levels.around(class_index), depth)
+        found.append((parts.rows, parts.left, parts.right, parts.owner + n))
+        classes.append(np.full(parts.n, class_index))
+        n += parts.n
+    return Runs.grouped(*joined(found)) if found else regions, np.concatenate(classes)
+
+
+@dataclass(frozen=True)
+class _GreyLevels:
+    """Sum and number of the finite grey values of each class, shape (c,)."""
+
+    sums: NDArray[np.float64]
+    counts: NDArray[np.int64]
+
+    def around(self, class_index: int) -> tuple[float, float]:
+        """Mean grey value of a class and of all others; 0 where there is none."""
+        own = np.arange(len(self.counts)) == class_index
+        return self._mean(own), self._mean(~own)
+
+    def _mean(self, chosen: NDArray[np.bool_]) -> float:
+        return float(self.sums[chosen].sum() / max(1, self.counts[chosen].sum()))
+
+
+def _grey_levels(plane: LabelledPlane, intensity: ArrayLike | None) -> _GreyLevels:
     if intensity is None:
         raise InputError(
             "splitting by intensity needs the grey values; name the image, or split by distance"
         )
-    background = field_mask & ~inside
-    return split_by_intensity(
-        found, intensity, field_mask & inside, background, parameters.split_depth
-    )
+    sums, n = [], plane.n_classes
+    counts = np.zeros(n + 1, np.int64)
+    for strip in plane.strips():
+        values = np.asarray(intensity[strip.rows]).astype(float)
+        finite = np.isfinite(values)
+        # Row by row, so that no rounding depends on how high the strips are.
+        of = np.minimum(strip.coded, n) + (n + 1) * np.arange(len(values))[:, None]
+        lines = np.bincount(of[finite], values[finite], minlength=(n + 1) * len(values))
+        sums.append(lines.reshape(-1, n + 1))
+        counts += np.bincount(of[finite] % (n + 1), minlength=n + 1)
+    return _GreyLevels(np.concatenate(sums).sum(axis=0)[:n], counts[:n])
 
 
-def _added(ids: NDArray[np.int32], found: NDArray[np.int32], offset: int) -> NDArray[np.int32]:
-    for rows in row_blocks(ids.shape):
-        np.add(ids[rows], found[rows] + np.int32(offset), out=ids[rows], where=found[rows] > 0)
-    return ids
+def _perimeters(runs: Runs, calibration: Calibration) -> NDArray[np.float64]:
+    perimeters = [perimeters_um(part, calibration) for part in runs.parts(_AT_A_TIME)]
+    return np.concatenate([np.zeros(0), *perimeters])
 
 
-def _in_reading_order(
-    ids: NDArray[np.int32], indices: NDArray[np.integer], smallest_area_px: int
-) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    runs = runs_of(ids)
-    rows, columns = runs.rows[runs.starts], runs.left[runs.starts]
-    kept = np.flatnonzero(runs.areas >= smallest_area_px)
-    order = kept[np.lexsort((columns[kept], rows[kept]))]
-    numbers = np.zeros(runs.n + 1, np.int32)
-    numbers[order + 1] = np.arange(1, len(order) + 1)
-    renumber(ids, numbers)
-    return ids, indices[rows[order], columns[order]].astype(np.int64)
+def _enclosing_radii(hulls: Hulls, calibration: Calibration) -> NDArray[np.float64]:
+    radii = [enclosing_radii(pixel_corners(part, calibration)) for part in hulls.parts(_AT_A_TIME)]
+    return np.concatenate([np.zeros(0), *radii])
 
 
 def _nearest_neighbours(
@@ -227,13 +238,3 @@ def _nearest_neighbours(
             found, _ = cKDTree(centroids[alike]).query(centroids[alike], k=2)
             distances[alike] = found[:, 1]
     return distances
-
-
-def _grey_sums(
-    ids: NDArray[np.int32], intensity: NDArray[np.number], n: int
-) -> NDArray[np.float64]:
-    sums = np.zeros(n + 1)
-    for rows in row_blocks(ids.shape):
-        inside = ids[rows] > 0
-        sums += np.bincount(ids[rows][inside], intensity[rows][inside], minlength=n + 1)
-    return sums[1:]

@@ -9,10 +9,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..calibration import Calibration
-from ..classes import UNLABELLED, PhaseClass
+from ..classes import PhaseClass
 from .boundaries import Crossings, ratio
 from .parameters import RollingDirection
-from .runs import row_blocks
 from .statistics import weighted_mean_and_s
 
 _UM2_PER_MM2 = 1e6
@@ -22,9 +21,9 @@ Floats = NDArray[np.float64]
 
 
 def measure_phases(
-    indices: NDArray[np.uint8],
+    pixels: NDArray[np.int64],
     classes: Sequence[PhaseClass],
-    field_mask: NDArray[np.bool_],
+    field_px: int,
     calibration: Calibration,
     particles: pd.DataFrame,
     particle_classes: Sequence[int],
@@ -34,10 +33,10 @@ def measure_phases(
 
     Parameters
     ----------
-    indices
-        Shape (Y, X): class indices, 255 = unlabelled.
-    field_mask
-        Shape (Y, X): True inside the field.
+    pixels
+        Shape (c,): of each class inside the field.
+    field_px
+        Pixels of the field, unlabelled ones included.
     particles
         The plane's particles with columns `class_index`, `equivalent_radius_um` and `weight`, for
         how many particles each stands.
@@ -57,7 +56,6 @@ def measure_phases(
 
     Source: ASTM E1245 (Ā).
     """
-    pixels = _pixels(indices, field_mask, len(classes))
     labelled = int(pixels.sum())
     labelled_um2 = labelled * calibration.pixel_area_um2
     counted_um2 = (labelled if counted_px is None else counted_px) * calibration.pixel_area_um2
@@ -67,7 +65,7 @@ def measure_phases(
             "class_index": np.arange(len(classes)),
             "area_um2": pixels * calibration.pixel_area_um2,
             "area_fraction": ratio(pixels, labelled),
-            "field_area_um2": np.count_nonzero(field_mask) * calibration.pixel_area_um2,
+            "field_area_um2": field_px * calibration.pixel_area_um2,
             "labelled_area_um2": labelled_um2,
         }
     )
@@ -137,15 +135,6 @@ def boundary_columns(
     }
     known = ~np.isin(np.arange(len(area_fractions)), hidden)
     return {name: np.where(known, values, np.nan) for name, values in columns.items()}
-
-
-def _pixels(
-    indices: NDArray[np.uint8], field_mask: NDArray[np.bool_], n_classes: int
-) -> NDArray[np.int64]:
-    pixels = np.zeros(UNLABELLED + 1, np.int64)
-    for rows in row_blocks(indices.shape):
-        pixels += np.bincount(indices[rows][field_mask[rows]], minlength=len(pixels))
-    return pixels[:n_classes]
 
 
 def _radii(particles: pd.DataFrame, classes: Sequence[int], n_classes: int) -> pd.DataFrame:

@@ -15,11 +15,10 @@ _MOST_WORK = 1 << 28
 _FEWEST_ROWS = 16
 _AT_A_TIME = 1 << 20
 
-Mask = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
 
-def places_in_rectangle(known: Mask, heights: Ints, widths: Ints) -> Ints:
+def places_in_rectangle(known: Runs, heights: Ints, widths: Ints) -> Ints:
     """Number of places, in pixels, where boxes touch no border of a rectangle.
 
     A box with a pixel more on each side must fit: (W−w−1)(H−h−1) places.
@@ -28,7 +27,7 @@ def places_in_rectangle(known: Mask, heights: Ints, widths: Ints) -> Ints:
     return np.asarray((right - left - widths - 1) * (bottom - top - heights - 1), np.int64)
 
 
-def free_places(known: Mask, runs: Runs) -> Ints:
+def free_places(known: Runs, runs: Runs) -> Ints:
     """Number of places, in pixels, where each particle as it lies touches no border.
 
     A particle with a pixel more on each side, diagonally too, must fit. What counts is its own
@@ -40,7 +39,7 @@ def free_places(known: Mask, runs: Runs) -> Ints:
     Parameters
     ----------
     known
-        Shape (Y, X): True inside the field and labelled.
+        The labelled pixels of the field, as of one particle.
     runs
         The particles; each touches no border where it lies.
 
@@ -50,8 +49,8 @@ def free_places(known: Mask, runs: Runs) -> Ints:
 
     Source: Lantuéjoul (1980): the field eroded by the particle.
     """
-    top, left, bottom, right = bounds(known)
-    gaps = _Gaps.of(np.pad(known[top:bottom, left:right], 1))
+    gaps = _Gaps.of(known)
+    top = bounds(known)[0]
     most_work = _MOST_WORK // max(1, runs.n)
     found = [
         _places_of(gaps, rim, int(box[0]) - top, most_work)
@@ -60,12 +59,12 @@ def free_places(known: Mask, runs: Runs) -> Ints:
     return np.array(found, np.int64)
 
 
-def bounds(known: Mask) -> tuple[int, int, int, int]:
+def bounds(known: Runs) -> tuple[int, int, int, int]:
     """Top, left, bottom and right of the known pixels, ends excluded; all 0 without any."""
-    rows, columns = np.flatnonzero(known.any(axis=1)), np.flatnonzero(known.any(axis=0))
-    if not len(rows):
+    if not known.n:
         return 0, 0, 0, 0
-    return int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1
+    top, left, bottom, right = known.boxes[0].tolist()
+    return top, left, bottom, right
 
 
 @dataclass(frozen=True)
@@ -93,19 +92,19 @@ class _Gaps:
         return int(np.diff(self.first).max())
 
     @classmethod
-    def of(cls, known: Mask) -> _Gaps:
-        """Of a mask whose outermost pixels are False."""
-        height, width = known.shape
-        some = known.any(axis=1)
-        left = np.where(some, known.argmax(axis=1), width)
-        right = np.where(some, width - known[:, ::-1].argmax(axis=1), 0)
-        changes = np.flatnonzero(known.ravel()[1:] != known.ravel()[:-1]) + 1
-        ends, begins = changes[1::2], changes[::2]
+    def of(cls, known: Runs) -> _Gaps:
+        """Of all that is not known in a box a pixel wider than the known pixels."""
+        top, first_column, bottom, last_column = bounds(known)
+        height, width = bottom - top + 2, last_column - first_column + 2
+        rows = known.rows - top + 1
+        begin, end = known.left - first_column + 1, known.right - first_column + 1
+        left, right = np.full(height, width), np.zeros(height, np.int64)
+        # Backwards, so that the first of a row is written last.
+        left[rows[::-1]], right[rows] = begin[::-1], end
         # From where one stretch of known pixels ends to where the next of its row begins.
-        between = ends[:-1] // width == begins[1:] // width
-        starts, stops = ends[:-1][between], begins[1:][between]
-        first = np.searchsorted(starts // width, np.arange(height + 1))
-        return cls(left, right, starts % width, stops % width, first)
+        between = np.flatnonzero(rows[1:] == rows[:-1])
+        first = np.searchsorted(rows[between], np.arange(height + 1))
+        return cls(left, right, end[between], begin[between + 1], first)
 
 
 @dataclass(frozen=True)

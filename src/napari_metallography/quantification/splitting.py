@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from itertools import count
 
 import cv2
 import numpy as np
@@ -15,7 +14,8 @@ from skimage.morphology import local_maxima, reconstruction
 from skimage.segmentation import watershed
 
 from ..calibration import Calibration
-from .runs import row_blocks, runs_of
+from ..plane import ArrayLike
+from .runs import Box, Runs, joined, stretches
 
 GRID_TOLERANCE_PX = 0.75
 """A neck must be narrower than this beside what it joins: less is the roughness of pixels."""
@@ -26,22 +26,19 @@ _EVERY_NEIGHBOUR = np.ones((3, 3), bool)
 
 Mask = NDArray[np.bool_]
 Floats = NDArray[np.float64]
-Box = tuple[slice, slice]
 Landscape = Callable[[Mask, Box], Floats]
 """Heights of a particle: from its mask with a margin of one pixel, and its place in the image."""
 
 
-def split_by_distance(ids: NDArray[np.int32], depth: float, calibration: Calibration) -> int:
-    """Cut particles at their necks, in place; returns the number of particles.
+def split_by_distance(runs: Runs, depth: float, calibration: Calibration) -> Runs:
+    """Cut particles at their necks; new ones get the numbers that follow.
 
     Two parts are cut apart where the neck between them is narrower, by the share `depth`, than the
-    largest circle in the smaller part, and by `GRID_TOLERANCE_PX` too.
+    largest circle in the smaller part, and by `GRID_TOLERANCE_PX` too. One particle after the
+    other is drawn in its bounding box, which so takes memory.
 
     Parameters
     ----------
-    ids
-        Shape (Y, X): particles numbered 1 to n without gaps, 0 elsewhere. New ones get the
-        numbers that follow.
     depth
         Between 0 and 1.
 
@@ -49,13 +46,13 @@ def split_by_distance(ids: NDArray[np.int32], depth: float, calibration: Calibra
     Image Analysis (2003), 6.3 (maxima of a depth).
     """
     pixel = np.array([calibration.y_um, calibration.x_um]) / calibration.mean_um
-    return _split(ids, partial(_inscribed, pixel_px=pixel), depth, GRID_TOLERANCE_PX)
+    return _split(runs, partial(_inscribed, pixel_px=pixel), depth, GRID_TOLERANCE_PX)
 
 
 def split_by_intensity(
-    ids: NDArray[np.int32], grey: NDArray[np.number], inside: Mask, background: Mask, depth: float
-) -> int:
-    """Cut particles along lines where their contrast falls, in place; returns their number.
+    runs: Runs, grey: ArrayLike, own: float, background: float, depth: float
+) -> Runs:
+    """Cut particles along lines where their contrast falls; new ones get the following numbers.
 
     Two parts are cut apart where the contrast to the background on the way from one to the other
     falls, by the share `depth`, below the highest of the part with less. Grey values are smoothed
@@ -63,28 +60,30 @@ def split_by_intensity(
 
     Parameters
     ----------
-    ids
-        As for `split_by_distance`.
     grey
-        Shape (Y, X): grey values; particles may be brighter or darker than the background.
-    inside, background
-        Shape (Y, X): True in the particles' class, and where there is none.
+        Shape (Y, X): grey values; particles may be brighter or darker than the background. They
+        are read around one particle after the other.
+    own, background
+        Mean grey value of the particles' class, and of all that is labelled otherwise.
     """
-    level, own = (_mean(grey, mask) for mask in (background, inside))
-    sign = -1.0 if own < level else 1.0
-    return _split(ids, _Contrast(grey, level, sign), depth, 0.0)
+    return _split(runs, _Contrast(grey, background, -1.0 if own < background else 1.0), depth, 0.0)
 
 
-def _split(ids: NDArray[np.int32], landscape: Landscape, depth: float, tolerance: float) -> int:
-    runs = runs_of(ids)
-    numbers = count(runs.n + 1)
-    for number, (top, left, bottom, right) in enumerate(runs.boxes.tolist(), start=1):
-        box = slice(top, bottom), slice(left, right)
-        mask = np.pad(ids[box] == number, 1)
+def _split(runs: Runs, landscape: Landscape, depth: float, tolerance: float) -> Runs:
+    whole, n, parted = np.ones(runs.n, bool), runs.n, []
+    for number, (box, mask) in enumerate(runs.masks()):
         parts = _parts(landscape(mask, box), mask, depth, tolerance)[1:-1, 1:-1]
-        for part in range(2, int(parts.max(initial=0)) + 1):
-            ids[box][parts == part] = next(numbers)
-    return next(numbers) - 1
+        more = int(parts.max(initial=1)) - 1
+        if more < 1:
+            continue
+        whole[number] = False
+        rows, left, right = stretches(parts)
+        owners = np.array([number, *range(n, n + more)])[parts[rows, left] - 1]
+        parted.append((rows + box[0].start, left + box[1].start, right + box[1].start, owners))
+        n += more
+    kept = whole[runs.owner]
+    table = tuple(part[kept] for part in (runs.rows, runs.left, runs.right, runs.owner))
+    return Runs.grouped(*joined([table, *parted]))
 
 
 def halves(mask: Mask, pixel_aspect: float = 1.0) -> NDArray[np.int32]:
@@ -164,14 +163,14 @@ def _inscribed(mask: Mask, box: Box, pixel_px: Floats) -> Floats:
 class _Contrast:
     """Smoothed contrast to the background, 0 outside the particle."""
 
-    grey: NDArray[np.number]
+    grey: ArrayLike
     level: float
     sign: float
 
     def __call__(self, mask: Mask, box: Box) -> Floats:
         margin = int(4 * _SMOOTHING_PX) + 1
         around = tuple(slice(max(0, side.start - margin), side.stop + margin) for side in box)
-        values = self.grey[around].astype(float)
+        values = np.asarray(self.grey[around]).astype(float)
         finite = np.where(np.isfinite(values), values, self.level)
         smooth = ndimage.gaussian_filter(finite, _SMOOTHING_PX)
         inner = tuple(
@@ -180,14 +179,3 @@ class _Contrast:
         )
         contrast = np.clip(self.sign * (np.pad(smooth[inner], 1) - self.level), 0, None)
         return np.where(mask, contrast, 0.0)
-
-
-def _mean(grey: NDArray[np.number], mask: Mask) -> float:
-    """Mean of the finite grey values where the mask is True; 0 where there is none."""
-    total, n = 0.0, 0
-    for rows in row_blocks(mask.shape):
-        values = grey[rows][mask[rows]].astype(float)
-        known = values[np.isfinite(values)]
-        total += float(known.sum())
-        n += len(known)
-    return total / n if n else 0.0
