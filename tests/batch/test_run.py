@@ -16,6 +16,7 @@ from napari_metallography.batch.results import write_results
 from napari_metallography.batch.run import run_batch
 from napari_metallography.errors import InputError
 from napari_metallography.events import drain, ignore
+from napari_metallography.io.labels import read_labels
 
 
 def tables(batch):
@@ -224,6 +225,22 @@ def test_a_stack_is_measured_as_quantify_does(stack, run, tmp_path):
     pd.testing.assert_frame_equal(
         found.drop(columns="image"), whole.result.phases, check_dtype=False, check_exact=True
     )
+
+
+def test_the_labels_of_a_stack_are_one_file_and_failed_planes_are_unlabelled(run, tmp_path):
+    planes = np.stack([micrograph(number) for number in range(3)])
+    planes[1] = 7
+    path = tmp_path / "stack.tif"
+    tifffile.imwrite(path, planes, photometric="minisblack")
+    batch, _ = run(path)
+    [(item, why)] = batch.failed
+    assert (item.key, "same value" in why) == ("stack/plane_0001", True)
+    drain(write_results(batch), ignore)
+    labels = read_labels(batch.folder / "items/stack/stack_labels.tif")
+    assert labels.indices.shape == planes.shape
+    assert (np.asarray(labels.planes[1]) == 255).all()
+    alone = batch.folder / "items/stack/plane_0002/stack_plane0002_labels.tif"
+    np.testing.assert_array_equal(labels.planes[2], read_labels(alone).indices)
 
 
 def test_labels_are_measured_as_they_are(scans, run, tmp_path):

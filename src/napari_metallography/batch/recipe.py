@@ -24,7 +24,7 @@ from ..grains.twins import TwinParameters
 from ..io.files import read_bytes
 from ..quantification.parameters import QuantifyParameters
 from ..regions import Box
-from ..segmentation.segment import SegmentParameters
+from ..segmentation.parameters import SegmentParameters
 
 SUFFIXES = (".yaml", ".yml")
 
@@ -219,12 +219,16 @@ def read_recipe(path: Path) -> Recipe:
         text = read_bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 text; save it as such") from error
-    recipe = parse_recipe(text, str(path))
+    return found_from(parse_recipe(text, str(path)), path.parent)
+
+
+def found_from(recipe: Recipe, folder: Path) -> Recipe:
+    """The recipe with its `index` as it is found from anywhere, where it lies in a folder."""
     index = recipe.calibrate.index
     if index is None or index.is_absolute():
         return recipe
-    beside = recipe.calibrate.model_copy(update={"index": path.parent / index})
-    return recipe.model_copy(update={"calibrate": beside})
+    inside = recipe.calibrate.model_copy(update={"index": folder / index})
+    return recipe.model_copy(update={"calibrate": inside})
 
 
 def parse_recipe(text: str, name: str = "recipe") -> Recipe:

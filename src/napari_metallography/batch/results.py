@@ -21,6 +21,7 @@ from ..quantification.study_files import StudyParameters, write_study
 from ..reports import ReportHead, Section, cautions, noted, page, table
 from .recipe import recipe_text
 from .run import Batch
+from .stack_labels import write_stack_labels
 from .tables import TABLE, ItemResult, read_item, tidy_table
 from .work import item_folder
 
@@ -53,6 +54,7 @@ def write_results(batch: Batch) -> Events[list[str]]:
     write_csv(batch.folder / "items.csv", _item_table(batch, results))
     if not results:
         return []
+    yield from _stack_labels(batch)
     write_csv(batch.folder / TABLE, tidy_table(batch, results))
     classes = _write_classes(batch.folder, results)
     before = [Section("Batch", _overview(batch))]
@@ -73,6 +75,15 @@ def write_results(batch: Batch) -> Events[list[str]]:
         before=before,
         after=after,
     )
+
+
+def _stack_labels(batch: Batch) -> Events[None]:
+    if batch.recipe.segment is None:
+        return
+    for source, group in groupby(batch.done, lambda item: item.source):
+        if source.planes > 1:
+            yield Progress(0, 0, f"labels of {source.name}")
+            write_stack_labels(batch.folder, source, [*group])
 
 
 def _images(results: Sequence[ItemResult]) -> list[MeasuredImage]:

@@ -170,6 +170,8 @@ def run_batch(
         _remove_parts(folder)
         tasks = _tasks(items, recipe, folder, run, sources)
         yield from _run(tasks, journal, engine or InThisProcess())
+        # Those of workers that were killed, too.
+        _remove_parts(folder)
         records = {item.key: journal.records[item.key] for item in items}
     return Batch(folder, recipe, run, items, records)
 

@@ -16,11 +16,11 @@ from ..classification.stacks import Stack
 from ..events import Events, Notice
 from ..grains.files import grade_field
 from ..grains.grade_numbers import stored
-from ..inputs import PixelSizes, field_of_labels, measured_field, read_image, require_grey_values
+from ..inputs import PixelSizes, field_of_labels, read_image
 from ..io.files import write_bytes
 from ..io.images import Micrograph
 from ..io.index import ImageIndex
-from ..io.labels import LabelImage, labels_path, read_labels, write_labels
+from ..io.labels import LabelImage, read_labels
 from ..models import registry
 from ..plane import LUMA, ArrayLike
 from ..quantification.files import (
@@ -149,7 +149,7 @@ def _changed(path: Path) -> int:
 
 
 def _segmented(subject: Subject, recipe: Recipe, sha256: str, folder: Path) -> Events[Told]:
-    from ..segmentation.segment import segment
+    from ..segmentation.files import segment_micrograph
 
     parameters = recipe.segment
     assert parameters is not None
@@ -157,26 +157,17 @@ def _segmented(subject: Subject, recipe: Recipe, sha256: str, folder: Path) -> E
     if prediction.largest_window_area is None:
         fixed = prediction.model_copy(update={"largest_window_area": _WINDOW_AREA})
         parameters = parameters.model_copy(update={"prediction": fixed})
-    micrograph, by_model = subject.image, parameters.method == "model"
-    if by_model:
-        require_grey_values(micrograph)
-    measured = measured_field(
-        micrograph, keep_data_bar=recipe.field.keep_data_bar, region=recipe.field.box
-    )
-    result = yield from segment(
-        subject.pixels,
-        rgb=micrograph.rgb,
-        calibration=micrograph.calibration,
-        measured=measured,
-        parameters=parameters,
-        name=subject.item.name,
+    by_model = parameters.method == "model"
+    source = subject.item.source
+    labels = yield from segment_micrograph(
+        subject.image,
+        folder,
+        parameters,
+        keep_data_bar=recipe.field.keep_data_bar,
+        region=recipe.field.box,
         model=_segmentation_model(*_file_of(parameters.model)) if by_model else None,
+        plane=None if source.planes == 1 else subject.item.plane,
     )
-    provenance = {**result.provenance, "image": subject.item.source.path.name}
-    labels = LabelImage(
-        result.indices, result.classes, micrograph.calibration, measured, provenance
-    )
-    write_labels(labels_path(folder, subject.item.source.path), labels)
     return replace(subject, labels=labels), None
 
 
@@ -191,6 +182,8 @@ def _quantified(subject: Subject, recipe: Recipe, sha256: str, folder: Path) -> 
         yield Notice(f"{item.name}: {labels.assumed}")
     if labels.calibration is None:
         yield Notice(f"{item.name}: {NO_PIXEL_SIZE}")
+    step = _step_of_overlay(labels)
+    shows_cuts = parameters.split != "none" and step == 1 and subject.micrograph is not None
     result = yield from quantify(
         labels.indices,
         labels.classes,
@@ -199,6 +192,7 @@ def _quantified(subject: Subject, recipe: Recipe, sha256: str, folder: Path) -> 
         parameters,
         intensity=_grey(subject),
         name=item.source.name,
+        paint=shows_cuts,
         labels_provenance=labels.provenance,
     )
     if labels.calibration is None:
@@ -209,7 +203,7 @@ def _quantified(subject: Subject, recipe: Recipe, sha256: str, folder: Path) -> 
         item.source.name,
         labels,
         with_provenance(result, sources=sources),
-        _overlay(subject, labels),
+        _overlay(subject, labels, step, result.ids if shows_cuts else None),
         subject.specimen,
     )
     if recipe.report.overlays and measured.picture is not None:
@@ -225,13 +219,19 @@ def _grey(subject: Subject) -> ArrayLike | None:
     return grey
 
 
-def _overlay(subject: Subject, labels: LabelImage) -> Picture | None:
+def _step_of_overlay(labels: LabelImage) -> int:
+    """Of how many rows and columns one is drawn: all but in images too large for it."""
+    rows, columns = labels.measured.shape
+    return 1 if rows * columns <= _LARGEST_DRAWN else -(-max(rows, columns) // _LONGEST_SHOWN)
+
+
+def _overlay(
+    subject: Subject, labels: LabelImage, step: int, ids: NDArray[np.int32] | None
+) -> Picture | None:
     if subject.micrograph is None:
         return None
-    rows, columns = labels.measured.shape
-    step = 1 if rows * columns <= _LARGEST_DRAWN else -(-max(rows, columns) // _LONGEST_SHOWN)
-    shown = _every(step, subject.pixels, labels)
-    return Picture.of(overlay_picture(*shown), shown[1].calibration)
+    pixels, shown = _every(step, subject.pixels, labels)
+    return Picture.of(overlay_picture(pixels, shown, ids), shown.calibration)
 
 
 def _every(step: int, pixels: ArrayLike, labels: LabelImage) -> tuple[NDArray[Any], LabelImage]:

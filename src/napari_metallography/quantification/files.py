@@ -49,7 +49,8 @@ _LONGEST_IN_REPORT_PX = 1400
 class Picture:
     """An overlay as PNG files: one as large as the image, and one for a report.
 
-    The pixels of many large fields would not fit into memory.
+    The pixels of many large fields would not fit into memory. `png` is empty where only the small
+    one is at hand.
     """
 
     png: bytes

@@ -22,6 +22,7 @@ from ..inputs import (
     require_grey_values,
     require_new_labels,
 )
+from ..io.images import Micrograph
 from ..io.labels import LabelImage, labels_path, read_labels, write_labels
 from ..io.mark import PICTURE
 from ..io.scratch import ScratchPlanes
@@ -73,7 +74,32 @@ def segment_file(
         raise InputError(f"{path}: the result would overwrite its input; choose another folder")
     if not overwrite:
         require_new_labels([target])
-    micrograph = read_image(path, sizes)
+    return (
+        yield from segment_micrograph(
+            read_image(path, sizes),
+            folder,
+            parameters,
+            keep_data_bar=keep_data_bar,
+            region=region,
+            model=model,
+            plane=plane,
+        )
+    )
+
+
+def segment_micrograph(
+    micrograph: Micrograph,
+    folder: Path,
+    parameters: SegmentParameters,
+    *,
+    keep_data_bar: bool = False,
+    region: Box | None = None,
+    model: SegmentationModel | None = None,
+    plane: int | None = None,
+) -> Events[LabelImage]:
+    """Segment what was read; as `segment_file`, but labels that are there are replaced."""
+    path = micrograph.source
+    target = labels_path(folder, path, plane)
     if parameters.method == "model":
         require_grey_values(micrograph)
     measured = measured_field(micrograph, keep_data_bar=keep_data_bar, region=region)

@@ -6,12 +6,11 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from .. import regions
@@ -29,12 +28,12 @@ from ..plane import Plane, PlaneReceiver, RowReceiver
 from .folding import folded
 from .networks import SegmentationNetwork, resized
 from .overlapped import Written, read_ahead
+from .parameters import PAPER_SCALES as PAPER_SCALES
+from .parameters import SMALLEST_WINDOW_AREA
+from .parameters import PredictionParameters as PredictionParameters
 from .tiling import ALIGNMENT, Window, haloed, overlapping
 
-PAPER_SCALES = (0.75, 1.0, 1.25)
-
 _HALO = 64
-_SMALLEST_AREA = 256 * 256
 _LARGEST_AREA = {"cpu": 1_750_000, "cuda": 4_500_000}
 # Peak bytes of a forward pass per pixel of input, measured with U-Net, rounded up.
 _BYTES_PER_PIXEL = 700
@@ -42,31 +41,6 @@ _PAPER_WINDOW = 256
 _PAPER_BATCH = 8
 # Rows decided together: little enough to stay in the processor's cache.
 _STRIP = 64
-
-
-class PredictionParameters(BaseModel):
-    """How a network is applied.
-
-    Attributes
-    ----------
-    mode
-        "fast": the largest windows the free memory allows, each with a halo. "paper": 256 px
-        windows at a stride of 128 px, overlapping logits averaged
-        (Ma and Yu, Processes 11 (2023) 3298).
-    flips
-        Average over the image and its three mirror images.
-    scales
-        Average over the image resized by each of these factors.
-    largest_window_area
-        Upper limit of a window's area in pixels in "fast"; None chooses it from free memory.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    mode: Literal["fast", "paper"] = "fast"
-    flips: bool = True
-    scales: tuple[Annotated[float, Field(gt=0)], ...] = Field(default=PAPER_SCALES, min_length=1)
-    largest_window_area: int | None = Field(default=None, ge=_SMALLEST_AREA)
 
 
 QUICK = PredictionParameters(flips=False, scales=(1.0,))
@@ -271,7 +245,7 @@ class _Effort:
         """Half of it; None when there is no less."""
         if mode == "paper":
             return _Effort(self.area, self.batch // 2) if self.batch > 1 else None
-        return _Effort(self.area // 2, 1) if self.area // 2 >= _SMALLEST_AREA else None
+        return _Effort(self.area // 2, 1) if self.area // 2 >= SMALLEST_WINDOW_AREA else None
 
     def __str__(self) -> str:
         return f"windows of {self.area:,} pixels, {self.batch} at a time"
@@ -294,15 +268,15 @@ def _affordable_area(predictor: Predictor) -> int:
     if area * per_pixel > free_memory(predictor.device) // 2:
         # What an earlier image left for this one is free too.
         return_freed_memory()
-    while area > _SMALLEST_AREA and area * per_pixel > free_memory(predictor.device) // 2:
+    while area > SMALLEST_WINDOW_AREA and area * per_pixel > free_memory(predictor.device) // 2:
         area //= 2
-    return max(area, _SMALLEST_AREA)
+    return max(area, SMALLEST_WINDOW_AREA)
 
 
 def _usual_area(predictor: Predictor) -> int:
     """The largest area that pays on the device; enlarged input takes as much less."""
     area = _LARGEST_AREA[predictor.device.type]
-    return max(_SMALLEST_AREA, int(area / max(1.0, predictor.enlargement**2)))
+    return max(SMALLEST_WINDOW_AREA, int(area / max(1.0, predictor.enlargement**2)))
 
 
 def _windows(frame: regions.Box, predictor: Predictor, area: int) -> list[list[Window]]:

@@ -5,53 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
 from .. import __version__
 from ..calibration import Calibration
-from ..classes import PhaseClass, named_classes
+from ..classes import PhaseClass
 from ..devices import choose_device
 from ..events import Event, Events, Notice, Progress, relayed
 from ..models.card import ModelCard
 from ..plane import ArrayLike, Plane, PlaneReceiver, leading_shape, planes_of
 from ..regions import Field
 from .model import SegmentationModel, is_far_from_training, load_model, resampling_factor
-from .prediction import PredictionParameters, Predictor, Receivers, predict_into
-from .thresholding import ThresholdParameters, threshold_into
-
-THRESHOLD_CLASSES = named_classes(["matrix", "phase"])
-
-
-class SegmentParameters(BaseModel):
-    """How phases are found.
-
-    Attributes
-    ----------
-    method
-        "model": by a network. "threshold": by grey value.
-    model
-        Name or file of a segmentation model.
-    device
-        "auto", "cpu" or "cuda".
-    resample
-        Bring the image to the pixel sizes the model was trained on.
-    uncertainty
-        Also compute where the network is unsure.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    method: Literal["model", "threshold"] = "model"
-    model: str = "uhcs-carbides"
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    resample: bool = False
-    uncertainty: bool = False
-    prediction: PredictionParameters = PredictionParameters()
-    threshold: ThresholdParameters = ThresholdParameters()
+from .parameters import THRESHOLD_CLASSES as THRESHOLD_CLASSES
+from .parameters import SegmentParameters as SegmentParameters
+from .prediction import Predictor, Receivers, predict_into
+from .thresholding import threshold_into
 
 
 @dataclass(frozen=True)
