@@ -136,6 +136,18 @@ def test_any_labels_in_any_strips(
     require_same(measured(indices, rows, field, rules, **more), whole)
 
 
+@pytest.mark.parametrize("rows", [1, 3, 7])
+def test_seams_along_boundaries_are_found_across_strips(rows: int) -> None:
+    indices = np.zeros((40, 30), np.uint8)
+    indices[22:] = 1
+    # Only lines downwards lead over it, and it is higher than a strip.
+    indices[18:22] = UNLABELLED
+    found = measured(indices, rows, Field((40, 30)), {})
+    assert not isinstance(found, str)
+    assert found.phases["specific_boundary_length_per_mm"][:2].isna().all()
+    require_same(found, measured(indices, 40, Field((40, 30)), {}))
+
+
 def test_a_label_without_a_class_is_told_from_any_strip() -> None:
     indices = grains(3, (40, 30), 1.0).astype(np.int16)
     indices[33, 7] = -4
