@@ -25,6 +25,10 @@ for sample in manifest.contributions.sample_data:
     layers = import_python_name(commands[sample.command])()
     assert layers and all(data.size for data, *_ in layers), sample.key
 assert (folder / "models/shipped/uhcs-carbides.safetensors").is_file()
+from napari_metallography.batch.examples import example_paths, schema_path
+recipes = [*example_paths().values(), schema_path()]
+assert len(recipes) >= 2 and all(path.is_file() for path in recipes)
+assert {path.parent.parent for path in recipes} == {folder}
 print(folder, len(manifest.contributions.sample_data))
 """
 
