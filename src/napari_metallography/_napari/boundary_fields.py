@@ -75,11 +75,20 @@ class BoundaryFields:
 
     def finding(self, image: Image, leading: tuple[int, ...]) -> Finding | ModelChosen:
         """What the fields say for a plane of an image; `InputError` when it cannot be."""
+        if self.are_by_model or self.are_etched:
+            return self.found()
+        return given_by(self.choice.value, image, leading)
+
+    def found(self) -> ByEtching | ModelChosen:
+        """How boundaries are found in any image; `InputError` when a layer holds them."""
         if self.are_by_model:
             return self.by_model.chosen()
         if self.are_etched:
             return ByEtching(read(EtchedParameters, self.etched))
-        return given_by(self.choice.value, image, leading)
+        raise InputError(
+            f"the boundaries in {self.choice.value.name} belong to one image; let them be found "
+            "in the image or by a model"
+        )
 
     def twin_rules(self) -> TwinParameters | None:
         """How twins are told from grains; None when they are taken for grains."""

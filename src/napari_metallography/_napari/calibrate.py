@@ -12,10 +12,19 @@ from magicgui.widgets import CheckBox, ComboBox, Container, Label, LineEdit, Pus
 from napari.layers import Image, Points
 from napari.utils.notifications import show_error
 
+from ..batch.recipe import CalibrateStep
 from ..calibration import Calibration, micrometres
 from ..errors import InputError
 from ..io.images import read_micrograph
-from .form import align_labels, chosen, micrograph_choice, show_all, unproxied, wrap
+from .form import (
+    align_labels,
+    button_row,
+    chosen,
+    micrograph_choice,
+    show_all,
+    unproxied,
+    wrap,
+)
 from .help import help_link
 from .layers import (
     calibrate_with_companions,
@@ -27,6 +36,7 @@ from .layers import (
     same_size_images,
 )
 from .objectives import add_objective, delete_objective, objective_calibration, objectives
+from .recipe_step import RecipeStep, copy_button, put_on_clipboard
 from .wording import in_window
 
 _UNITS = ("µm", "nm", "mm")
@@ -59,6 +69,7 @@ class CalibrateWidget(Container[Widget]):
             value=False, label="", text="Also other images of the same size", tooltip=_SAME_SIZE
         )
         self.apply_button = PushButton(text="Apply")
+        self.copy_step = copy_button()
         self.status = _text("")
         self.mixed = _text("")
         super().__init__(widgets=self._rows())
@@ -83,9 +94,18 @@ class CalibrateWidget(Container[Widget]):
         }
         return ways[self.way.value]()
 
+    def recipe_step(self) -> RecipeStep:
+        """The pixel size as a step of a recipe, for all images alike."""
+        if self.way.value == _FILE:
+            raise InputError("a batch reads each image's file by itself: that takes no step")
+        return RecipeStep("calibrate", CalibrateStep(pixel_size_um=self.calibration().mean_um))
+
     def apply(self) -> None:
         """Calibrate the chosen image, or say in one line why that cannot be done."""
         self._trying(self._apply)
+
+    def _copy_step(self) -> None:
+        self.status.value = put_on_clipboard(self.recipe_step())
 
     def _apply(self) -> None:
         image, calibration = self._chosen(), self.calibration()
@@ -125,13 +145,14 @@ class CalibrateWidget(Container[Widget]):
             self.apply_button,
             self.status,
             self.mixed,
-            help_link("Calibrate"),
+            button_row(help_link("Calibrate"), self.copy_step),
         ]
 
     def _connect(self) -> None:
         self.image.changed.connect(self._follow)
         self.way.changed.connect(self._show_way)
         self.apply_button.changed.connect(self.apply)
+        self.copy_step.changed.connect(lambda _: self._trying(self._copy_step))
         events = self.viewer.layers.events
         for event in (events.inserted, events.removed, events.reordered):
             event.connect(self.reset_choices)

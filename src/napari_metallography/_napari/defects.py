@@ -32,6 +32,7 @@ from .device_choice import devices
 from .form import button_row, micrograph_choice, parameter_fields, read, wrap
 from .looked_at import LookedAt, stack_of
 from .model_choice import ModelChoice, model_file, offer_everywhere
+from .recipe_step import RecipeStep
 
 _RISK = "answers less sure than that are 'unsure'; 0.02: two wrong answers in a hundred"
 _SCAN = (
@@ -104,6 +105,10 @@ class ClassifyDefectsWidget(ConfirmingForm[DefectParameters]):
         return read(
             DefectParameters, self.parameters, model=self.model.value, device=self.device.value
         )
+
+    def recipe_step(self) -> RecipeStep:
+        """What the form says, as a step of a recipe."""
+        return RecipeStep("classify_defects", self._parameters())
 
     def _events(self, stacks: Sequence[Stack], parameters: DefectParameters) -> Events[Named]:
         return named_events(stacks, parameters)

@@ -46,6 +46,7 @@ from ..errors import InputError, Model, validated
 from ..events import Event, Events, Progress
 from . import settings
 from .help import help_link
+from .recipe_step import RecipeStep, copy_button, put_on_clipboard
 from .results import is_computed
 from .wording import in_window
 from .worker import Run
@@ -347,12 +348,14 @@ class Form(Container[Widget]):
         self.controls = controls or RunControls(run_text)
         self._section = section
         self._remembered = dict(remembered)
-        super().__init__(widgets=[self.controls, help_link(help_section)], labels=False)
+        self.copy_step = copy_button()
+        super().__init__(widgets=[self.controls, self._footer(help_section)], labels=False)
         self.fields: Container[Widget] = Container(widgets=list(fields))
         align_labels(self.fields)
         self.native.layout().insertWidget(0, _scrolled(self.fields), 1)
         self._recall()
         self.controls.run_button.changed.connect(partial(self.attempt, self._run))
+        self.copy_step.changed.connect(partial(self.attempt, self._copy_step))
         self._follow_layers()
         self._watch = _DockWatch(self)
 
@@ -362,6 +365,10 @@ class Form(Container[Widget]):
 
     def compute(self) -> None:
         """Read the form and start the computation; subclasses say how."""
+        raise NotImplementedError
+
+    def recipe_step(self) -> RecipeStep:
+        """What Run would use, as a step of a recipe; forms that can be one say how."""
         raise NotImplementedError
 
     def abandon(self) -> None:
@@ -384,6 +391,14 @@ class Form(Container[Widget]):
             action()
         except InputError as error:
             self.refuse(error)
+
+    def _footer(self, help_section: str) -> Widget:
+        if type(self).recipe_step is Form.recipe_step:
+            return help_link(help_section)
+        return button_row(help_link(help_section), self.copy_step)
+
+    def _copy_step(self) -> None:
+        self.controls.say(put_on_clipboard(self.recipe_step()))
 
     def _run(self) -> None:
         self.compute()

@@ -14,10 +14,10 @@ from napari.layers import Image, Shapes
 from ..calibration import require
 from ..classes import PhaseClass
 from ..errors import InputError
-from ..grains.choice import GradingChoice
+from ..grains.choice import GradingChoice, ModelChosen
 from ..grains.drawing import WEIGHTS
 from ..grains.files import measured_box
-from ..grains.finding import ByEtching
+from ..grains.finding import ByEtching, Finding
 from ..grains.grading import METHODS, GradingParameters, Method
 from ..plane import leading_shape
 from ..regions import Box, Field
@@ -53,6 +53,7 @@ from .layers import (
 )
 from .measured import file_of
 from .model_choice import ModelChoice
+from .recipe_step import RecipeStep, grain_size_step, marked_by
 
 _LINE_NETWORK = "grain-line-net"
 _SHORT = 7
@@ -140,13 +141,19 @@ class GrainSizeWidget(Form):
         image: Image = chosen(self.image, "a micrograph")
         leading = self._plane_shown(image)
         source = self._source(image, leading)
-        choice = self._grading(image, leading)
+        choice = self._grading(partial(self.grains.finding, image, leading))
         self.controls.start(
             graded_events(source, choice),
             f"Grade {source.name}",
             partial(self._take, image, leading),
         )
         self._mark_earlier(self._all.get((image, leading)))
+
+    def recipe_step(self) -> RecipeStep:
+        """What the form says, as a step of a recipe."""
+        settings = grain_size_step(self._grading(self.grains.found))
+        with_bar = not self.data_bar.value
+        return RecipeStep("grain_size", settings, with_bar, marked_by(self.region.value))
 
     def closed(self) -> None:
         """The dock was closed: follow no intersection any more."""
@@ -323,14 +330,14 @@ class GrainSizeWidget(Form):
             notes,
         )
 
-    def _grading(self, image: Image, leading: tuple[int, ...]) -> GradingChoice:
+    def _grading(self, finding: Callable[[], Finding | ModelChosen]) -> GradingChoice:
         methods = self._chosen_methods()
         by_grains = any(method in METHODS for method in methods)
         return GradingChoice(
             methods,
             read(GradingParameters, self.grading),
-            self.grains.finding(image, leading) if by_grains else ByEtching(),
-            self.line_network.value if "network" in methods else "",
+            finding() if by_grains else ByEtching(),
+            self.line_network.value if "network" in methods else _LINE_NETWORK,
             self.device.value,
             self.grains.twin_rules(),
         )

@@ -47,6 +47,7 @@ from .particle_colours import ParticleColours
 from .particle_link import ParticleLink
 from .particle_table import count_text, features_of
 from .quantify_results import Results, make_ready_for_many_rows
+from .recipe_step import RecipeStep, marked_by
 from .results import PARTICLES_OF, mark_computed, remove_untouched
 from .size_plots import SizePlots
 from .study_panel import OpenedStudy, StudyPanel, field_layers
@@ -150,7 +151,7 @@ class QuantifyWidget(Form):
         self._calibrate(labels)
         source = label_image(labels)
         source = replace(source, measured=self._field(labels, source.measured))
-        parameters = read(QuantifyParameters, self.parameters, classes=self._chosen_classes())
+        parameters = self._parameters(self._chosen_classes())
         image = self.image.value
         pixels, rgb = snapshot(image) if image is not None else (None, False)
         begun = beginning(labels, self._former(labels), source, parameters)
@@ -169,6 +170,13 @@ class QuantifyWidget(Form):
             f"Quantify {labels.name}",
             partial(self._show, labels, image, begun),
         )
+
+    def recipe_step(self) -> RecipeStep:
+        """What the form says, as a step of a recipe; of all phases where none can be chosen."""
+        classes = None if self.phase_layer.value is None else self._chosen_classes()
+        with_bar = not self.data_bar.value
+        left_out = marked_by(self.region.value)
+        return RecipeStep("quantify", self._parameters(classes), with_bar, left_out)
 
     def save_labels(self, path: Path) -> None:
         """Write the chosen layer as phase labels, which the command line and other forms read."""
@@ -507,6 +515,9 @@ class QuantifyWidget(Form):
 
     def _looks_for_bar(self, image: Image | None) -> bool:
         return bool(self.data_bar.value) and image is not None
+
+    def _parameters(self, classes: tuple[int, ...] | None) -> QuantifyParameters:
+        return read(QuantifyParameters, self.parameters, classes=classes)
 
     def _class_choices(self, _: object) -> list[tuple[str, int]]:
         return [(name, index) for index, name in enumerate(class_names(self.phase_layer.value))]

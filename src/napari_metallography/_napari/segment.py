@@ -45,6 +45,7 @@ from .layers import (
     snapshot,
 )
 from .model_choice import ModelChoice, reliable_html
+from .recipe_step import RecipeStep, marked_by
 from .results import mark_computed, origin_of, remove_untouched
 from .threshold_preview import PreparedPlane, PreviewLayer, prepare
 from .worker import Run, one_step
@@ -125,6 +126,13 @@ class SegmentWidget(Form):
         self.controls.start(
             events, f"Segment {image.name}", partial(self._show, image, region, classes)
         )
+
+    def recipe_step(self) -> RecipeStep:
+        """What the form says, as a step of a recipe."""
+        named = self.method.value == "threshold" and self.by_threshold.are_named
+        left_out = (*marked_by(self.region.value), *(("names of the phases",) if named else ()))
+        with_bar = not self.data_bar.value
+        return RecipeStep("segment", self.parameters(), with_bar, left_out)
 
     def abandon(self) -> None:
         """End the preview's preparation too."""
@@ -324,6 +332,11 @@ class ThresholdFields:
     def by_hand(self) -> bool:
         """Whether the user sets the grey value."""
         return bool(self.fields["method"].value == "manual")
+
+    @property
+    def are_named(self) -> bool:
+        """Whether the user gave the phases names of their own."""
+        return self.classes() != THRESHOLD_CLASSES
 
     def classes(self) -> tuple[PhaseClass, ...]:
         """The two classes by the names the user gave them."""

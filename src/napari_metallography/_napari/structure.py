@@ -27,6 +27,7 @@ from .device_choice import devices
 from .form import button_row, chosen, micrograph_choice, parameter_fields, read, wrap
 from .looked_at import LookedAt, stack_in_view
 from .model_choice import ModelChoice
+from .recipe_step import RecipeStep
 from .structure_layers import STRUCTURES, add_saliency, legend_html
 from .structure_runs import HOW_TO_GET_ONE, map_events, named_events, saliency_events
 
@@ -99,6 +100,10 @@ class ClassifyStructureWidget(AnsweringForm[StructureParameters]):
 
     def _parameters(self) -> StructureParameters:
         return StructureParameters(model=self.model.value, device=self.device.value)
+
+    def recipe_step(self) -> RecipeStep:
+        """What the form says, as a step of a recipe."""
+        return RecipeStep("classify_structure", self._parameters())
 
     def _events(self, stacks: Sequence[Stack], parameters: StructureParameters) -> Events[Named]:
         return named_events(stacks, parameters)
