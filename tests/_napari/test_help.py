@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import pytest
+from magicgui.widgets import Container
 
 from napari_metallography._napari import help as help_module
+from napari_metallography._napari.batch import BatchWidget
 from napari_metallography._napari.calibrate import CalibrateWidget
 from napari_metallography._napari.compare import CompareWidget
 from napari_metallography._napari.defects import ClassifyDefectsWidget
@@ -22,6 +24,7 @@ DOCKS = {
     "Classify defects": ClassifyDefectsWidget,
     "Classify structure": ClassifyStructureWidget,
     "Learn structures": LearnStructuresWidget,
+    "Batch": BatchWidget,
     "Compare with truth": CompareWidget,
     "Fine-tune": FineTuneWidget,
 }
@@ -64,4 +67,6 @@ def test_the_dialog_shows_the_text(qtbot) -> None:
 
 
 def _labels(dock) -> list:
-    return [widget for widget in dock if hasattr(widget.native, "linkActivated")]
+    """Those of the dock, and those in a row with a button."""
+    found = [widget for widget in dock if hasattr(widget.native, "linkActivated")]
+    return found + [label for row in dock if isinstance(row, Container) for label in _labels(row)]

@@ -147,6 +147,7 @@ def _steps(task: Task, source: State, folder: Path) -> Events[dict[str, Any]]:
     calibration = subject.calibration
     return {
         "image": item.source.name,
+        "file": str(item.source.path.resolve()),
         "plane": item.plane,
         "specimen": subject.specimen,
         "calibration": calibration.to_dict() if calibration else None,
