@@ -19,6 +19,7 @@ from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
 from openpyxl.styles import Font
 from openpyxl.utils import get_column_letter
 from openpyxl.worksheet.worksheet import Worksheet
+from pandas.api.types import is_numeric_dtype
 
 from ..errors import InputError
 from .files import replacing
@@ -80,9 +81,24 @@ def write_csv(path: Path, frame: pd.DataFrame, decimal: str = ".", separator: st
     """
     if decimal == separator:
         raise InputError(f"'{decimal}' cannot part both digits and columns; choose another")
-    text = frame.to_csv(index=False, sep=separator, decimal=decimal, lineterminator="\n")
+    encoding = "ascii" if _is_ascii(frame) else "utf-8-sig"
     with _replacing_table(path) as beside:
-        beside.write_bytes(text.encode("ascii" if text.isascii() else "utf-8-sig"))
+        # Straight into the file: the text of a million particles would not fit into memory twice.
+        frame.to_csv(
+            beside,
+            index=False,
+            sep=separator,
+            decimal=decimal,
+            lineterminator="\n",
+            encoding=encoding,
+        )
+
+
+def _is_ascii(frame: pd.DataFrame) -> bool:
+    """Whether headings and cells are written by ASCII characters alone."""
+    texts = [frame[name] for name in frame.columns if not is_numeric_dtype(frame[name])]
+    cells = (str(cell) for column in texts for cell in column.dropna().unique())
+    return all(str(name).isascii() for name in frame.columns) and all(map(str.isascii, cells))
 
 
 def write_xlsx(path: Path, sheets: Mapping[str, pd.DataFrame]) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from ..calibration import Calibration
 from ..classes import PhaseClass
 from ..errors import InputError
 from ..io.files import write_bytes, write_text
+from ..io.frames import FRAME, read_frame, write_frame
 from ..io.labels import LabelImage
 from ..regions import Field
 from .cut_apart import CUT_APART
@@ -40,15 +40,12 @@ def write_measured(folder: Path, image: MeasuredImage) -> None:
     )
     kept = {name: frame for name, frame in tables.items() if frame is not None}
     for name, frame in kept.items():
-        write_text(folder / f"{name}.csv", frame.to_csv(index=False, lineterminator="\n"))
+        write_frame(folder / f"{name}{FRAME}", frame)
     labels = image.labels
     told = {
         "name": image.name,
         "specimen": image.specimen,
-        "columns": {
-            name: {str(column): str(kind) for column, kind in frame.dtypes.items()}
-            for name, frame in kept.items()
-        },
+        "tables": [*kept],
         "statistics": image.result.statistics,
         "classes": [phase.model_dump() for phase in labels.classes],
         "calibration": labels.calibration.to_dict() if labels.calibration else None,
@@ -72,10 +69,7 @@ def read_measured(folder: Path) -> MeasuredImage:
     """
     try:
         told = json.loads((folder / _JSON).read_text(encoding="utf-8"))
-        tables = {
-            name: _table(folder / f"{name}.csv", columns)
-            for name, columns in told["columns"].items()
-        }
+        tables = {name: read_frame(folder / f"{name}{FRAME}") for name in told["tables"]}
         picture = folder / _PICTURE
         small = picture.read_bytes() if picture.exists() else None
         return _image(told, tables, small)
@@ -133,24 +127,6 @@ def _statistics(
             "notes": [*dict.fromkeys(notes)],
         },
     }
-
-
-def _table(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
-    texts = [name for name, kind in columns.items() if kind in ("object", "str")]
-    # All as text first: not every version of pandas reads the last digit of a number rightly. A
-    # phase may be called "NA".
-    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-    for name in frame.columns.difference(texts):
-        frame[name] = _numbers(frame[name].tolist(), columns[name])
-    return frame.astype({name: columns[name] for name in texts})
-
-
-def _numbers(cells: Sequence[str], kind: str) -> pd.Series[Any]:
-    if kind == "bool":
-        return pd.Series([cell == "True" for cell in cells], dtype=bool)
-    if kind.startswith("float"):
-        return pd.Series([float(cell) if cell else math.nan for cell in cells], dtype=kind)
-    return pd.Series([int(cell) if cell else pd.NA for cell in cells], dtype=kind)
 
 
 def _image(
