@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ _HOW = "install it: pip install 'napari-metallography[cluster]'"
 _SECONDS_BETWEEN_LOOKS = 0.25
 _SECONDS_TO_CONNECT = 15
 _QUEUED_A_WORKER = 3
+_LOGGERS = ("distributed", "distributed.nanny", "distributed.core", "tornado.application")
 _MOST_DEATHS = 20
 """Workers that may die over one item before it is taken for the cause."""
 
@@ -99,7 +101,7 @@ def _local_cluster(workers: int, threads: int | None) -> Iterator[Client]:
         }
         for number in range(workers)
     }
-    scheduler = {"cls": DaskScheduler, "options": {"dashboard": False, "port": 0}}
+    scheduler = {"cls": DaskScheduler, "options": {"dashboard_address": ":0", "port": 0}}
     with (
         _quiet(),
         SpecCluster(spec, scheduler, silence_logs="CRITICAL") as cluster,
@@ -111,8 +113,7 @@ def _local_cluster(workers: int, threads: int | None) -> Iterator[Client]:
 def _environment(number: int, threads: int) -> dict[str, str]:
     count = str(threads)
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    quiet = {"DASK_LOGGING__DISTRIBUTED": "critical"}
-    return {**dict.fromkeys(names, count), **quiet, **_gpu_of(number)}
+    return {**dict.fromkeys(names, count), **_gpu_of(number)}
 
 
 def _gpu_of(number: int) -> dict[str, str]:
@@ -211,6 +212,16 @@ def _quiet() -> Iterator[None]:
         "distributed.scheduler.allowed-failures": _MOST_DEATHS,
         "distributed.scheduler.worker-saturation": 1.0,
         "distributed.comm.timeouts.connect": f"{_SECONDS_TO_CONNECT}s",
+        # Read when a worker imports the package, before any other environment is set there.
+        "distributed.nanny.pre-spawn-environ": {"DASK_LOGGING__DISTRIBUTED": "critical"},
     }
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
+    levels = [logger.level for logger in loggers]
     with dask.config.set(settings):
-        yield
+        try:
+            for logger in loggers:
+                logger.setLevel(logging.CRITICAL)
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
