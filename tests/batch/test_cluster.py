@@ -7,7 +7,7 @@ import pytest
 from napari_metallography.batch import cluster
 from napari_metallography.batch.cluster import LocalWorkers, Scheduler
 from napari_metallography.batch.results import write_results
-from napari_metallography.errors import InputError
+from napari_metallography.errors import DeviceError, InputError
 from napari_metallography.events import drain, ignore
 
 pytest.importorskip("distributed")
@@ -66,3 +66,21 @@ def test_each_worker_has_a_gpu_of_its_own_where_there_are_several(monkeypatch):
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
     assert "CUDA_VISIBLE_DEVICES" not in cluster._environment(0, 1)
     assert cluster._environment(0, 7)["OMP_NUM_THREADS"] == "7"
+
+
+def test_workers_that_die_before_they_are_there_are_started_again(monkeypatch):
+    tried = []
+
+    class Failing:
+        def __init__(self, spec, *_, **__):
+            tried.append(len(spec))
+            if len(tried) < 3:
+                raise RuntimeError("Nanny failed to start.")
+
+    monkeypatch.setattr("distributed.SpecCluster", Failing)
+    assert isinstance(cluster._started(2, 1), Failing)
+    assert tried == [2, 2, 2]
+    tried.clear()
+    monkeypatch.setattr(cluster, "_STARTS", 2)
+    with pytest.raises(DeviceError, match="2 workers could not be started"):
+        cluster._started(2, 1)

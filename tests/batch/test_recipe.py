@@ -73,6 +73,14 @@ def test_an_index_lies_beside_its_recipe(tmp_path):
     assert read_recipe(tmp_path / "r.yaml").calibrate.index == tmp_path / "sizes.csv"
 
 
+def test_a_model_file_lies_beside_its_recipe_and_names_stay_names(tmp_path):
+    (tmp_path / "mine.safetensors").touch()
+    (tmp_path / "r.yaml").write_text("segment: {model: mine.safetensors}\nclassify_defects:\n")
+    recipe = read_recipe(tmp_path / "r.yaml")
+    assert recipe.segment.model == str(tmp_path / "mine.safetensors")
+    assert recipe.classify_defects.model == "xsdd-pdmsnet"
+
+
 def test_models_of_all_steps_are_known_beforehand():
     recipe = parse_recipe(
         "segment:\ngrain_size: {methods: [lines, network], boundaries_model: grain-boundaries}\n"

@@ -15,12 +15,13 @@ from .run import Begun, Ended, worked_out
 from .work import Task
 
 if TYPE_CHECKING:
-    from distributed import Client, Future
+    from distributed import Client, Future, SpecCluster
 
 _HOW = "install it: pip install 'napari-metallography[cluster]'"
 _SECONDS_BETWEEN_LOOKS = 0.25
 _SECONDS_TO_CONNECT = 15
 _QUEUED_A_WORKER = 3
+_STARTS = 3
 _LOGGERS = ("distributed", "distributed.nanny", "distributed.core", "tornado.application")
 _MOST_DEATHS = 20
 """Workers that may die over one item before it is taken for the cause."""
@@ -90,24 +91,32 @@ def require_distributed() -> None:
 @contextmanager
 def _local_cluster(workers: int, threads: int | None) -> Iterator[Client]:
     require_distributed()
-    from distributed import Client, Nanny, SpecCluster
-    from distributed import Scheduler as DaskScheduler
+    from distributed import Client
 
     each = threads or max(1, (os.cpu_count() or 1) // workers)
-    spec = {
-        number: {
-            "cls": Nanny,
-            "options": {"nthreads": 1, "env": _environment(number, each), "memory_limit": 0},
-        }
-        for number in range(workers)
-    }
-    scheduler = {"cls": DaskScheduler, "options": {"dashboard_address": ":0", "port": 0}}
-    with (
-        _quiet(),
-        SpecCluster(spec, scheduler, silence_logs="CRITICAL") as cluster,
-        Client(cluster) as client,
-    ):
+    with _quiet(), _started(workers, each) as cluster, Client(cluster) as client:
         yield client
+
+
+def _started(workers: int, threads: int) -> SpecCluster:
+    """Processes that are there; those that die before are started again, if not for ever."""
+    from distributed import Nanny, SpecCluster
+    from distributed import Scheduler as DaskScheduler
+
+    scheduler = {"cls": DaskScheduler, "options": {"dashboard_address": ":0", "port": 0}}
+    for _ in range(_STARTS):
+        spec = {
+            number: {
+                "cls": Nanny,
+                "options": {"nthreads": 1, "env": _environment(number, threads), "memory_limit": 0},
+            }
+            for number in range(workers)
+        }
+        try:
+            return SpecCluster(spec, scheduler, silence_logs="CRITICAL")
+        except (RuntimeError, OSError, TimeoutError):
+            continue
+    raise DeviceError(f"{workers} workers could not be started; try fewer, or none")
 
 
 def _environment(number: int, threads: int) -> dict[str, str]:

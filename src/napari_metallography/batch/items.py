@@ -122,9 +122,9 @@ def survey(
         try:
             planes, size = _labels(path, sizes) if labels else _image(path, sizes)
         except InputError:
-            found.append(Source(path, name, folder))
+            found.append(Source(path.absolute(), name, folder))
         else:
-            found.append(Source(path, name, folder, planes, size is not None))
+            found.append(Source(path.absolute(), name, folder, planes, size is not None))
     return found
 
 

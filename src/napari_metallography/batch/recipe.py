@@ -207,7 +207,7 @@ STEPS = ("segment", "quantify", "grain_size", "classify_structure", "classify_de
 
 
 def read_recipe(path: Path) -> Recipe:
-    """Read a recipe; an `index` beside it is found from anywhere.
+    """Read a recipe; an `index` and model files beside it are found from anywhere.
 
     Raises
     ------
@@ -223,12 +223,20 @@ def read_recipe(path: Path) -> Recipe:
 
 
 def found_from(recipe: Recipe, folder: Path) -> Recipe:
-    """The recipe with its `index` as it is found from anywhere, where it lies in a folder."""
+    """The recipe with files that lie in a folder by their whole paths: found from anywhere."""
     index = recipe.calibrate.index
-    if index is None or index.is_absolute():
-        return recipe
-    inside = recipe.calibrate.model_copy(update={"index": folder / index})
-    return recipe.model_copy(update={"calibrate": inside})
+    beside = None if index is None else folder.absolute() / index
+    update: dict[str, Any] = {"calibrate": recipe.calibrate.model_copy(update={"index": beside})}
+    for name in recipe.steps:
+        step = getattr(recipe, name)
+        models = {key: getattr(step, key, None) for key in ("model", "boundaries_model")}
+        files = {
+            key: str((folder / model).absolute())
+            for key, model in models.items()
+            if model is not None and (folder / model).is_file()
+        }
+        update[name] = step.model_copy(update=files)
+    return recipe.model_copy(update=update)
 
 
 def parse_recipe(text: str, name: str = "recipe") -> Recipe:

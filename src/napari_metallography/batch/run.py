@@ -20,7 +20,7 @@ from ..io.index import ImageIndex
 from ..models import registry
 from .items import Item, Source, input_files, state_of, survey
 from .journal import NAME, Journal, Record, Run, begun, resumed
-from .recipe import Recipe, recipe_text
+from .recipe import Recipe, found_from, recipe_text
 from .work import Done, Task, found_done, worked
 
 Begin = Literal["new", "resume", "recompute"]
@@ -160,6 +160,8 @@ def run_batch(
         folder cannot be written.
     """
     require_writable(folder)
+    # Workers may have been started in another folder.
+    recipe = found_from(recipe, Path.cwd())
     sizes = _sizes(recipe)
     files = input_files(inputs, labels=recipe.takes_labels)
     sources = yield from survey(files, sizes, labels=recipe.takes_labels)
