@@ -154,6 +154,8 @@ def main() -> None:
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     print({key: found[key] for key in ("equal", "items_done_twice", "parts_left")})
+    if not found["equal"] or len(kills) < options.kills:
+        raise SystemExit("the tables differ, or the batch ended before it was killed so often")
 
 
 if __name__ == "__main__":

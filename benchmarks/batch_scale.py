@@ -188,7 +188,7 @@ def digest_of(folder: Path) -> str:
     """Of all tables and labels of a batch."""
     whole = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
-        if path.suffix in (".csv", ".tif"):
+        if path.suffix in (".csv", ".tif", ".npz"):
             whole.update(str(path.relative_to(folder)).encode() + path.read_bytes())
     return whole.hexdigest()
 

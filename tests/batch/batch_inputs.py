@@ -13,3 +13,8 @@ def micrograph(seed, shape=(60, 80)):
         y, x = random.integers(0, shape[0] - 8), random.integers(0, shape[1] - 8)
         pixels[y : y + 6, x : x + 7] = random.normal(190, 5, (6, 7))
     return pixels.clip(0, 255).astype(np.uint8)
+
+
+def write_index(folder, rows):
+    lines = ["image,pixel_size_um,specimen", *(",".join(map(str, row)) for row in rows)]
+    (folder / "index.csv").write_text("\n".join(lines) + "\n")

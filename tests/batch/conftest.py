@@ -1,16 +1,11 @@
 import numpy as np
 import pytest
 import tifffile
-from batch_inputs import RECIPE, micrograph
+from batch_inputs import RECIPE, micrograph, write_index
 
 from napari_metallography.batch.recipe import parse_recipe
 from napari_metallography.batch.run import ItemState, run_batch
 from napari_metallography.events import drain
-
-
-def write_index(folder, rows):
-    lines = ["image,pixel_size_um,specimen", *(",".join(map(str, row)) for row in rows)]
-    (folder / "index.csv").write_text("\n".join(lines) + "\n")
 
 
 @pytest.fixture

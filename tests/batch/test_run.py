@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
-from batch_inputs import RECIPE, micrograph
+from batch_inputs import RECIPE, micrograph, write_index
 
 from napari_metallography.batch import steps
 from napari_metallography.batch.journal import NAME
@@ -84,6 +84,77 @@ def test_a_result_that_was_lost_is_had_again(scans, run, tmp_path):
     shutil.rmtree(tmp_path / "out/items/field2")
     _, states = run(scans, begin="resume")
     assert [key for key, state in states if state == "running"] == ["field2"]
+
+
+def test_a_pixel_size_corrected_in_the_index_is_taken_up(scans, run):
+    run(scans)
+    write_index(
+        scans, [(f"field{n}.tif", 0.1 if n else 0.2, "A" if n < 2 else "B") for n in range(3)]
+    )
+    batch, states = run(scans, begin="resume")
+    assert [key for key, state in states if state == "running"] == ["field0"]
+    tables(batch)
+    sizes = pd.read_csv(batch.folder / "results.csv").groupby("image")["pixel_size_um"].first()
+    assert sizes.tolist() == [0.2, 0.1, 0.1]
+
+
+@pytest.mark.parametrize("name", ["particles.npz", "quantify.json", "field1_labels.tif"])
+def test_a_result_that_was_cut_short_or_is_missing_is_had_again(scans, run, tmp_path, name):
+    whole = tables(run(scans)[0])
+    path = tmp_path / "out/items/field1" / name
+    path.write_bytes(path.read_bytes()[:20])
+    assert [k for k, s in run(scans, begin="resume")[1] if s == "running"] == ["field1"]
+    path.unlink()
+    batch, states = run(scans, begin="resume")
+    assert [key for key, state in states if state == "running"] == ["field1"]
+    assert tables(batch) == whole
+
+
+def test_no_item_lies_in_the_folder_of_another(run, tmp_path):
+    folder = tmp_path / "in"
+    (folder / "a").mkdir(parents=True)
+    for number, name in enumerate(["a.tif", "a/b.tif", "a/plane_0000.tif"]):
+        tifffile.imwrite(folder / name, micrograph(number))
+    inputs = [folder / "a", folder / "a.tif"]
+    (folder / "a.tif").write_bytes(b"broken")
+    run(inputs)
+    tifffile.imwrite(folder / "a.tif", micrograph(0))
+    batch, _ = run(inputs, begin="resume")
+    assert len(batch.done) == 3
+    assert set(pd.read_csv(batch.folder / "items.csv")["state"]) == {"done"} if tables(batch) else 0
+
+
+def test_a_part_that_another_run_took_away_is_no_result(scans, run, tmp_path, monkeypatch):
+    write = steps.write_measured
+
+    def taken_away(folder, image):
+        shutil.rmtree(folder)
+        write(folder, image)
+
+    monkeypatch.setattr("napari_metallography.batch.steps.write_measured", taken_away)
+    batch, _ = run(scans)
+    assert all("another run works on this batch" in why for _, why in batch.failed)
+    assert len(batch.failed) == 3
+
+
+def test_a_model_that_changes_meanwhile_is_not_used(scans, run, monkeypatch):
+    monkeypatch.setattr("napari_metallography.batch.work._digest", lambda *_: "another")
+    batch, _ = run(scans, RECIPE + "\nclassify_defects:")
+    assert "the model xsdd-pdmsnet changed since the batch was begun" in batch.failed[0][1]
+
+
+def test_beginning_anew_never_takes_over_what_an_earlier_batch_left(scans, run, monkeypatch):
+    run(scans)
+    # As where a program holds the files open.
+    monkeypatch.setattr("napari_metallography.batch.run.shutil.rmtree", lambda *_, **__: None)
+    _, states = run(scans, begin="recompute")
+    assert [state for _, state in states].count("running") == 3
+
+
+def test_results_are_no_inputs_though_a_pattern_matches_them(scans, run, tmp_path):
+    first, _ = run(str(tmp_path / "**/*.tif"))
+    again, _ = run(str(tmp_path / "**/*.tif"), begin="resume")
+    assert first.items == again.items
 
 
 def test_what_was_finished_before_it_was_written_down_is_taken_over(scans, run, tmp_path):
@@ -241,6 +312,8 @@ def test_the_labels_of_a_stack_are_one_file_and_failed_planes_are_unlabelled(run
     assert (np.asarray(labels.planes[1]) == 255).all()
     alone = batch.folder / "items/stack/plane_0002/stack_plane0002_labels.tif"
     np.testing.assert_array_equal(labels.planes[2], read_labels(alone).indices)
+    for table in ("results", "phases", "particles"):
+        assert set(pd.read_csv(batch.folder / f"{table}.csv")["plane"]) == {0, 2}, table
 
 
 def test_labels_are_measured_as_they_are(scans, run, tmp_path):

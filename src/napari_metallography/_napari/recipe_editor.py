@@ -76,7 +76,7 @@ class RecipeEditor(Container[Widget]):
         """
         recipe = parse_recipe(str(self.text.value))
         index = recipe.calibrate.index
-        if index is None or index.is_absolute():
+        if self._folder is None and (index is None or index.is_absolute()):
             return recipe
         if self._folder is None:
             raise InputError(f"index {index}: give its whole path, or save the recipe beside it")

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from ..errors import DeviceError, InputError
 from ..events import Event, Progress
@@ -155,6 +156,8 @@ def _connected(address: str) -> Iterator[Client]:
 
 def _work(client: Client, tasks: Sequence[Task], workers: int) -> Iterator[Begun | Ended | Event]:
     """Keep the workers busy; what is not begun when the work ends is taken back."""
+    from concurrent.futures import CancelledError
+
     from distributed import wait
 
     waiting = list(reversed(tasks))
@@ -174,14 +177,16 @@ def _work(client: Client, tasks: Sequence[Task], workers: int) -> Iterator[Begun
                 yield Progress(0, 0)
             for future in ready:
                 yield _ended(future, underway.pop(future))
+    except CancelledError as error:
+        raise _lost() from error
     finally:
         _take_back(client, underway)
 
 
 def _submitted(client: Client, task: Task) -> Future:
-    return client.submit(
-        worked_out, task, key=f"{task.run[:12]}-{task.item.key}", pure=False, retries=0
-    )
+    # Two batches of one recipe may share a scheduler.
+    key = f"{task.item.key}-{uuid4().hex}"
+    return client.submit(worked_out, task, key=key, pure=False, retries=0)
 
 
 def _require_there(client: Client) -> None:

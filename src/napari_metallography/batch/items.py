@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import glob
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from ..calibration import Calibration
@@ -30,18 +29,19 @@ class Source:
     name
         What tables call it: its name, or its path below the folder that all inputs share.
     folder
-        Below that of the results, with forward slashes; no two sources have the same.
+        Name of its folder in that of the results; no two sources have the same.
     planes
         How many it holds; 1 also where it cannot be read, which is said when its turn comes.
-    is_calibrated
-        Whether a pixel size is known; None where it cannot be read.
+    calibration, specimen
+        As files and index say it; None and empty where they do not, or cannot be read.
     """
 
     path: Path
     name: str
     folder: str
     planes: int = 1
-    is_calibrated: bool | None = None
+    calibration: Calibration | None = None
+    specimen: str = ""
 
     @property
     def items(self) -> tuple[Item, ...]:
@@ -80,7 +80,7 @@ class State:
     size, changed_ns
         Bytes, and when it was changed last; of a folder the sum and the latest of all files in it.
     sha256
-        Of its bytes; of a folder, of the names, sizes and times of all files in it.
+        As `io.files.digest` gives it.
     """
 
     size: int
@@ -120,43 +120,50 @@ def survey(
     for number, (path, name, folder) in enumerate(zip(files, names, _folders(names), strict=True)):
         yield Progress(number, len(files), "inputs looked at")
         try:
-            planes, size = _labels(path, sizes) if labels else _image(path, sizes)
+            planes, size, specimen = _labels(path, sizes) if labels else _image(path, sizes)
         except InputError:
             found.append(Source(path.absolute(), name, folder))
         else:
-            found.append(Source(path.absolute(), name, folder, planes, size is not None))
+            found.append(Source(path.absolute(), name, folder, planes, size, specimen))
     return found
 
 
-def state_of(path: Path, known: State | None = None) -> State:
-    """How a source looks; what is known of one of the same size and time is not worked out anew.
+def state_of(path: Path) -> State:
+    """How a source looks now; its bytes are read once as long as size and time stay.
 
     Raises
     ------
     InputError
         When it cannot be read.
     """
-    if path.is_dir():
-        return _folder_state(path)
+    try:
+        files = sorted(path.rglob("*")) if path.is_dir() else [path]
+        stats = [one.stat() for one in files]
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+    size = sum(one.st_size for one in stats)
+    changed = max((one.st_mtime_ns for one in stats), default=0)
+    return State(size, changed, _digest(path, size, changed))
+
+
+def has_changed(path: Path, known: State) -> bool:
+    """Whether a source holds something else than it did; true where it cannot be read."""
     try:
         found = path.stat()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
-    size, changed = found.st_size, found.st_mtime_ns
-    if known is not None and (known.size, known.changed_ns) == (size, changed):
-        return known
-    return State(size, changed, digest(path))
+        if not path.is_dir() and (found.st_size, found.st_mtime_ns) == (
+            known.size,
+            known.changed_ns,
+        ):
+            return False
+        return state_of(path).sha256 != known.sha256
+    except (InputError, OSError):
+        return True
 
 
-def _folder_state(path: Path) -> State:
-    try:
-        files = sorted(one for one in path.rglob("*") if one.is_file())
-        stats = [(one.relative_to(path).as_posix(), one.stat()) for one in files]
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
-    told = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
-    sha = hashlib.sha256(json.dumps(told).encode()).hexdigest()
-    return State(sum(s for _, s, _ in told), max((t for _, _, t in told), default=0), sha)
+# The planes of a stack come one after the other.
+@lru_cache(maxsize=8)
+def _digest(path: Path, size: int, changed_ns: int) -> str:
+    return digest(path)
 
 
 def _matching(one: str | Path) -> Iterator[Path]:
@@ -170,18 +177,22 @@ def _matching(one: str | Path) -> Iterator[Path]:
     yield from map(Path, found)
 
 
-def _image(path: Path, sizes: PixelSizes) -> tuple[int, Calibration | None]:
+def _image(path: Path, sizes: PixelSizes) -> tuple[int, Calibration | None, str]:
     micrograph = read_image(path, sizes)
-    return len(micrograph.planes), micrograph.calibration
+    specimen = str(micrograph.metadata.get("specimen") or "")
+    return len(micrograph.planes), micrograph.calibration, specimen
 
 
-def _labels(path: Path, sizes: PixelSizes) -> tuple[int, Calibration | None]:
+def _labels(path: Path, sizes: PixelSizes) -> tuple[int, Calibration | None, str]:
     labels = read_labels(path)
-    return len(labels.planes), sizes.of_labels(path, labels)
+    return len(labels.planes), sizes.of_labels(path, labels), sizes.specimen_of_labels(path)
 
 
 def _folders(names: Sequence[str]) -> Iterator[str]:
-    """A folder for each name, less its ending unless two names differ in that alone."""
+    """A folder for each name, less its ending unless two names differ in that alone.
+
+    None lies in another: what is put in its place would take the other along.
+    """
     # Where upper and lower case are one, they would share a folder.
     whole = [_safe(name).casefold() for name in names]
     plain = [str(PurePosixPath(_safe(name)).with_suffix("")) for name in names]
@@ -199,7 +210,7 @@ def _folders(names: Sequence[str]) -> Iterator[str]:
 
 
 def _safe(name: str) -> str:
-    """A path that stays below the folder it is put under, on any system."""
+    """A path as the name of one folder, on any system."""
     whole = PurePosixPath(name.replace("\\", "/"))
     parts = [part for part in whole.parts if part != ".." and part.strip("/")]
-    return "/".join("".join("_" if c in _FORBIDDEN or c < " " else c for c in p) for p in parts)
+    return "__".join("".join("_" if c in _FORBIDDEN or c < " " else c for c in p) for p in parts)

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Literal
+from uuid import uuid4
 
 from ..errors import InputError
 from .items import State
@@ -82,12 +83,15 @@ class Journal:
     ----------
     run
         What the results belong to.
+    batch
+        Names this batch: items of an earlier one in the same folder are not its own.
     records
         The last of each item, by key.
     """
 
     path: Path
     run: Run
+    batch: str
     records: dict[str, Record] = field(default_factory=dict)
     _file: IO[bytes] | None = None
 
@@ -147,8 +151,8 @@ def begun(folder: Path, run: Run) -> Journal:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{folder}: cannot be written ({error.strerror or error})") from error
-    journal = Journal(path, run)
-    journal._append({"journal": _KIND, **asdict(run)})
+    journal = Journal(path, run, uuid4().hex)
+    journal._append({"journal": _KIND, "batch": journal.batch, **asdict(run)})
     return journal
 
 
@@ -170,7 +174,7 @@ def resumed(folder: Path, run: Run) -> Journal:
         # Killed while the first line was written: nothing was finished yet.
         path.unlink()
         return begun(folder, run)
-    known, records = _read(path, lines)
+    known, batch, records = _read(path, lines)
     if changes := known.changes(run):
         changed = ", ".join(changes)
         raise InputError(
@@ -180,13 +184,13 @@ def resumed(folder: Path, run: Run) -> Journal:
     if end < path.stat().st_size:
         with path.open("r+b") as file:
             file.truncate(end)
-    return Journal(path, run, records)
+    return Journal(path, run, batch, records)
 
 
 def read_records(folder: Path) -> dict[str, Record]:
     """The last record of each item of a batch, by key; errors as for `resumed`."""
     path = folder / NAME
-    return _read(path, _lines(path)[0])[1] if path.exists() else {}
+    return _read(path, _lines(path)[0])[2] if path.exists() else {}
 
 
 def _lines(path: Path) -> tuple[list[bytes], int]:
@@ -199,11 +203,12 @@ def _lines(path: Path) -> tuple[list[bytes], int]:
     return content[:end].splitlines(), end
 
 
-def _read(path: Path, lines: list[bytes]) -> tuple[Run, dict[str, Record]]:
+def _read(path: Path, lines: list[bytes]) -> tuple[Run, str, dict[str, Record]]:
     try:
         head = json.loads(lines[0])
         if head.pop("journal") != _KIND:
             raise KeyError
+        batch = str(head.pop("batch"))
         run = Run(**head)
         records = {}
         for line in lines[1:]:
@@ -214,4 +219,4 @@ def _read(path: Path, lines: list[bytes]) -> tuple[Run, dict[str, Record]]:
         raise InputError(
             f"{path}: damaged, so that what is finished is not known; begin anew with --recompute"
         ) from error
-    return run, records
+    return run, batch, records

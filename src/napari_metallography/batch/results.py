@@ -50,7 +50,7 @@ def write_results(batch: Batch) -> Events[list[str]]:
     results = []
     for number, item in enumerate(batch.done):
         yield Progress(number, len(batch.done), "results read")
-        results.append(read_item(batch.folder, item))
+        results.append(read_item(batch.folder, item, batch.recipe.steps))
     write_csv(batch.folder / "items.csv", _item_table(batch, results))
     if not results:
         return []
@@ -90,7 +90,7 @@ def _images(results: Sequence[ItemResult]) -> list[MeasuredImage]:
     """What was measured of each source; pictures of the first ones only."""
     images: list[MeasuredImage] = []
     for _, group in groupby(results, lambda one: one.item.source):
-        planes = [one.measured for one in group if one.measured is not None]
+        planes = {one.item.plane: one.measured for one in group if one.measured is not None}
         if planes:
             image = planes_together(planes)
             shown = image.picture if len(images) < _MOST_PICTURES else None

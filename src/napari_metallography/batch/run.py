@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import errno
-import hashlib
-import json
 import shutil
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -18,7 +16,7 @@ from ..inputs import PixelSizes
 from ..io.files import digest, require_writable, write_text
 from ..io.index import ImageIndex
 from ..models import registry
-from .items import Item, Source, input_files, state_of, survey
+from .items import Item, input_files, survey
 from .journal import NAME, Journal, Record, Run, begun, resumed
 from .recipe import Recipe, found_from, recipe_text
 from .work import Done, Task, found_done, worked
@@ -27,6 +25,12 @@ Begin = Literal["new", "resume", "recompute"]
 
 _NOT_OF_RESULTS = {"report"}
 """Steps of a recipe that change no result: they may differ when a batch is gone on with."""
+TABLES = (
+    *("results.csv", "items.csv", "phases.csv", "particles.csv", "statistics.json", "study.xlsx"),
+    *("grain_size.json", "classes_structure.csv", "classes_defects.csv", "report.html"),
+)
+"""Of the whole batch: they go when it is begun anew."""
+
 _FULL = (errno.ENOSPC, errno.EROFS, errno.EDQUOT)
 
 
@@ -163,14 +167,20 @@ def run_batch(
     # Workers may have been started in another folder.
     recipe = found_from(recipe, Path.cwd())
     sizes = _sizes(recipe)
-    files = input_files(inputs, labels=recipe.takes_labels)
+    results = folder.resolve()
+    files = [
+        path
+        for path in input_files(inputs, labels=recipe.takes_labels)
+        # What an earlier run wrote is no input, though a pattern may match it.
+        if results not in path.resolve().parents or path.resolve().parent == results / "inputs"
+    ]
     sources = yield from survey(files, sizes, labels=recipe.takes_labels)
     items = tuple(item for source in sources for item in source.items)
     run = run_of(recipe)
     with _journal(folder, run, begin) as journal:
         write_text(folder / "recipe.yaml", recipe_text(recipe))
         _remove_parts(folder)
-        tasks = _tasks(items, recipe, folder, run, sources)
+        tasks = _tasks(items, recipe, folder, journal)
         yield from _run(tasks, journal, engine or InThisProcess())
         # Those of workers that were killed, too.
         _remove_parts(folder)
@@ -205,6 +215,8 @@ def _journal(folder: Path, run: Run, begin: Begin) -> Journal:
         # First the journal: what it does not name is nobody's.
         (folder / NAME).unlink()
         shutil.rmtree(folder / "items", ignore_errors=True)
+        for name in TABLES:
+            (folder / name).unlink(missing_ok=True)
     return begun(folder, run)
 
 
@@ -214,13 +226,10 @@ def _remove_parts(folder: Path) -> None:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _tasks(
-    items: Sequence[Item], recipe: Recipe, folder: Path, run: Run, sources: Sequence[Source]
-) -> list[Task]:
-    digest_of_run = hashlib.sha256(json.dumps(asdict(run), sort_keys=True).encode()).hexdigest()
-    needs_scale = any(source.is_calibrated for source in sources)
-    whole = folder.resolve()
-    return [Task(item, recipe, whole, digest_of_run, needs_scale) for item in items]
+def _tasks(items: Sequence[Item], recipe: Recipe, folder: Path, journal: Journal) -> list[Task]:
+    needs_scale = any(item.source.calibration is not None for item in items)
+    whole, batch, run = folder.resolve(), journal.batch, journal.run
+    return [Task(item, recipe, whole, batch, run, needs_scale) for item in items]
 
 
 def _run(tasks: Sequence[Task], journal: Journal, engine: Engine) -> Events[None]:
@@ -263,24 +272,15 @@ def _worked(tasks: Sequence[Task], engine: Engine) -> Generator[Begun | Ended | 
 
 
 def _known(task: Task, journal: Journal) -> Literal["done"] | None:
-    """Whether an item is done, by the journal or by what lies in its folder."""
-    record = journal.records.get(task.item.key)
-    if record is not None and record.state == "done" and _still_holds(task, record):
-        return "done"
-    # A driver that was killed may not have written down what its workers finished.
+    """Whether an item is done; what lies in its folder tells, with the journal of this batch."""
     found = found_done(task)
     if found is None:
         return None
-    journal.add(Record(task.item.key, "done", found.source, found.digest))
+    record = Record(task.item.key, "done", found.source, found.digest)
+    if journal.records.get(task.item.key) != record:
+        # A driver that was killed may not have written down what its workers finished.
+        journal.add(record)
     return "done"
-
-
-def _still_holds(task: Task, record: Record) -> bool:
-    try:
-        same = state_of(task.item.source.path, record.source) == record.source
-        return same and digest(task.target / "item.json") == record.digest
-    except InputError:
-        return False
 
 
 def _record(ended: Ended) -> Record:

@@ -19,7 +19,6 @@ from ..grains.grade_numbers import stored
 from ..inputs import PixelSizes, field_of_labels, read_image
 from ..io.files import write_bytes
 from ..io.images import Micrograph
-from ..io.index import ImageIndex
 from ..io.labels import LabelImage, read_labels
 from ..models import registry
 from ..plane import LUMA, ArrayLike
@@ -101,16 +100,15 @@ def opened(item: Item, recipe: Recipe) -> Subject:
     InputError
         When it cannot be used.
     """
-    path, step = item.source.path, recipe.calibrate
-    sizes = _sizes(step.pixel_size_um, step.index)
     if recipe.takes_labels:
-        return _opened_labels(item, recipe, sizes)
-    micrograph = _read(path, _changed(path), step.pixel_size_um, step.index)
-    specimen = str(micrograph.metadata.get("specimen") or "")
-    return Subject(item, micrograph, None, specimen)
+        return _opened_labels(item, recipe)
+    source = item.source
+    # As it was when all inputs were looked at, whatever was written into an index since.
+    known = replace(_read(source.path, _changed(source.path)), calibration=source.calibration)
+    return Subject(item, known, None, source.specimen)
 
 
-def _opened_labels(item: Item, recipe: Recipe, sizes: PixelSizes) -> Subject:
+def _opened_labels(item: Item, recipe: Recipe) -> Subject:
     path = item.source.path
     stored_labels = with_classes(read_labels(path))
     field = recipe.field
@@ -120,25 +118,16 @@ def _opened_labels(item: Item, recipe: Recipe, sizes: PixelSizes) -> Subject:
     labels = replace(
         stored_labels,
         indices=stored_labels.planes[item.plane],
-        calibration=sizes.of_labels(path, stored_labels),
+        calibration=item.source.calibration,
         measured=measured,
     )
-    return Subject(item, None, labels, sizes.specimen_of_labels(path))
-
-
-def _sizes(stated_um: float | None, index: Path | None) -> PixelSizes:
-    return PixelSizes(stated_um, _index(index, _changed(index)) if index else None)
-
-
-@lru_cache(maxsize=1)
-def _index(path: Path, changed_ns: int) -> ImageIndex:
-    return ImageIndex.read(path)
+    return Subject(item, None, labels, item.source.specimen)
 
 
 # The planes of a stack come one after the other.
 @lru_cache(maxsize=1)
-def _read(path: Path, changed_ns: int, stated_um: float | None, index: Path | None) -> Micrograph:
-    return read_image(path, _sizes(stated_um, index))
+def _read(path: Path, changed_ns: int) -> Micrograph:
+    return read_image(path, PixelSizes())
 
 
 def _changed(path: Path) -> int:

@@ -46,8 +46,8 @@ class ItemResult:
     graded: GradedField | None
 
 
-def read_item(folder: Path, item: Item) -> ItemResult:
-    """Read what was found of an item that is done.
+def read_item(folder: Path, item: Item, steps: Sequence[str]) -> ItemResult:
+    """Read what was found of an item that is done, by the steps of a recipe.
 
     Raises
     ------
@@ -60,7 +60,7 @@ def read_item(folder: Path, item: Item) -> ItemResult:
         grading = told["steps"].get("grain_size")
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{own}: is missing or damaged; go on with --resume") from error
-    measured = read_measured(own) if (own / "quantify.json").exists() else None
+    measured = read_measured(own) if "quantify" in steps else None
     return ItemResult(item, told, measured, _graded(grading) if grading else None)
 
 

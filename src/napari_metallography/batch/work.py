@@ -5,20 +5,29 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from .. import __version__
 from ..calibration import HOW_TO_CALIBRATE
 from ..errors import InputError
 from ..events import Event, Events, Notice, Progress, relayed
 from ..io.files import digest, write_text
-from .items import Item, State, state_of
+from ..models import registry
+from ..quantification.measured_files import MEASURED
+from .items import Item, State, has_changed, state_of
+from .journal import Run
 from .recipe import Recipe
 from .steps import STEP_WORK, opened
 
 RESULT = "item.json"
+
+_BEGUN = ".begun"
 
 
 @dataclass(frozen=True)
@@ -29,8 +38,10 @@ class Task:
     ----------
     folder
         Of the results of the whole batch; all workers must see it under this name.
+    batch
+        Names the batch that the results belong to.
     run
-        Names the recipe, models and version that the results belong to.
+        The models and the version by which they are to be had.
     needs_scale
         Refuse an item of unknown pixel size, since others have one.
     """
@@ -38,7 +49,8 @@ class Task:
     item: Item
     recipe: Recipe
     folder: Path
-    run: str
+    batch: str
+    run: Run
     needs_scale: bool = False
 
     @property
@@ -83,42 +95,101 @@ def worked(task: Task) -> Events[Done]:
     """
     target = task.target
     beside = target.with_name(f".{target.name}.{os.getpid()}.{uuid4().hex[:8]}.part")
+    if (done := found_done(task)) is not None:
+        # By a worker that died before it could say so.
+        return done
+    _require_same(task.run)
     try:
         source = state_of(task.item.source.path)
+        with writing(beside):
+            beside.mkdir(parents=True)
+            (beside / _BEGUN).touch()
         told = yield from _taken(task, source, beside)
-        write_text(beside / RESULT, json.dumps({"run": task.run, "source": asdict(source), **told}))
-        sha256 = digest(beside / RESULT)
-        _put_in_place(beside, target)
+        told = {"batch": task.batch, "source": asdict(source), **told}
+        with writing(target):
+            _require_whole(beside, task)
+            files = {path.name: path.stat().st_size for path in sorted(beside.iterdir())}
+            write_text(beside / RESULT, json.dumps({**told, "files": files}))
+            sha256 = digest(beside / RESULT)
+            _put_in_place(beside, target)
         return Done(source, sha256)
-    except OSError as error:
-        raise InputError(f"{target}: cannot be written ({error.strerror or error})") from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 
 
 def found_done(task: Task) -> Done | None:
-    """An item that was finished, though nobody wrote it down; None where it was not."""
+    """An item that is finished, with all of its files, as it would be now; None where it is not."""
     result = task.target / RESULT
+    source = task.item.source
     try:
         told = json.loads(result.read_text(encoding="utf-8"))
-        source = State(**told["source"])
-        same = told["run"] == task.run and state_of(task.item.source.path, source) == source
-    except (OSError, ValueError, KeyError, TypeError):
+        state = State(**told["source"])
+        size = source.calibration
+        same = (
+            told["batch"] == task.batch
+            and told["calibration"] == (size.to_dict() if size else None)
+            and told["specimen"] == source.specimen
+            and not (task.needs_scale and size is None)
+            and all((task.target / n).stat().st_size == b for n, b in told["files"].items())
+            and not has_changed(source.path, state)
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return Done(source, digest(result)) if same else None
+    return Done(state, digest(result)) if same else None
+
+
+def _require_same(run: Run) -> None:
+    """Refuse to work with other models or another program than the batch was begun with."""
+    if run.version != __version__:
+        raise InputError(f"this worker has version {__version__}, the batch {run.version}")
+    for name, known in run.models.items():
+        path = registry.model_path(name)
+        if path.exists() and _digest(path, path.stat().st_mtime_ns) != known:
+            raise InputError(
+                f"the model {name} changed since the batch was begun; begin anew with --recompute"
+            )
+
+
+@lru_cache(maxsize=8)
+def _digest(path: Path, changed_ns: int) -> str:
+    return digest(path)
+
+
+def _require_whole(folder: Path, task: Task) -> None:
+    """Refuse what another run of the batch took away while it was written."""
+    steps = task.recipe.steps
+    labels = any(folder.glob("*_labels.tif")) or "segment" not in steps
+    measured = (folder / MEASURED).exists() or "quantify" not in steps
+    if not ((folder / _BEGUN).exists() and labels and measured):
+        raise InputError(f"{task.item.name}: another run works on this batch; go on with --resume")
+    (folder / _BEGUN).unlink()
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Write results inside the block; what the system refuses becomes one line."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
 def _put_in_place(beside: Path, target: Path) -> None:
-    if target.exists():
-        old = target.with_name(f"{beside.name}.old")
-        target.replace(old)
-        shutil.rmtree(old, ignore_errors=True)
-    beside.replace(target)
+    if not target.exists():
+        beside.replace(target)
+        return
+    old = target.with_name(f"{beside.name}.old")
+    target.replace(old)
+    try:
+        beside.replace(target)
+    except OSError:
+        old.replace(target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _taken(task: Task, source: State, folder: Path) -> Events[dict[str, Any]]:
     """All steps; JSON form of what they give, the larger parts of it in files of the folder."""
-    folder.mkdir(parents=True)
     notices: list[str] = []
 
     def heard(event: Event) -> Event:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,10 @@ from .files import MeasuredImage, Picture
 from .measure import Quantification
 from .statistics import number_of_fields, statistics_over_fields
 
-_JSON, _PICTURE = "quantify.json", "overlay_small.png"
+MEASURED = "quantify.json"
+"""Written last: where it is, the rest is there."""
+
+_PICTURE = "overlay_small.png"
 _TABLES = ("phases", "particles", "points")
 
 
@@ -56,7 +59,7 @@ def write_measured(folder: Path, image: MeasuredImage) -> None:
     }
     if image.picture is not None:
         write_bytes(folder / _PICTURE, image.picture.small)
-    write_text(folder / _JSON, json.dumps(told))
+    write_text(folder / MEASURED, json.dumps(told))
 
 
 def read_measured(folder: Path) -> MeasuredImage:
@@ -68,7 +71,7 @@ def read_measured(folder: Path) -> MeasuredImage:
         When a file is missing or damaged.
     """
     try:
-        told = json.loads((folder / _JSON).read_text(encoding="utf-8"))
+        told = json.loads((folder / MEASURED).read_text(encoding="utf-8"))
         tables = {name: read_frame(folder / f"{name}{FRAME}") for name in told["tables"]}
         picture = folder / _PICTURE
         small = picture.read_bytes() if picture.exists() else None
@@ -79,31 +82,30 @@ def read_measured(folder: Path) -> MeasuredImage:
         ) from error
 
 
-def planes_together(planes: Sequence[MeasuredImage]) -> MeasuredImage:
+def planes_together(planes: Mapping[int, MeasuredImage]) -> MeasuredImage:
     """The planes of one image, measured one by one, as if it had been measured as a stack.
 
     Parameters
     ----------
     planes
-        In their order, each of the number 0.
+        By their numbers, in order; those that could not be measured are missing.
     """
-    if len(planes) == 1:
-        return planes[0]
-    first = planes[0]
-    phases = pd.concat(
-        [one.result.phases.assign(plane=n) for n, one in enumerate(planes)], ignore_index=True
-    )
-    particles = pd.concat(
-        [one.result.particles.assign(plane=n) for n, one in enumerate(planes)], ignore_index=True
-    )
+    first = next(iter(planes.values()))
+    if [*planes] == [0]:
+        return first
+
+    def together(tables: Mapping[int, pd.DataFrame]) -> pd.DataFrame:
+        return pd.concat([one.assign(plane=n) for n, one in tables.items()], ignore_index=True)
+
+    phases = together({n: one.result.phases for n, one in planes.items()})
+    particles = together({n: one.result.particles for n, one in planes.items()})
     particles["particle"] = np.arange(1, len(particles) + 1)
-    points = [one.points.assign(plane=n) for n, one in enumerate(planes) if one.points is not None]
+    points = {n: one.points for n, one in planes.items() if one.points is not None}
+    statistics = _statistics([*planes.values()], phases, particles)
     return replace(
         first,
-        result=Quantification(
-            phases, particles, first.result.ids, _statistics(planes, phases, particles)
-        ),
-        points=pd.concat(points, ignore_index=True) if points else None,
+        result=Quantification(phases, particles, first.result.ids, statistics),
+        points=together(points) if points else None,
     )
 
 
