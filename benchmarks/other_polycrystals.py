@@ -126,7 +126,7 @@ def clipped_lengths(segments: Floats, shape: tuple[int, int]) -> Floats:
             (-step[:, axis], start[:, axis]),
             (step[:, axis], shape[axis] - start[:, axis]),
         ):
-            with np.errstate(divide="ignore", invalid="ignore"):
+            with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
                 at = room / slope
             enter = np.where(slope < 0, np.maximum(enter, at), enter)
             leave = np.where(slope > 0, np.minimum(leave, at), leave)

@@ -11,13 +11,16 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from napari_metallography.classes import named_classes
+from napari_metallography.devices import precisions
 from napari_metallography.io.labels import LabelImage, labels_path, read_labels, write_labels
 from napari_metallography.labelled import LabelledImage
 from napari_metallography.models.file import read_card
@@ -27,6 +30,9 @@ from napari_metallography.training.fine_tuning import held_out_words
 from napari_metallography.training.recipe import RECIPES
 from napari_metallography.training.results import checkpoint_path
 from napari_metallography.training.split import split
+
+_TOLERANCE = 1e-4 if precisions(torch.device("cpu"))[0] == "32-true" else 5e-3
+"""Half precision, where the processor has it, rounds otherwise in smaller batches."""
 
 OPTIONS = (
     *("--encoder-weights", "random", "--recipe", "paper", "--iterations", "3"),
@@ -77,7 +83,7 @@ def test_two_processes_share_each_batch(squares) -> None:
         assert done.returncode == 0, done.stderr
     # The steps depend on each other: equal losses mean equal gradients.
     assert len(_losses(two)) == 3
-    assert _losses(two) == pytest.approx(_losses(one), rel=1e-4)
+    assert _losses(two) == pytest.approx(_losses(one), rel=_TOLERANCE)
 
 
 def test_a_search_trains_baseline_tricks_and_stack_once(squares) -> None:
@@ -162,7 +168,7 @@ def test_processes_share_partly_labelled_images_as_one_would(squares) -> None:
         done = _train(squares, model, "--devices", devices, "--freeze-normalisation")
         assert done.returncode == 0, done.stderr
         found.append(_losses(model))
-    assert found[1] == pytest.approx(found[0], rel=1e-4)
+    assert found[1] == pytest.approx(found[0], rel=_TOLERANCE)
 
 
 def test_a_search_starts_from_nothing(squares) -> None:
@@ -300,6 +306,7 @@ def test_a_full_disk_leaves_nothing_half_written(run, squares, monkeypatch, full
     command = _command(squares, squares / "labels", *given)
     with monkeypatch.context() as small:
         small.setattr(Path, "write_bytes", _full_disk(full))
+        small.setattr(pd.DataFrame, "to_csv", _full_disk_of_tables(full))
         done = run(*command)
     assert done.code == 2
     (error,) = done.errors
@@ -310,6 +317,19 @@ def test_a_full_disk_leaves_nothing_half_written(run, squares, monkeypatch, full
     assert again.code == 0, again.err
     names = {"m.safetensors", "history.csv", "training.json"}
     assert {path.name for path in output.parent.iterdir()} == names
+
+
+def _full_disk_of_tables(name: str) -> Callable[..., None]:
+    """`DataFrame.to_csv` that does so."""
+    write = pd.DataFrame.to_csv
+
+    def failing(frame: pd.DataFrame, path: Path, **options: Any) -> None:
+        write(frame.head(len(frame) // 2), path, **options)
+        if name in path.name:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        write(frame, path, **options)
+
+    return failing
 
 
 def _full_disk(name: str) -> Callable[[Path, bytes], int]:

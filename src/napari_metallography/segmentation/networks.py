@@ -173,6 +173,10 @@ def resized(images: Tensor, size: torch.Size | tuple[int, int]) -> Tensor:
     if tuple(images.shape[-2:]) == tuple(size):
         return images
     smaller = size[0] < images.shape[-2] or size[1] < images.shape[-1]
-    return interpolate(
-        images, size=tuple(size), mode="bilinear", align_corners=False, antialias=smaller
-    )
+    # On processors there is no smoothing of half precision.
+    with torch.autocast(images.device.type, enabled=False):
+        shown = images.float() if smaller else images
+        found = interpolate(
+            shown, size=tuple(size), mode="bilinear", align_corners=False, antialias=smaller
+        )
+    return found.to(images.dtype)
