@@ -10,12 +10,15 @@ import tifffile
 from batch_inputs import RECIPE, micrograph, write_index
 
 from napari_metallography.batch import steps
+from napari_metallography.batch.items import survey
 from napari_metallography.batch.journal import NAME
 from napari_metallography.batch.recipe import parse_recipe
 from napari_metallography.batch.results import write_results
 from napari_metallography.batch.run import run_batch
 from napari_metallography.errors import InputError
 from napari_metallography.events import drain, ignore
+from napari_metallography.inputs import PixelSizes
+from napari_metallography.io.index import ImageIndex
 from napari_metallography.io.labels import read_labels
 
 
@@ -138,7 +141,7 @@ def test_a_part_that_another_run_took_away_is_no_result(scans, run, tmp_path, mo
 
 
 def test_a_model_that_changes_meanwhile_is_not_used(scans, run, monkeypatch):
-    monkeypatch.setattr("napari_metallography.batch.work._digest", lambda *_: "another")
+    monkeypatch.setattr("napari_metallography.batch.items._digest", lambda *_: "another")
     batch, _ = run(scans, RECIPE + "\nclassify_defects:")
     assert "the model xsdd-pdmsnet changed since the batch was begun" in batch.failed[0][1]
 
@@ -217,6 +220,16 @@ def test_an_input_without_a_scale_fails_where_others_have_one(scans, run):
     assert "no pixel size is known, but other inputs have one" in why
 
 
+def test_an_index_of_the_recipe_tells_size_and_specimen_to_every_step(scans, tmp_path):
+    (scans / "index.csv").replace(tmp_path / "sizes.csv")
+    sizes = PixelSizes(index=ImageIndex.read(tmp_path / "sizes.csv"))
+    files = sorted(scans.glob("*.tif"))
+    sources = drain(survey(files, sizes), ignore)
+    found = [steps.opened(source.items[0], parse_recipe(RECIPE)).image for source in sources]
+    assert [image.metadata["specimen"] for image in found] == ["A", "A", "B"]
+    assert all(image.calibration.mean_um == 0.1 for image in found)
+
+
 def test_without_any_scale_all_is_in_pixels(scans, run):
     (scans / "index.csv").unlink()
     batch, _ = run(scans)
@@ -270,7 +283,6 @@ def test_the_table_is_tidy_and_knows_where_its_numbers_come_from(scans, run):
 
 
 def test_a_stack_is_measured_as_quantify_does(stack, run, tmp_path):
-    from napari_metallography.inputs import PixelSizes
     from napari_metallography.quantification.files import quantify_file
     from napari_metallography.segmentation.files import segment_file
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -43,7 +43,7 @@ class LocalWorkers:
     workers: int
     threads: int | None = None
 
-    def work(self, tasks: Sequence[Task]) -> Iterator[Begun | Ended | Event]:
+    def work(self, tasks: Sequence[Task]) -> Generator[Begun | Ended | Event]:
         """As `run.Engine.work`."""
         with _local_cluster(self.workers, self.threads) as client:
             yield from _work(client, tasks, self.workers)
@@ -61,7 +61,7 @@ class Scheduler:
 
     address: str
 
-    def work(self, tasks: Sequence[Task]) -> Iterator[Begun | Ended | Event]:
+    def work(self, tasks: Sequence[Task]) -> Generator[Begun | Ended | Event]:
         """As `run.Engine.work`.
 
         Raises

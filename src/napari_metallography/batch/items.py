@@ -13,7 +13,7 @@ from ..calibration import Calibration
 from ..errors import InputError
 from ..events import Events, Progress
 from ..inputs import PixelSizes, distinct_files, image_files, label_files, read_image, table_names
-from ..io.files import digest
+from ..io.files import digest, unreadable
 from ..io.labels import read_labels
 
 _MAGIC = frozenset("*?[")
@@ -140,7 +140,7 @@ def state_of(path: Path) -> State:
         files = sorted(path.rglob("*")) if path.is_dir() else [path]
         stats = [one.stat() for one in files]
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+        raise unreadable(path, error) from error
     size = sum(one.st_size for one in stats)
     changed = max((one.st_mtime_ns for one in stats), default=0)
     return State(size, changed, _digest(path, size, changed))

@@ -12,6 +12,7 @@ from typing import IO, Any, Literal
 from uuid import uuid4
 
 from ..errors import InputError
+from ..io.files import unreadable, writing
 from .items import State
 
 NAME = "journal.jsonl"
@@ -147,10 +148,8 @@ def begun(folder: Path, run: Run) -> Journal:
     path = folder / NAME
     if path.exists():
         raise InputError(f"{folder}: holds a batch already; {_HOW}")
-    try:
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be written ({error.strerror or error})") from error
     journal = Journal(path, run, uuid4().hex)
     journal._append({"journal": _KIND, "batch": journal.batch, **asdict(run)})
     return journal
@@ -198,7 +197,7 @@ def _lines(path: Path) -> tuple[list[bytes], int]:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+        raise unreadable(path, error) from error
     end = content.rfind(b"\n") + 1
     return content[:end].splitlines(), end
 

@@ -22,7 +22,7 @@ from ..reports import ReportHead, Section, cautions, noted, page, table
 from .recipe import recipe_text
 from .run import Batch
 from .stack_labels import write_stack_labels
-from .tables import TABLE, ItemResult, read_item, tidy_table
+from .tables import PROBABILITY, TABLE, ItemResult, read_item, tidy_table
 from .work import item_folder
 
 REPORT = "report.html"
@@ -136,7 +136,7 @@ def _write_classes(folder: Path, results: Sequence[ItemResult]) -> list[Section]
 
 def _classes(frame: pd.DataFrame) -> str:
     counts = frame["answer"].value_counts().rename_axis("answer").reset_index(name="n")
-    own = [name for name in frame if not str(name).startswith("probability_")]
+    own = [name for name in frame if not str(name).startswith(PROBABILITY)]
     return table(counts) + table(frame[own].head(_MOST_LISTED)) + _cut(len(frame))
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import shutil
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -31,7 +32,7 @@ TABLES = (
 )
 """Of the whole batch: they go when it is begun anew."""
 
-_FULL = (errno.ENOSPC, errno.EROFS, errno.EDQUOT)
+_FULL = {getattr(errno, name, None) for name in ("ENOSPC", "EROFS", "EDQUOT")}
 
 
 @dataclass(frozen=True)
@@ -73,14 +74,14 @@ class Begun:
 class Engine(Protocol):
     """Where tasks are worked on."""
 
-    def work(self, tasks: Sequence[Task]) -> Iterator[Begun | Ended | Event]:
-        """Work on all tasks; closing the iterator ends the work."""
+    def work(self, tasks: Sequence[Task]) -> Generator[Begun | Ended | Event]:
+        """Work on all tasks; closing the generator ends the work."""
 
 
 class InThisProcess:
     """One task after the other, here."""
 
-    def work(self, tasks: Sequence[Task]) -> Iterator[Begun | Ended | Event]:
+    def work(self, tasks: Sequence[Task]) -> Generator[Begun | Ended | Event]:
         """As `Engine.work`."""
         for task in tasks:
             yield Begun(task)
@@ -242,33 +243,24 @@ def _run(tasks: Sequence[Task], journal: Journal, engine: Engine) -> Events[None
             yield ItemState(task.item, "waiting")
     done = len(tasks) - len(todo)
     yield Progress(done, len(tasks), "items")
-    for event in _worked(todo, engine):
-        if isinstance(event, Begun):
-            yield ItemState(event.task.item, "running")
-        elif isinstance(event, Ended):
-            if event.is_full:
-                raise InputError(f"{event.why}; make room, then go on with --resume")
-            record = _record(event)
-            journal.add(record)
-            done += 1
-            yield ItemState(event.task.item, record.state, record.why)
-            yield Progress(done, len(tasks), "items")
-        elif isinstance(event, Progress):
-            # Not of use as a number, but whoever follows can stop the work here.
-            within = f" ({event.message})" if event.message else ""
-            yield Progress(done, len(tasks), f"items{within}")
-        else:
-            yield event
-
-
-def _worked(tasks: Sequence[Task], engine: Engine) -> Generator[Begun | Ended | Event]:
-    working = iter(engine.work(tasks))
-    try:
-        yield from working
-    finally:
-        close = getattr(working, "close", None)
-        if close is not None:
-            close()
+    with closing(engine.work(todo)) as working:
+        for event in working:
+            if isinstance(event, Begun):
+                yield ItemState(event.task.item, "running")
+            elif isinstance(event, Ended):
+                if event.is_full:
+                    raise InputError(f"{event.why}; make room, then go on with --resume")
+                record = _record(event)
+                journal.add(record)
+                done += 1
+                yield ItemState(event.task.item, record.state, record.why)
+                yield Progress(done, len(tasks), "items")
+            elif isinstance(event, Progress):
+                # Not of use as a number, but whoever follows can stop the work here.
+                within = f" ({event.message})" if event.message else ""
+                yield Progress(done, len(tasks), f"items{within}")
+            else:
+                yield event
 
 
 def _known(task: Task, journal: Journal) -> Literal["done"] | None:

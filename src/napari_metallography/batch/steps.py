@@ -66,13 +66,16 @@ class Subject:
     item: Item
     micrograph: Micrograph | None
     labels: LabelImage | None
-    specimen: str
 
     @property
     def calibration(self) -> Calibration | None:
-        """Pixel size; None when unknown."""
-        known = self.micrograph or self.labels
-        return known.calibration if known is not None else None
+        """Pixel size, as it was when all inputs were looked at; None when unknown."""
+        return self.item.source.calibration
+
+    @property
+    def specimen(self) -> str:
+        """Its name; empty when unknown."""
+        return self.item.source.specimen
 
     @property
     def image(self) -> Micrograph:
@@ -103,9 +106,11 @@ def opened(item: Item, recipe: Recipe) -> Subject:
     if recipe.takes_labels:
         return _opened_labels(item, recipe)
     source = item.source
-    # As it was when all inputs were looked at, whatever was written into an index since.
-    known = replace(_read(source.path, _changed(source.path)), calibration=source.calibration)
-    return Subject(item, known, None, source.specimen)
+    read = _read(source.path, _changed(source.path))
+    # What an index says was looked up with all inputs: it may be one for all of them.
+    metadata = {**read.metadata, "specimen": source.specimen}
+    known = replace(read, calibration=source.calibration, metadata=metadata)
+    return Subject(item, known, None)
 
 
 def _opened_labels(item: Item, recipe: Recipe) -> Subject:
@@ -121,7 +126,7 @@ def _opened_labels(item: Item, recipe: Recipe) -> Subject:
         calibration=item.source.calibration,
         measured=measured,
     )
-    return Subject(item, None, labels, item.source.specimen)
+    return Subject(item, None, labels)
 
 
 # The planes of a stack come one after the other.

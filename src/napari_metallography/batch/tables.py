@@ -22,7 +22,8 @@ from .work import RESULT, item_folder
 
 TABLE = "results.csv"
 
-_PROBABILITY = "probability_"
+PROBABILITY = "probability_"
+"""Begins the columns of classes."""
 _OF_PHASES_NOT = {"plane", "phase", "class_index", "label_value"}
 
 
@@ -138,9 +139,7 @@ def _answers(
     row, made = told["row"], told["provenance"]
     model = {"model": made.get("model"), "model_digest": made.get("model_digest")}
     answer = str(row["answer"])
-    named = {
-        k.removeprefix("probability_"): v for k, v in row.items() if k.startswith("probability_")
-    }
+    named = {k.removeprefix(PROBABILITY): v for k, v in row.items() if k.startswith(PROBABILITY)}
     yield _row(about, step, answer, "answer", named.get(answer)) | model
     for name, value in named.items():
         yield _row(about, step, name, "probability", value) | model

@@ -5,10 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -17,7 +14,7 @@ from .. import __version__
 from ..calibration import HOW_TO_CALIBRATE
 from ..errors import InputError
 from ..events import Event, Events, Notice, Progress, relayed
-from ..io.files import digest, write_text
+from ..io.files import digest, write_text, writing
 from ..models import registry
 from ..quantification.measured_files import MEASURED
 from .items import Item, State, has_changed, state_of
@@ -144,15 +141,10 @@ def _require_same(run: Run) -> None:
         raise InputError(f"this worker has version {__version__}, the batch {run.version}")
     for name, known in run.models.items():
         path = registry.model_path(name)
-        if path.exists() and _digest(path, path.stat().st_mtime_ns) != known:
+        if path.exists() and state_of(path).sha256 != known:
             raise InputError(
                 f"the model {name} changed since the batch was begun; begin anew with --recompute"
             )
-
-
-@lru_cache(maxsize=8)
-def _digest(path: Path, changed_ns: int) -> str:
-    return digest(path)
 
 
 def _require_whole(folder: Path, task: Task) -> None:
@@ -163,15 +155,6 @@ def _require_whole(folder: Path, task: Task) -> None:
     if not ((folder / _BEGUN).exists() and labels and measured):
         raise InputError(f"{task.item.name}: another run works on this batch; go on with --resume")
     (folder / _BEGUN).unlink()
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Write results inside the block; what the system refuses becomes one line."""
-    try:
-        yield
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
 def _put_in_place(beside: Path, target: Path) -> None:
