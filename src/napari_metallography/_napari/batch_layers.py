@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ..calibration import Calibration
 from ..errors import InputError
 from ..events import Events, Progress
-from ..io.files import digest
+from ..io.files import digest, file_name
 from ..io.images import read_micrograph
 from ..io.index import INDEX_NAME
 from ..io.labels import LabelImage, write_labels
@@ -30,7 +30,6 @@ from .layers import label_image, layer_calibration, pixels_of, snapshot, specime
 from .measured import file_of
 from .results import PARTICLES_OF, is_computed
 
-_FORBIDDEN = frozenset('<>:"|?*/\\')
 _WRITTEN_BY = "napari-metallography"
 
 
@@ -133,7 +132,7 @@ def _given(layer: Image | Labels, target: Path) -> Given:
 def _targets(names: Sequence[str], folder: Path) -> Iterator[Path]:
     taken: set[str] = set()
     for name in names:
-        plain = "".join("_" if c in _FORBIDDEN or c < " " else c for c in name).strip(" .")
+        plain = file_name(name).strip(" .")
         stem, number = plain or "layer", 1
         while stem.casefold() in taken:
             number += 1

@@ -13,11 +13,10 @@ from ..calibration import Calibration
 from ..errors import InputError
 from ..events import Events, Progress
 from ..inputs import PixelSizes, distinct_files, image_files, label_files, read_image, table_names
-from ..io.files import digest, unreadable
+from ..io.files import digest, file_name, unreadable
 from ..io.labels import read_labels
 
 _MAGIC = frozenset("*?[")
-_FORBIDDEN = frozenset('<>:"|?*')
 
 
 @dataclass(frozen=True)
@@ -213,4 +212,4 @@ def _safe(name: str) -> str:
     """A path as the name of one folder, on any system."""
     whole = PurePosixPath(name.replace("\\", "/"))
     parts = [part for part in whole.parts if part != ".." and part.strip("/")]
-    return "__".join("".join("_" if c in _FORBIDDEN or c < " " else c for c in p) for p in parts)
+    return "__".join(map(file_name, parts))

@@ -108,16 +108,12 @@ class Journal:
         self.records[record.key] = record
 
     def _append(self, line: Mapping[str, Any]) -> None:
-        try:
+        with writing(self.path):
             if self._file is None:
                 self._file = self.path.open("ab")
             self._file.write(json.dumps(line).encode() + b"\n")
             self._file.flush()
             os.fsync(self._file.fileno())
-        except OSError as error:
-            raise InputError(
-                f"{self.path}: cannot be written ({error.strerror or error})"
-            ) from error
 
     def close(self) -> None:
         """Write no more."""

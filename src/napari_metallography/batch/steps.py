@@ -159,7 +159,7 @@ def _segmented(subject: Subject, recipe: Recipe, sha256: str, folder: Path) -> E
         parameters,
         keep_data_bar=recipe.field.keep_data_bar,
         region=recipe.field.box,
-        model=_segmentation_model(*_file_of(parameters.model)) if by_model else None,
+        model=_segmentation_model(*registry.changing_file(parameters.model)) if by_model else None,
         plane=None if source.planes == 1 else subject.item.plane,
     )
     return replace(subject, labels=labels), None
@@ -281,7 +281,10 @@ def _structure(subject: Subject, recipe: Recipe, sha256: str, folder: Path) -> E
 
     parameters = recipe.classify_structure
     assert parameters is not None
-    model, device = _structure_model(*_file_of(parameters.model)), choose_device(parameters.device)
+    model, device = (
+        _structure_model(*registry.changing_file(parameters.model)),
+        choose_device(parameters.device),
+    )
     model.network.core.to(device)
     plane, _ = grey_plane(_stack(subject), subject.item.plane)
     size = subject.calibration
@@ -300,7 +303,9 @@ def _defects(subject: Subject, recipe: Recipe, sha256: str, folder: Path) -> Eve
     parameters = recipe.classify_defects
     assert parameters is not None
     classifier = _classifier(
-        *_file_of(parameters.model), choose_device(parameters.device).type, parameters.risk
+        *registry.changing_file(parameters.model),
+        choose_device(parameters.device).type,
+        parameters.risk,
     )
     card = classifier.model.card
     yield from (
@@ -321,11 +326,6 @@ def _stack(subject: Subject) -> Stack:
 
 
 # --- models ----------------------------------------------------------------------------------
-
-
-def _file_of(name_or_file: str) -> tuple[Path, int]:
-    path = registry.model_path(name_or_file)
-    return path, _changed(path)
 
 
 # The last model of each kind is kept, until its file changes.

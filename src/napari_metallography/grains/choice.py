@@ -47,7 +47,7 @@ class ModelChosen:
 
         scales = PAPER_SCALES if self.multi_scale else (1.0,)
         prediction = PredictionParameters(flips=self.flips, scales=scales)
-        model = _boundary_model(*_file_of(self.model))
+        model = _boundary_model(*registry.changing_file(self.model))
         return ByModel(model, choose_device(device), self.parameters, prediction)
 
 
@@ -93,14 +93,8 @@ class GradingChoice:
         from ..devices import choose_device
         from .by_network import ByLineNetwork
 
-        model = _line_model(*_file_of(self.line_network))
+        model = _line_model(*registry.changing_file(self.line_network))
         return ByLineNetwork(model, choose_device(self.device))
-
-
-def _file_of(name_or_file: str) -> tuple[Path, int]:
-    """The file of a model, and when it was changed; 0 where it is not there."""
-    path = registry.model_path(name_or_file)
-    return path, path.stat().st_mtime_ns if path.exists() else 0
 
 
 # The last model of each kind is kept, until its file changes.

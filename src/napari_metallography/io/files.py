@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from ..errors import InputError
 
 _BYTES_AT_A_TIME = 1 << 20
+_FORBIDDEN = frozenset('<>:"|?*/\\')
 
 
 @contextmanager
@@ -75,6 +76,11 @@ def require_writable(folder: Path) -> None:
     except OSError as error:
         why = error.strerror or error
         raise InputError(f"{folder}: cannot be written ({why}); choose another folder") from error
+
+
+def file_name(text: str) -> str:
+    """A text as (a part of) the name of a file on any system: "_" for signs that none may hold."""
+    return "".join("_" if sign in _FORBIDDEN or sign < " " else sign for sign in text)
 
 
 def write_bytes(path: Path, content: bytes) -> None:

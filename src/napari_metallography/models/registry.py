@@ -68,6 +68,12 @@ def model_path(name_or_file: str) -> Path:
     raise InputError(f"no model '{name_or_file}'; there are {', '.join(paths) or 'none'}")
 
 
+def changing_file(name_or_file: str) -> tuple[Path, int]:
+    """The file of a model, and when it was changed last; 0 where it is not there."""
+    path = model_path(name_or_file)
+    return path, path.stat().st_mtime_ns if path.exists() else 0
+
+
 def load(name_or_file: str, task: Task) -> ModelFile:
     """Read a model by name or path; errors as for `models.file.read_model`."""
     return read_model(model_path(name_or_file), task)
