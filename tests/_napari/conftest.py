@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from npe2 import PluginManager, PluginManifest
 from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QApplication
 
 import napari_metallography
 from napari_metallography._napari import worker
@@ -34,6 +35,24 @@ def settings_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "settings"
     monkeypatch.setenv("NAPARI_METALLOGRAPHY_CONFIG", str(folder))
     return folder
+
+
+class _Clipboard:
+    def __init__(self) -> None:
+        self._text = ""
+
+    def text(self) -> str:
+        return self._text
+
+    def setText(self, text: str) -> None:
+        self._text = text
+
+
+@pytest.fixture(autouse=True)
+def own_clipboard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clipboard for each test: the display's is one for all processes of a run."""
+    own = _Clipboard()
+    monkeypatch.setattr(QApplication, "clipboard", lambda: own)
 
 
 @pytest.fixture

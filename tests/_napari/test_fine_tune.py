@@ -867,7 +867,7 @@ def test_a_full_disk_loses_nothing(form, qtbot, own_folder, tmp_path, monkeypatc
     form.recipe.fields["iterations"].value = 2
     train(form, qtbot)
     with monkeypatch.context() as small:
-        small.setattr(files.Path, "write_bytes", full_disk(full))
+        small.setattr(files.Path, "replace", full_disk(full))
         save_as(form, own_folder / "mine.safetensors", qtbot, small)
     assert f"{full}: cannot be written (No space left on device)" in refusal(form)
     assert not list((own_folder / "mine").iterdir())
@@ -879,15 +879,14 @@ def test_a_full_disk_loses_nothing(form, qtbot, own_folder, tmp_path, monkeypatc
     assert same_weights(own_folder / "mine" / "mine.safetensors", form)
 
 
-def full_disk(name: str) -> Callable[[Path, bytes], int]:
-    """`Path.write_bytes` that runs out of space half-way through files written as `name`."""
-    write = Path.write_bytes
+def full_disk(name: str) -> Callable[[Path, Path], Path]:
+    """`Path.replace` that finds no space for the file of that name."""
+    replace = Path.replace
 
-    def failing(path: Path, content: bytes) -> int:
-        if name not in path.name:
-            return write(path, content)
-        write(path, content[: len(content) // 2])
-        raise OSError(28, "No space left on device")
+    def failing(path: Path, target: Path) -> Path:
+        if target.name == name:
+            raise OSError(28, "No space left on device")
+        return replace(path, target)
 
     return failing
 

@@ -36,13 +36,13 @@ RISKS = (
 )
 
 
-def _model(pixel_size_um: tuple[float, float] | None = (1.0, 1.0)) -> DefectModel:
+def _model(pixel_size_um: tuple[float, float] | None = (1.0, 1.0), side: int = 96) -> DefectModel:
     card = ModelCard(
         name="random",
         task="defects",
         network=Network(architecture="pdmsnet", encoder="none"),
         classes=named_classes(["a", "b", "c"]),
-        defects=DefectInput(side=96, window_px=48, risks=RISKS, most_strange=2.0),
+        defects=DefectInput(side=side, window_px=48, risks=RISKS, most_strange=2.0),
         pixel_size_um=pixel_size_um,
         data=DataSource(name="none", digest="0"),
     )
@@ -102,8 +102,9 @@ def test_a_risk_decides_what_is_answered() -> None:
     assert answers.probable.tolist() == [0, 0, 0]
 
 
-def test_a_window_is_answered_as_if_it_were_the_image() -> None:
-    classifier = Classifier(_model(), torch.device("cpu"), 1)
+@pytest.mark.parametrize("side", [96, 48])
+def test_a_window_is_answered_as_if_it_were_the_image(side) -> None:
+    classifier = Classifier(_model(side=side), torch.device("cpu"), 1)
     image = _noise(96, 144)
     found = drain(name_plane(as_plane(image), classifier, None, scan=True))
     assert len(found.windows) == 3 * 5

@@ -18,7 +18,7 @@ from napari_metallography.classification.images import prepared
 from napari_metallography.io.labels import read_labels
 from napari_metallography.models.file import read_card
 
-FAST = ("--iterations", "24", "--batch-size", "8", "--validate-every", "24", "--side", "48")
+FAST = ("--iterations", "48", "--batch-size", "8", "--validate-every", "48", "--side", "48")
 RECIPE = ("--augmentation", "flips", "--learning-rate", "0.003", "--device", "cpu")
 
 

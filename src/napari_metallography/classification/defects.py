@@ -292,8 +292,13 @@ def shown_shape(
     if window is None or are_alike(shape, window):
         return side, side
     factor = min(side / window, _MOST_SIDES * side / max(shape))
-    rows, columns = (max(_SHORTEST, round(n * factor)) for n in shape)
+    rows, columns = (max(_shortest(side), round(n * factor)) for n in shape)
     return rows, columns
+
+
+def _shortest(side: int) -> int:
+    """The fewest rows or columns that a network trained at a side is shown."""
+    return min(side, _SHORTEST)
 
 
 def _view_notices(
@@ -380,9 +385,8 @@ def windows_of(
     step = max(1, length // 2) if overlap else length
     grid = overlapping(Box(0, 0, *plane.shape), length, step)
     windows = [window for row in grid for window in row]
-    rows, columns = (
-        max(_SHORTEST, round(n * model.input.side / length)) for n in windows[0].seen.shape
-    )
+    side = model.input.side
+    rows, columns = (max(_shortest(side), round(n * side / length)) for n in windows[0].seen.shape)
     return Windows(plane.unstretched(), windows, (rows, columns), model.input.jpeg_quality)
 
 
