@@ -1,5 +1,10 @@
+import json
 import os
 import signal
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
 
 import psutil
 import pytest
@@ -10,7 +15,7 @@ from napari_metallography.batch.results import write_results
 from napari_metallography.errors import DeviceError, InputError
 from napari_metallography.events import drain, ignore
 
-pytest.importorskip("distributed")
+Client = pytest.importorskip("distributed").Client
 
 
 def files_of(folder):
@@ -50,6 +55,85 @@ def test_workers_find_what_this_process_finds_also_when_one_is_killed(scans, run
     drain(write_results(batch), ignore)
     assert files_of(tmp_path / "workers") == files_of(tmp_path / "serial")
     assert {key for key, state in states if state == "done"} == {f"field{n}" for n in range(3)}
+
+
+@pytest.fixture
+def started():
+    """Starts `dask ARGUMENTS` as a process of its own; all end with the test."""
+    with ExitStack() as stack:
+
+        def start(*words):
+            command = [sys.executable, "-m", "dask", *map(str, words)]
+            process = stack.enter_context(
+                subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            )
+            stack.callback(process.kill)
+            return process
+
+        yield start
+
+
+def test_a_scheduler_and_workers_started_apart(scans, run, started, tmp_path):
+    file = tmp_path / "scheduler.json"
+    words = ("--host", "127.0.0.1", "--port", 0, "--no-dashboard", "--scheduler-file", file)
+    scheduler = started("scheduler", *words)
+    address = address_in(file)
+    with pytest.raises(
+        InputError, match=f"has no worker; start workers with: dask worker {address}"
+    ):
+        run(scans, out="none", engine=Scheduler(address))
+    wide = started("worker", address, "--nthreads", 2, "--no-nanny", "--no-dashboard")
+    wait_for_workers(address, 1)
+    with pytest.raises(InputError, match="has a worker of 2 threads"):
+        run(scans, out="wide", engine=Scheduler(address))
+    wide.kill()
+    wait_for_workers(address, 0)
+    for _ in range(2):
+        started("worker", address, "--nthreads", 1, "--no-nanny", "--no-dashboard")
+    wait_for_workers(address, 2)
+    batch, states = run(scans, out="apart", engine=Scheduler(address))
+    drain(write_results(batch), ignore)
+    drain(write_results(run(scans, out="serial")[0]), ignore)
+    assert files_of(tmp_path / "apart") == files_of(tmp_path / "serial")
+    for key in (f"field{n}" for n in range(3)):
+        of_key = [state for one, state in states if one == key]
+        assert of_key == ["waiting", "running", "done"]
+
+    with pytest.raises(DeviceError, match="the scheduler was lost; what is done is kept"):
+        run(scans, out="lost", engine=ending(Scheduler(address), scheduler))
+    batch, states = run(scans, out="lost", begin="resume")
+    assert len(batch.done) == 3
+
+
+def ending(engine, scheduler):
+    """The engine, whose scheduler is killed when the first item is begun."""
+
+    class Ending:
+        def work(self, tasks):
+            for event in engine.work(tasks):
+                yield event
+                if type(event).__name__ == "Begun" and scheduler.poll() is None:
+                    scheduler.kill()
+                    scheduler.wait()
+
+    return Ending()
+
+
+def address_in(file):
+    wait_until(lambda: file.exists() and file.stat().st_size)
+    return json.loads(file.read_text())["address"]
+
+
+def wait_for_workers(address, count):
+    with Client(address, set_as_default=False) as client:
+        wait_until(lambda: len(client.scheduler_info(n_workers=-1)["workers"]) == count)
+
+
+def wait_until(true):
+    until = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < until
+        time.sleep(0.05)
 
 
 def test_a_scheduler_that_is_not_there_is_named(scans, run, monkeypatch):

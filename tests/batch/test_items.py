@@ -51,15 +51,23 @@ def test_what_cannot_be_read_is_an_item_whose_turn_comes(scans):
 
 def test_stems_that_are_alike_get_folders_of_their_own(tmp_path):
     names = ["a/x.tif", "b/x.tif", "b/x.png", "B/X.tif", "y.tif"]
-    folders = list(_folders(names))
+    folders = list(_folders(names, [None] * len(names)))
     assert folders[0] == "a__x"
     assert folders[4] == "y"
     assert len({one.casefold() for one in folders}) == len(names)
 
 
+def test_a_folder_that_is_kept_is_nobody_elses():
+    assert list(_folders(["x.tif", "a/x.tif", "b/x.tif"], [None, "x", None])) == [
+        "x (2)",
+        "x",
+        "b__x",
+    ]
+
+
 @given(st.lists(st.text("aA./ :é", min_size=1, max_size=8), unique=True, max_size=8))
 def test_folders_are_distinct_and_stay_inside(names):
-    folders = list(_folders([f"{name}x.tif" for name in names]))
+    folders = list(_folders([f"{name}x.tif" for name in names], [None] * len(names)))
     assert len({one.casefold() for one in folders}) == len(names)
     assert not any(one in ("..", "") or "/" in one for one in folders)
 

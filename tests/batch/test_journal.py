@@ -1,11 +1,21 @@
 import json
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_metallography.batch.items import State
-from napari_metallography.batch.journal import NAME, Record, Run, begun, read_records, resumed
+from napari_metallography.batch.journal import (
+    NAME,
+    Record,
+    Run,
+    alone,
+    begun,
+    read_journal,
+    resumed,
+)
 from napari_metallography.errors import InputError
 
 RUN = Run({"quantify": {"edge_rule": "all"}}, {"m": "1"}, "0.1")
@@ -20,7 +30,10 @@ def test_what_was_written_is_read_again(tmp_path):
     with resumed(tmp_path, RUN) as journal:
         assert journal.records == {"a": DONE, "b": Record("b", "done", State(1, 2, "t"), "e")}
         journal.add(Record("c", "failed", why="x"))
-    assert list(read_records(tmp_path)) == ["a", "b", "c"]
+        journal.place({"/scans/a.tif": "a"})
+    found = read_journal(tmp_path)
+    assert list(found.records) == ["a", "b", "c"]
+    assert found.folders == {"/scans/a.tif": "a"}
 
 
 def test_a_folder_that_holds_a_batch_is_not_begun_again(tmp_path):
@@ -70,3 +83,30 @@ def test_a_damaged_journal_is_refused(tmp_path, line):
         file.write(line + "\n")
     with pytest.raises(InputError, match=r"damaged.*--recompute"):
         resumed(tmp_path, RUN)
+
+
+def test_two_runs_are_not_in_a_folder_together(tmp_path):
+    with (
+        alone(tmp_path / "new"),
+        pytest.raises(InputError, match="another run works in it"),
+        alone(tmp_path / "new"),
+    ):
+        pass
+    with alone(tmp_path / "new"):
+        pass
+
+
+def test_a_run_that_was_killed_keeps_nobody_out(tmp_path):
+    hold = (
+        "import sys, time; from pathlib import Path\n"
+        "from napari_metallography.batch.journal import alone\n"
+        "with alone(Path(sys.argv[1])): print('in', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", hold, tmp_path], stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline().strip() == b"in"
+        with pytest.raises(InputError, match="another run"), alone(tmp_path):
+            pass
+        other.kill()
+        other.wait()
+        with alone(tmp_path):
+            pass

@@ -106,3 +106,22 @@ def test_the_schema_that_is_shipped_is_that_of_the_program():
 def test_the_examples_are_recipes(path):
     assert read_recipe(path).steps
     assert "recipe.schema.json" in path.read_text(encoding="utf-8").splitlines()[0]
+
+
+def test_a_key_that_stands_twice_is_named_with_its_line():
+    with pytest.raises(InputError, match="line 3: segment stands there twice"):
+        parse_recipe("segment:\nquantify:\nsegment: {method: threshold}")
+    with pytest.raises(InputError, match="stands there twice"):
+        parse_recipe("quantify: {smallest_area_px: 4, smallest_area_px: 5}")
+
+
+def test_what_is_compared_does_not_depend_on_the_machine():
+    recipe = parse_recipe("segment: {model: /a/mine.safetensors, device: cuda}\nclassify_defects:")
+    other = parse_recipe("segment: {model: /b/c/mine.safetensors}\nclassify_defects:")
+    assert recipe.anywhere() == other.anywhere()
+    assert recipe.model_names() == {
+        "/a/mine.safetensors": "mine.safetensors",
+        "xsdd-pdmsnet": "xsdd-pdmsnet",
+    }
+    alike = parse_recipe("segment: {model: /a/m.pt}\ngrain_size: {boundaries_model: /b/m.pt}")
+    assert [*alike.model_names().values()] == ["/a/m.pt", "/b/m.pt"]

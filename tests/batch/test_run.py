@@ -351,3 +351,25 @@ def test_the_journal_is_not_written_by_whoever_only_looks(scans, run, tmp_path):
     time.sleep(0.01)
     run(scans, begin="resume")
     assert (tmp_path / "out" / NAME).stat().st_mtime_ns == before
+
+
+def test_another_folder_may_join_and_nothing_is_done_again(scans, run, tmp_path, monkeypatch):
+    run(scans)
+    other = tmp_path / "more"
+    other.mkdir()
+    tifffile.imwrite(other / "field1.tif", micrograph(8))
+    write_index(other, [("field1.tif", 0.1, "C")])
+    batch, states = run([scans, other], begin="resume")
+    assert [key for key, state in states if state == "running"] == ["more__field1"]
+    drain(write_results(batch), ignore)
+    # All tables call an image the same, though it was measured under another name.
+    names = {f"scans/field{n}.tif" for n in range(3)} | {"more/field1.tif"}
+    for table in ("results", "phases", "particles"):
+        assert set(pd.read_csv(batch.folder / f"{table}.csv")["image"]) == names
+
+
+def test_overlays_that_were_not_asked_for_are_not_taken_for_done(scans, run):
+    run(scans)
+    with pytest.raises(InputError, match="overlays of the recipe changed"):
+        run(scans, RECIPE + "\nreport: {overlays: true}", begin="resume")
+    assert len(run(scans, RECIPE + "\nreport: {operator: N}", begin="resume")[0].done) == 3

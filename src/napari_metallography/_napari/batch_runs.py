@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..batch.journal import NAME, Record, read_records
+from ..batch.journal import Record, read_journal
 from ..batch.recipe import Recipe
 from ..batch.run import Batch, Begin, Engine, InThisProcess, ItemState, run_batch
 from ..errors import InputError
@@ -95,9 +95,10 @@ def earlier_records(folder: Path) -> dict[str, Record]:
     InputError
         When the folder holds no batch, or a damaged one.
     """
-    if not (folder / NAME).is_file():
+    journal = read_journal(folder)
+    if journal is None:
         raise InputError(f"{folder}: holds no batch")
-    return read_records(folder)
+    return journal.records
 
 
 def _quiet(event: Event) -> Event | None:

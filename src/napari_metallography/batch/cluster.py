@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -46,7 +47,7 @@ class LocalWorkers:
     def work(self, tasks: Sequence[Task]) -> Generator[Begun | Ended | Event]:
         """As `run.Engine.work`."""
         with _local_cluster(self.workers, self.threads) as client:
-            yield from _work(client, tasks, self.workers)
+            yield from _work(client, tasks)
 
 
 @dataclass(frozen=True)
@@ -67,18 +68,20 @@ class Scheduler:
         Raises
         ------
         InputError
-            When the scheduler cannot be reached, or has no worker.
+            When the scheduler cannot be reached, has no worker, or one of several threads, in which
+            items would share networks and memory.
         DeviceError
             When it is lost midway.
         """
         with _connected(self.address) as client:
-            workers = client.scheduler_info(n_workers=-1)["workers"]
-            if not workers:
+            threads = {worker["nthreads"] for worker in _workers(client)}
+            if threads != {1}:
+                has = f"a worker of {max(threads)} threads" if threads else "no worker"
                 raise InputError(
-                    f"--scheduler {self.address}: has no worker; start one with: dask worker "
-                    f"{self.address}"
+                    f"--scheduler {self.address}: has {has}; start workers with: dask worker "
+                    f"{self.address} --nthreads 1"
                 )
-            yield from _work(client, tasks, len(workers))
+            yield from _work(client, tasks)
 
 
 def require_distributed() -> None:
@@ -150,11 +153,15 @@ def _connected(address: str) -> Iterator[Client]:
             f"--scheduler {address}: cannot be reached; start one with: dask scheduler, and give "
             "its address, such as tcp://127.0.0.1:8786"
         ) from error
-    with _quiet(), client:
+    with _quiet(), client, client.as_current():
         yield client
 
 
-def _work(client: Client, tasks: Sequence[Task], workers: int) -> Iterator[Begun | Ended | Event]:
+def _workers(client: Client) -> list[dict[str, Any]]:
+    return list(client.scheduler_info(n_workers=-1)["workers"].values())
+
+
+def _work(client: Client, tasks: Sequence[Task]) -> Iterator[Begun | Ended | Event]:
     """Keep the workers busy; what is not begun when the work ends is taken back."""
     from concurrent.futures import CancelledError
 
@@ -162,12 +169,15 @@ def _work(client: Client, tasks: Sequence[Task], workers: int) -> Iterator[Begun
 
     waiting = list(reversed(tasks))
     underway: dict[Future, Task] = {}
+    taken: SimpleQueue[str] = SimpleQueue()
+    topic = uuid4().hex
+    client.subscribe_topic(topic, lambda event: taken.put(event[1]))
     try:
         while waiting or underway:
-            while waiting and len(underway) < _QUEUED_A_WORKER * workers:
+            # Workers may come and go.
+            while waiting and len(underway) < _QUEUED_A_WORKER * max(1, len(_workers(client))):
                 task = waiting.pop()
-                underway[_submitted(client, task)] = task
-                yield Begun(task)
+                underway[_submitted(client, task, topic)] = task
             _require_there(client)
             try:
                 ready = wait(list(underway), _SECONDS_BETWEEN_LOOKS, "FIRST_COMPLETED").done
@@ -175,6 +185,7 @@ def _work(client: Client, tasks: Sequence[Task], workers: int) -> Iterator[Begun
                 ready = set()
                 # So that whoever follows can stop it.
                 yield Progress(0, 0)
+            yield from _begun(taken, underway.values())
             for future in ready:
                 yield _ended(future, underway.pop(future))
     except CancelledError as error:
@@ -183,10 +194,26 @@ def _work(client: Client, tasks: Sequence[Task], workers: int) -> Iterator[Begun
         _take_back(client, underway)
 
 
-def _submitted(client: Client, task: Task) -> Future:
+def _submitted(client: Client, task: Task, topic: str) -> Future:
     # Two batches of one recipe may share a scheduler.
     key = f"{task.item.key}-{uuid4().hex}"
-    return client.submit(worked_out, task, key=key, pure=False, retries=0)
+    return client.submit(_taken, task, topic, key=key, pure=False, retries=0)
+
+
+def _taken(task: Task, topic: str) -> Ended:
+    """On a worker: say that the task is begun, and work on it."""
+    from distributed import get_worker
+
+    get_worker().log_event(topic, task.item.key)
+    return worked_out(task)
+
+
+def _begun(taken: SimpleQueue[str], underway: Iterable[Task]) -> Iterator[Begun]:
+    tasks = {task.item.key: task for task in underway}
+    while not taken.empty():
+        key = taken.get()
+        if key in tasks:
+            yield Begun(tasks[key])
 
 
 def _require_there(client: Client) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
@@ -103,11 +103,20 @@ def input_files(inputs: Sequence[str | Path], *, labels: bool = False) -> list[P
 
 
 def survey(
-    files: Sequence[Path], sizes: PixelSizes, *, labels: bool = False
+    files: Sequence[Path],
+    sizes: PixelSizes,
+    *,
+    labels: bool = False,
+    folders: Mapping[str, str] | None = None,
 ) -> Events[list[Source]]:
     """Look at all inputs first: how many planes each has, and whether its scale is known.
 
     What cannot be read is left to its turn.
+
+    Parameters
+    ----------
+    folders
+        Those that sources have already, by their whole paths; they stay, whatever else there is.
 
     Yields
     ------
@@ -115,8 +124,10 @@ def survey(
         Of the files.
     """
     names = table_names(files)
+    kept = [(folders or {}).get(str(path.absolute())) for path in files]
     found = []
-    for number, (path, name, folder) in enumerate(zip(files, names, _folders(names), strict=True)):
+    places = zip(files, names, _folders(names, kept), strict=True)
+    for number, (path, name, folder) in enumerate(places):
         yield Progress(number, len(files), "inputs looked at")
         try:
             planes, size, specimen = _labels(path, sizes) if labels else _image(path, sizes)
@@ -187,8 +198,8 @@ def _labels(path: Path, sizes: PixelSizes) -> tuple[int, Calibration | None, str
     return len(labels.planes), sizes.of_labels(path, labels), sizes.specimen_of_labels(path)
 
 
-def _folders(names: Sequence[str]) -> Iterator[str]:
-    """A folder for each name, less its ending unless two names differ in that alone.
+def _folders(names: Sequence[str], kept: Sequence[str | None]) -> Iterator[str]:
+    """The folder kept, else one for each name, less its ending unless two differ in that alone.
 
     None lies in another: what is put in its place would take the other along.
     """
@@ -196,8 +207,11 @@ def _folders(names: Sequence[str]) -> Iterator[str]:
     whole = [_safe(name).casefold() for name in names]
     plain = [str(PurePosixPath(_safe(name)).with_suffix("")) for name in names]
     counted = Counter(one.casefold() for one in plain)
-    taken: set[str] = set()
-    for name, one in zip(names, plain, strict=True):
+    taken = {folder.casefold() for folder in kept if folder is not None}
+    for name, one, own in zip(names, plain, kept, strict=True):
+        if own is not None:
+            yield own
+            continue
         alone = counted[one.casefold()] == 1 and one.casefold() not in whole
         folder = one if alone else _safe(name)
         number = 1

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Literal
 from uuid import uuid4
+
+from filelock import FileLock, Timeout
 
 from ..errors import InputError
 from ..io.files import unreadable, writing
@@ -18,6 +21,8 @@ from .items import State
 NAME = "journal.jsonl"
 
 _KIND = "napari-metallography batch"
+_FOLDERS = "folders"
+_LOCK = "journal.lock"
 _HOW = "go on with --resume, begin anew with --recompute, or choose another folder"
 
 
@@ -88,12 +93,15 @@ class Journal:
         Names this batch: items of an earlier one in the same folder are not its own.
     records
         The last of each item, by key.
+    folders
+        Of the sources, by their whole paths.
     """
 
     path: Path
     run: Run
     batch: str
     records: dict[str, Record] = field(default_factory=dict)
+    folders: dict[str, str] = field(default_factory=dict)
     _file: IO[bytes] | None = None
 
     def add(self, record: Record) -> None:
@@ -106,6 +114,13 @@ class Journal:
         """
         self._append({**asdict(record), "source": record.source and asdict(record.source)})
         self.records[record.key] = record
+
+    def place(self, folders: Mapping[str, str]) -> None:
+        """Write down which folder each source has, where that is new; errors as for `add`."""
+        new = {path: one for path, one in folders.items() if self.folders.get(path) != one}
+        if new:
+            self._append({_FOLDERS: new})
+            self.folders.update(new)
 
     def _append(self, line: Mapping[str, Any]) -> None:
         with writing(self.path):
@@ -133,8 +148,31 @@ class Journal:
         self.close()
 
 
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep other runs out of a folder, which is made, for as long as the block runs or is killed.
+
+    Raises
+    ------
+    InputError
+        When another run is in it, or it cannot be written.
+    """
+    with ExitStack() as stack:
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            # File systems without locks are taken as they are.
+            with suppress(NotImplementedError):
+                try:
+                    stack.enter_context(FileLock(folder / _LOCK, timeout=0))
+                except Timeout as error:
+                    raise InputError(
+                        f"{folder}: another run works in it; wait for it, or stop it"
+                    ) from error
+        yield
+
+
 def begun(folder: Path, run: Run) -> Journal:
-    """A new journal; its folder is made.
+    """A new journal, in a folder that is there.
 
     Raises
     ------
@@ -144,8 +182,6 @@ def begun(folder: Path, run: Run) -> Journal:
     path = folder / NAME
     if path.exists():
         raise InputError(f"{folder}: holds a batch already; {_HOW}")
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
     journal = Journal(path, run, uuid4().hex)
     journal._append({"journal": _KIND, "batch": journal.batch, **asdict(run)})
     return journal
@@ -169,8 +205,8 @@ def resumed(folder: Path, run: Run) -> Journal:
         # Killed while the first line was written: nothing was finished yet.
         path.unlink()
         return begun(folder, run)
-    known, batch, records = _read(path, lines)
-    if changes := known.changes(run):
+    known = _read(path, lines)
+    if changes := known.run.changes(run):
         changed = ", ".join(changes)
         raise InputError(
             f"{folder}: {changed} changed since this batch was begun, and its results would not "
@@ -179,13 +215,20 @@ def resumed(folder: Path, run: Run) -> Journal:
     if end < path.stat().st_size:
         with path.open("r+b") as file:
             file.truncate(end)
-    return Journal(path, run, batch, records)
+    return replace(known, run=run)
 
 
-def read_records(folder: Path) -> dict[str, Record]:
-    """The last record of each item of a batch, by key; errors as for `resumed`."""
+def read_journal(folder: Path) -> Journal | None:
+    """The journal of a batch, to look at only; None where nothing is written yet.
+
+    Raises
+    ------
+    InputError
+        When it is damaged.
+    """
     path = folder / NAME
-    return _read(path, _lines(path)[0])[2] if path.exists() else {}
+    lines = _lines(path)[0] if path.exists() else []
+    return _read(path, lines) if lines else None
 
 
 def _lines(path: Path) -> tuple[list[bytes], int]:
@@ -198,20 +241,23 @@ def _lines(path: Path) -> tuple[list[bytes], int]:
     return content[:end].splitlines(), end
 
 
-def _read(path: Path, lines: list[bytes]) -> tuple[Run, str, dict[str, Record]]:
+def _read(path: Path, lines: list[bytes]) -> Journal:
     try:
         head = json.loads(lines[0])
         if head.pop("journal") != _KIND:
             raise KeyError
         batch = str(head.pop("batch"))
-        run = Run(**head)
-        records = {}
+        journal = Journal(path, Run(**head), batch)
         for line in lines[1:]:
             told = json.loads(line)
+            if _FOLDERS in told:
+                journal.folders.update(told[_FOLDERS])
+                continue
             source = told.pop("source")
-            records[told["key"]] = Record(**told, source=State(**source) if source else None)
+            record = Record(**told, source=State(**source) if source else None)
+            journal.records[record.key] = record
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise InputError(
             f"{path}: damaged, so that what is finished is not known; begin anew with --recompute"
         ) from error
-    return run, batch, records
+    return journal

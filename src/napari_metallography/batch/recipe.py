@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Literal
 
 import yaml
@@ -27,6 +27,9 @@ from ..regions import Box
 from ..segmentation.parameters import SegmentParameters
 
 SUFFIXES = (".yaml", ".yml")
+
+_MODELS = ("model", "boundaries_model")
+"""Settings of steps that name a model."""
 
 
 class CalibrateStep(BaseModel):
@@ -190,6 +193,16 @@ class Recipe(BaseModel):
         named += [one.model for one in (self.classify_structure, self.classify_defects) if one]
         return tuple(dict.fromkeys(name for name in named if name))
 
+    def model_names(self) -> dict[str, str]:
+        """What to call each of `models`: a file less its folder, unless two then share a name."""
+        short = {model: PurePath(model).name for model in self.models()}
+        return short if len({*short.values()}) == len(short) else {one: one for one in short}
+
+    def anywhere(self) -> Recipe:
+        """What does not depend on the machine: no device, and models by `model_names`."""
+        names = self.model_names()
+        return _with_models(self.on("auto"), lambda model: names.get(model, model))
+
     def on(self, device: str) -> Recipe:
         """The same, computed on a device, as `devices.choose_device` takes it."""
         computing = ("segment", "grain_size", "classify_structure", "classify_defects")
@@ -226,23 +239,29 @@ def found_from(recipe: Recipe, folder: Path) -> Recipe:
     """The recipe with files that lie in a folder by their whole paths: found from anywhere."""
     index = recipe.calibrate.index
     beside = None if index is None else folder.absolute() / index
-    update: dict[str, Any] = {"calibrate": recipe.calibrate.model_copy(update={"index": beside})}
+    calibrate = recipe.calibrate.model_copy(update={"index": beside})
+
+    def found(model: str) -> str:
+        return str((folder / model).absolute()) if (folder / model).is_file() else model
+
+    return _with_models(recipe.model_copy(update={"calibrate": calibrate}), found)
+
+
+def _with_models(recipe: Recipe, change: Callable[[str], str]) -> Recipe:
+    """The recipe with what each model is called changed."""
+    update = {}
     for name in recipe.steps:
         step = getattr(recipe, name)
-        models = {key: getattr(step, key, None) for key in ("model", "boundaries_model")}
-        files = {
-            key: str((folder / model).absolute())
-            for key, model in models.items()
-            if model is not None and (folder / model).is_file()
-        }
-        update[name] = step.model_copy(update=files)
+        named = {key: getattr(step, key, None) for key in _MODELS}
+        changed = {key: change(model) for key, model in named.items() if model is not None}
+        update[name] = step.model_copy(update=changed)
     return recipe.model_copy(update=update)
 
 
 def parse_recipe(text: str, name: str = "recipe") -> Recipe:
     """A recipe from YAML; errors as for `read_recipe`, which start with the name."""
     try:
-        content = yaml.safe_load(text)
+        content = yaml.load(text, _Loader)
     except (yaml.YAMLError, RecursionError) as error:
         raise InputError(f"{name}: not YAML{_place_of(error)}") from error
     if not isinstance(content, dict):
@@ -255,6 +274,20 @@ def parse_recipe(text: str, name: str = "recipe") -> Recipe:
         return Recipe.model_validate(filled)
     except ValidationError as error:
         raise InputError(f"{name}: {_said(error.errors()[0], filled)}") from error
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice, of which YAML would take the last without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"{key.value} stands there twice", key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
 def recipe_text(recipe: Recipe) -> str:
@@ -273,7 +306,9 @@ def recipe_schema() -> dict[str, Any]:
 
 
 def _yaml(content: Mapping[str, Any]) -> str:
-    text: str = yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True)
+    # These are line breaks for YAML, unless they are escaped.
+    has_breaks = any(sign in json.dumps(content, ensure_ascii=False) for sign in "\x85\u2028\u2029")
+    text: str = yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=not has_breaks)
     return text
 
 

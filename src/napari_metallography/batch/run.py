@@ -18,14 +18,14 @@ from ..io.files import digest, require_writable, write_text
 from ..io.index import ImageIndex
 from ..models import registry
 from .items import Item, input_files, survey
-from .journal import NAME, Journal, Record, Run, begun, resumed
+from .journal import NAME, Journal, Record, Run, alone, begun, read_journal, resumed
 from .recipe import Recipe, found_from, recipe_text
 from .work import Done, Task, found_done, worked
 
 Begin = Literal["new", "resume", "recompute"]
 
-_NOT_OF_RESULTS = {"report"}
-"""Steps of a recipe that change no result: they may differ when a batch is gone on with."""
+_NOT_OF_ITEMS = {"report"}
+"""Steps of a recipe that change no item: they may differ when a batch is gone on with."""
 TABLES = (
     *("results.csv", "items.csv", "phases.csv", "particles.csv", "statistics.json", "study.xlsx"),
     *("grain_size.json", "classes_structure.csv", "classes_defects.csv", "report.html"),
@@ -175,10 +175,14 @@ def run_batch(
         # What an earlier run wrote is no input, though a pattern may match it.
         if results not in path.resolve().parents or path.resolve().parent == results / "inputs"
     ]
-    sources = yield from survey(files, sizes, labels=recipe.takes_labels)
-    items = tuple(item for source in sources for item in source.items)
     run = run_of(recipe)
-    with _journal(folder, run, begin) as journal:
+    earlier = read_journal(folder) if begin == "resume" else None
+    sources = yield from survey(
+        files, sizes, labels=recipe.takes_labels, folders=earlier.folders if earlier else None
+    )
+    items = tuple(item for source in sources for item in source.items)
+    with alone(folder), _journal(folder, run, begin) as journal:
+        journal.place({str(source.path): source.folder for source in sources})
         write_text(folder / "recipe.yaml", recipe_text(recipe))
         _remove_parts(folder)
         tasks = _tasks(items, recipe, folder, journal)
@@ -197,10 +201,13 @@ def run_of(recipe: Recipe) -> Run:
     InputError
         When a model or the index is missing.
     """
-    told = recipe.model_dump(mode="json", exclude=_NOT_OF_RESULTS)
+    told = recipe.anywhere().model_dump(mode="json", exclude=_NOT_OF_ITEMS)
+    told["overlays"] = recipe.report.overlays
     if recipe.calibrate.index is not None:
         told["calibrate"]["index"] = digest(recipe.calibrate.index)
-    models = {name: digest(registry.model_path(name)) for name in recipe.models()}
+    models = {
+        name: digest(registry.model_path(model)) for model, name in recipe.model_names().items()
+    }
     return Run(told, models, __version__)
 
 

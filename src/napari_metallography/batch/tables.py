@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,14 +61,16 @@ def read_item(folder: Path, item: Item, steps: Sequence[str]) -> ItemResult:
         grading = told["steps"].get("grain_size")
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{own}: is missing or damaged; go on with --resume") from error
-    measured = read_measured(own) if "quantify" in steps else None
-    return ItemResult(item, told, measured, _graded(grading) if grading else None)
+    # Its name depends on what else there is, which may have changed since it was measured.
+    name = item.source.name
+    measured = replace(read_measured(own), name=name) if "quantify" in steps else None
+    return ItemResult(item, told, measured, _graded(grading, item.name) if grading else None)
 
 
-def _graded(told: Mapping[str, Any]) -> GradedField:
+def _graded(told: Mapping[str, Any], name: str) -> GradedField:
     grades = {method: restored(one) for method, one in told["by_method"].items()}
     return GradedField(
-        told["name"],
+        name,
         grades,
         told["specimen"],
         told["provenance"],

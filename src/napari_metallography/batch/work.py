@@ -95,7 +95,7 @@ def worked(task: Task) -> Events[Done]:
     if (done := found_done(task)) is not None:
         # By a worker that died before it could say so.
         return done
-    _require_same(task.run)
+    _require_same(task.run, task.recipe)
     try:
         source = state_of(task.item.source.path)
         with writing(beside):
@@ -135,13 +135,13 @@ def found_done(task: Task) -> Done | None:
     return Done(state, digest(result)) if same else None
 
 
-def _require_same(run: Run) -> None:
+def _require_same(run: Run, recipe: Recipe) -> None:
     """Refuse to work with other models or another program than the batch was begun with."""
     if run.version != __version__:
         raise InputError(f"this worker has version {__version__}, the batch {run.version}")
-    for name, known in run.models.items():
-        path = registry.model_path(name)
-        if path.exists() and state_of(path).sha256 != known:
+    for model, name in recipe.model_names().items():
+        path = registry.model_path(model)
+        if path.exists() and state_of(path).sha256 != run.models[name]:
             raise InputError(
                 f"the model {name} changed since the batch was begun; begin anew with --recompute"
             )
