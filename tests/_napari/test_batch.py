@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import tifffile
 from napari.components import ViewerModel
@@ -21,6 +23,7 @@ from napari_metallography._napari.layers import calibrate_layer, layer_calibrati
 from napari_metallography._napari.recipe_step import clipboard
 from napari_metallography._napari.worker import CANCELLED
 from napari_metallography.batch import run as run_module
+from napari_metallography.batch.journal import alone
 from napari_metallography.calibration import Calibration
 from napari_metallography.errors import InputError
 from napari_metallography.io.labels import read_labels
@@ -421,6 +424,119 @@ def test_layers_are_taken_by_their_files_unless_they_were_changed(
     assert written(widget) == (set() if change == "nothing" else {"field0.tif"})
 
 
+@pytest.mark.parametrize("size", ["pixel_size_um: 0.4", "index: sizes.csv"])
+def test_a_layer_has_the_pixel_size_that_the_recipe_gives_its_file(
+    viewer, form, scans, run, tmp_path, size
+) -> None:
+    (tmp_path / "sizes.csv").write_text("image,pixel_size_um\nfield0.tif,0.4\n")
+    (layer,) = viewer.open(str(scans / "field0.tif"), plugin="napari-metallography")
+    calibrate_layer(layer, Calibration.square(0.4, "test"))
+    widget = form(viewer)
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(f"calibrate: {{{size}}}\n{RECIPE}")
+    widget.editor.open_recipe(recipe)
+    by_layers(widget, layer)
+    run(widget)
+    assert widget.rows.counted.value == "1 done"
+    assert written(widget) == set()
+    assert sizes(widget) == {0.4}
+
+
+def test_a_layer_whose_file_has_another_size_by_the_index_is_written(
+    viewer, form, scans, run, tmp_path
+) -> None:
+    (tmp_path / "sizes.csv").write_text("image,pixel_size_um\nfield0.tif,0.4\n")
+    (layer,) = viewer.open(str(scans / "field0.tif"), plugin="napari-metallography")
+    layer.name = "mine"
+    widget = form(viewer)
+    widget.editor.replace(f"calibrate: {{index: {tmp_path / 'sizes.csv'}}}\n{RECIPE}")
+    by_layers(widget, layer)
+    run(widget)
+    assert written(widget) == {"mine.tif"}
+    assert sizes(widget) == {PIXEL_UM}
+
+
+def test_images_without_a_size_are_not_copied_for_that_of_the_recipe(
+    viewer, form, scans, run
+) -> None:
+    (scans / "index.csv").unlink()
+    layers = viewer.open(sorted(scans.glob("field[01].tif")), plugin="napari-metallography")
+    widget = form(viewer)
+    widget.editor.replace(f"calibrate: {{pixel_size_um: 0.4}}\n{RECIPE}")
+    by_layers(widget, *layers)
+    run(widget)
+    assert widget.rows.counted.value == "2 done"
+    assert written(widget) == set()
+    assert sizes(widget) == {0.4}
+
+
+def test_a_zarr_layer_is_taken_by_its_folder(viewer, form, tmp_path, run, qtbot) -> None:
+    zarr = pytest.importorskip("zarr")
+    pixels = micrograph(0)
+    zarr.create_array(tmp_path / "steel.zarr", data=pixels, chunks=(20, 30))
+    (layer,) = viewer.open(tmp_path / "steel.zarr", plugin="napari-metallography")
+    widget = form(viewer)
+    by_layers(widget, layer)
+    run(widget)
+    assert states(widget) == {"steel.zarr": "done"}
+    assert written(widget) == set()
+    open_row(widget, 0, qtbot)
+    assert [one.name for one in viewer.layers] == ["steel", "steel phases"]
+    np.testing.assert_array_equal(viewer.layers["steel phases"].data > 1, pixels > 120)
+
+
+@pytest.mark.parametrize(
+    ("why", "said"),
+    [
+        ("another recipe", "choose another folder"),
+        ("another run", "another run works in it"),
+        ("damaged index", "has no column 'image'"),
+        ("missing package", "pip install"),
+    ],
+)
+def test_nothing_is_written_of_layers_when_the_batch_is_refused(
+    widget, scans, run, tmp_path, monkeypatch, why, said
+) -> None:
+    out, index = tmp_path / "out", tmp_path / "sizes.csv"
+    widget.inputs.files.value = str(scans / "field0.tif")
+    run(widget)
+    before = content(out)
+    if why == "another recipe":
+        widget.editor.replace(RECIPE.replace("4", "9"))
+    elif why == "damaged index":
+        index.write_text("no,table\n")
+        widget.editor.replace(f"calibrate: {{index: {index}}}\n{RECIPE}")
+    elif why == "missing package":
+        monkeypatch.setattr(batch_runs.Where, "engine", missing_package)
+    by_layers(widget, widget.viewer.add_image(micrograph(3), name="steel"))
+    with alone(out) if why == "another run" else nullcontext():
+        assert said in run(widget)
+    assert content(out) == before
+
+
+def missing_package(where: Any) -> None:
+    raise InputError("install it: pip install 'napari-metallography[cluster]'")
+
+
+def content(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def sizes(widget: BatchWidget) -> set[float]:
+    """Pixel sizes that the numbers were measured with."""
+    table = pd.read_csv(Path(widget.folder.path.value) / "results.csv")
+    return set(table["pixel_size_um"])
+
+
+@pytest.mark.parametrize("dtype", [np.int64, bool])
+def test_layers_of_types_that_image_files_lack_are_measured_too(widget, run, dtype) -> None:
+    pixels = micrograph(0)
+    layer = widget.viewer.add_image((pixels > 120) if dtype is bool else pixels.astype(dtype))
+    by_layers(widget, layer)
+    run(widget)
+    assert widget.rows.counted.value == "1 done"
+
+
 def test_colours_and_specimens_of_layers_are_kept(widget, run) -> None:
     colours = np.stack([micrograph(0)] * 3, axis=-1)
     layer = widget.viewer.add_image(colours, rgb=True, name="colours")
@@ -445,6 +561,17 @@ def test_labels_are_measured_as_they_are(widget, run, qtbot) -> None:
     shown = widget.viewer.layers["mine phases"]
     np.testing.assert_array_equal(shown.data, values)
     np.testing.assert_allclose(shown.scale, 0.5)
+
+
+def test_labels_of_like_names_are_told_apart(widget, run) -> None:
+    values = np.ones((40, 50), np.uint8)
+    values[5:15, 5:20] = 2
+    layers = [widget.viewer.add_labels(values, name=name) for name in ("mine", "mine_labels")]
+    widget.editor.replace("quantify:\n")
+    by_layers(widget, *layers)
+    run(widget)
+    assert widget.rows.counted.value == "2 done"
+    assert written(widget) == {"mine.tif", "mine_labels (2).tif"}
 
 
 def test_layers_must_be_selected(widget) -> None:

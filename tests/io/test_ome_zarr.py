@@ -12,7 +12,7 @@ import pytest
 
 from napari_metallography.errors import InputError
 from napari_metallography.io.images import is_image_file, read_micrograph
-from napari_metallography.io.ome_zarr import is_zarr
+from napari_metallography.io.ome_zarr import coarser_levels, is_zarr
 
 zarr = pytest.importorskip("zarr")
 
@@ -101,6 +101,12 @@ def test_the_first_level_of_an_ome_zarr_is_read_with_its_pixel_size(tmp_path, ve
     assert read.calibration is not None
     assert (read.calibration.x_um, read.calibration.y_um) == (0.01, 0.02)
     assert read.calibration.source == "OME-Zarr metadata"
+
+
+def test_lower_resolutions_are_had_apart(tmp_path) -> None:
+    (half,) = coarser_levels(ome(tmp_path / "a.ome.zarr", STACK, "zyx"))
+    np.testing.assert_array_equal(np.asarray(half), STACK[:, ::2, ::2])
+    assert coarser_levels(plain(tmp_path / "b.zarr", STACK)) == []
 
 
 def test_scales_of_a_level_and_of_the_image_are_multiplied(tmp_path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,13 +17,18 @@ from napari.components import ViewerModel
 from napari.layers import Image, Labels
 from numpy.typing import NDArray
 
+from ..batch.journal import NAME, alone, resumed
+from ..batch.recipe import Recipe, found_from
+from ..batch.run import Begin, run_of
 from ..calibration import Calibration
 from ..errors import InputError
 from ..events import Events, Progress
-from ..io.files import digest, file_name
+from ..inputs import PixelSizes, image_of_labels
+from ..io.files import digest, file_name, require_writable
 from ..io.images import read_micrograph
-from ..io.index import INDEX_NAME
+from ..io.index import INDEX_NAME, ImageIndex
 from ..io.labels import LabelImage, write_labels
+from ..io.ome_zarr import is_zarr
 from ..io.tables import write_csv
 from ..plane import ArrayLike, split_planes
 from .layers import label_image, layer_calibration, pixels_of, snapshot, specimen_of
@@ -31,6 +36,8 @@ from .measured import file_of
 from .results import PARTICLES_OF, is_computed
 
 _WRITTEN_BY = "napari-metallography"
+_OF_FILES = PixelSizes()
+_LARGEST_INTEGER = 4
 
 
 @dataclass(frozen=True)
@@ -40,7 +47,7 @@ class GivenImage:
     Attributes
     ----------
     target
-        Where it is written unless its file holds the same.
+        Where it is written, unless a batch finds the same in its file.
     file
         What it was opened from; None where that is not there.
     """
@@ -96,8 +103,38 @@ def given_layers(layers: Sequence[Image] | Sequence[Labels], folder: Path) -> li
     return [_given(*one) for one in zip(layers, targets, strict=True)]
 
 
-def input_paths(given: Sequence[Given]) -> Events[list[Path]]:
+def require_begin(recipe: Recipe, folder: Path, begin: Begin) -> PixelSizes:
+    """Refuse what a batch would be refused for, so that nothing is written then.
+
+    Returns
+    -------
+    PixelSizes
+        Where the batch takes pixel sizes from.
+
+    Raises
+    ------
+    InputError
+        When a model or the index is missing or damaged, or when the folder cannot be written, holds
+        a batch of something else, or another run works in it.
+    """
+    require_writable(folder)
+    recipe = found_from(recipe, Path.cwd())
+    step, run = recipe.calibrate, run_of(recipe)
+    sizes = PixelSizes(step.pixel_size_um, ImageIndex.read(step.index) if step.index else None)
+    if (folder / NAME).exists():
+        with alone(folder):
+            if begin == "resume":
+                resumed(folder, run).close()
+    return sizes
+
+
+def input_paths(given: Sequence[Given], sizes: PixelSizes = _OF_FILES) -> Events[list[Path]]:
     """The file of each; those that need one of their own are written, if they are not yet.
+
+    Parameters
+    ----------
+    sizes
+        Where the batch takes pixel sizes from.
 
     Raises
     ------
@@ -108,7 +145,7 @@ def input_paths(given: Sequence[Given]) -> Events[list[Path]]:
     written: list[GivenImage] = []
     for number, one in enumerate(given):
         yield Progress(number, len(given), "layers looked at")
-        if isinstance(one, GivenImage) and one.file is not None and _is_as_in(one.file, one):
+        if isinstance(one, GivenImage) and one.file is not None and _is_as_in(one.file, one, sizes):
             paths.append(one.file)
             continue
         _write_unless_same(one.target, one)
@@ -122,38 +159,52 @@ def input_paths(given: Sequence[Given]) -> Events[list[Path]]:
 def _given(layer: Image | Labels, target: Path) -> Given:
     if isinstance(layer, Labels):
         return GivenLabels(target, label_image(layer))
-    found = file_of(layer)
-    file = found.path if found is not None else None
+    file = _file_of(layer)
     # What is in a file as well is only compared, not kept.
     pixels, rgb = snapshot(layer) if file is None else pixels_of(layer)
     return GivenImage(target, pixels, rgb, layer_calibration(layer), specimen_of(layer), file)
 
 
+def _file_of(layer: Image) -> Path | None:
+    """What a layer was opened from, a file or the folder of a Zarr image; None where unknown."""
+    if (found := file_of(layer)) is not None:
+        return found.path
+    source = layer.source.path
+    return Path(source) if source and is_zarr(Path(source)) else None
+
+
 def _targets(names: Sequence[str], folder: Path) -> Iterator[Path]:
     taken: set[str] = set()
     for name in names:
-        plain = file_name(name).strip(" .")
-        stem, number = plain or "layer", 1
-        while stem.casefold() in taken:
+        plain = file_name(name).strip(" .") or "layer"
+        target, number = folder / f"{plain}.tif", 1
+        # Two labels of one image would be refused.
+        while (image := image_of_labels(target).name.casefold()) in taken:
             number += 1
-            stem = f"{plain} ({number})"
-        taken.add(stem.casefold())
-        yield folder / f"{stem}.tif"
+            target = folder / f"{plain} ({number}).tif"
+        taken.add(image)
+        yield target
 
 
-def _is_as_in(file: Path, given: GivenImage) -> bool:
-    """Whether a file says the same as a layer that was opened from it."""
+def _is_as_in(file: Path, given: GivenImage, sizes: PixelSizes) -> bool:
+    """Whether a batch finds in a file what it would find in that of the layer opened from it."""
     try:
-        micrograph = read_micrograph(file)
+        micrograph = read_micrograph(file, sizes.index)
     except InputError:
         return False
     if micrograph.rgb != given.rgb or micrograph.pixels.shape != given.pixels.shape:
         return False
-    if not _agree(micrograph.calibration, given.calibration):
+    if not _agree(sizes.override(micrograph.calibration), _size_once_written(given, sizes)):
         return False
     # What is mapped or read when needed cannot have been changed but by replacing it.
     in_memory = type(given.pixels) is np.ndarray
     return not in_memory or np.array_equal(np.asarray(micrograph.pixels), np.asarray(given.pixels))
+
+
+def _size_once_written(given: GivenImage, sizes: PixelSizes) -> Calibration | None:
+    """What a batch would take for the file of a layer: a recipe comes first for layers too."""
+    row = sizes.index.lookup(given.target) if sizes.index is not None else None
+    return sizes.override((row.calibration if row else None) or given.calibration)
 
 
 def _agree(one: Calibration | None, other: Calibration | None) -> bool:
@@ -183,14 +234,14 @@ def _write_unless_same(path: Path, given: Given) -> None:
 def _write_image(path: Path, given: GivenImage) -> None:
     """Write an OME-TIFF, which states pixel sizes exactly, and along rows and columns."""
     planes = split_planes(given.pixels, rgb=given.rgb)
-    first = _storable(np.asarray(planes[0][:1]), path)
+    first = _storable(np.asarray(planes[0][:1]))
     axes = ("Z" if len(planes) > 1 else "") + ("YXS" if given.rgb else "YX")
     size = given.calibration
     stated = _physical(size) if size is not None else {}
     shape = (len(planes),) if len(planes) > 1 else ()
     tifffile.imwrite(
         path,
-        (_storable(np.asarray(plane), path) for plane in planes),
+        (_storable(np.asarray(plane)) for plane in planes),
         shape=(*shape, *planes[0].shape),
         dtype=first.dtype,
         ome=True,
@@ -211,17 +262,12 @@ def _physical(size: Calibration) -> dict[str, Any]:
     }
 
 
-def _storable(plane: NDArray[Any], path: Path) -> NDArray[Any]:
-    """Pixels of a type that image files have."""
-    kinds: dict[str, Callable[[], NDArray[Any]]] = {
-        "b": lambda: plane.astype(np.uint8) * np.uint8(255),
-        "f": lambda: plane.astype(np.float32),
-        "u": lambda: plane,
-        "i": lambda: plane,
-    }
-    if plane.dtype.kind not in kinds:
-        raise InputError(f"{path.stem}: pixels of type {plane.dtype} are not grey values")
-    return kinds[plane.dtype.kind]()
+def _storable(plane: NDArray[Any]) -> NDArray[Any]:
+    """Grey values of a type that OME-TIFF has."""
+    if plane.dtype == bool:
+        return plane.astype(np.uint8) * np.uint8(255)
+    has_type = plane.dtype.kind in "ui" and plane.dtype.itemsize <= _LARGEST_INTEGER
+    return plane if has_type else plane.astype(np.float32)
 
 
 def _write_index(written: Sequence[GivenImage]) -> None:

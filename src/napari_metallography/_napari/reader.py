@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import dask.array as da
 import numpy as np
 from napari.utils.notifications import show_error, show_info
 from numpy.typing import NDArray
@@ -16,7 +17,9 @@ from ..classes import PALETTE, class_count, numbered_classes
 from ..errors import InputError
 from ..io.images import Micrograph, is_image_file, read_micrograph
 from ..io.labels import LabelImage, is_label_image, looks_like_labels, read_labels
+from ..io.ome_zarr import ZarrPlanes, coarser_levels, is_zarr
 from ..plane import leading_shape
+from ..windowed import LARGE_BYTES
 from .layers import class_labels_keywords
 from .wording import in_window
 
@@ -25,16 +28,18 @@ ReadPaths = Callable[[str | Sequence[str]], list[LayerData]]
 
 _NOTHING_TO_ADD: list[LayerData] = [(None,)]
 _SAMPLES_A_SIDE = 256
+_THINNED = 4
 _PALETTE = np.array([int(colour[1:], 16) for colour in (*PALETTE, "#ffffff")], np.uint32)
 
 
 def get_reader(path: str | Sequence[str]) -> ReadPaths | None:
     """The function that reads `path`, or None when it is no micrograph by its suffix.
 
-    Several paths are taken when all are images; folders are left to other plugins.
+    Several paths are taken when all are images; folders but those of Zarr images are left to other
+    plugins.
     """
     paths = _paths(path)
-    if paths and all(is_image_file(one) and not one.is_dir() for one in paths):
+    if paths and all(is_image_file(one) and (is_zarr(one) or not one.is_dir()) for one in paths):
         return read_layers
     return None
 
@@ -52,16 +57,24 @@ def read_layers(path: str | Sequence[str]) -> list[LayerData]:
 
 
 def image_layer(micrograph: Micrograph, name: str | None = None) -> LayerData:
-    """A micrograph as a layer that knows its pixel size and its microscope."""
+    """A micrograph as a layer that knows its pixel size and its microscope.
+
+    A Zarr image stays in its folder, and is read as far as it is shown.
+    """
     keywords = {
         "name": name or micrograph.source.stem,
         "rgb": micrograph.rgb,
         "metadata": {"microscope": micrograph.metadata},
     }
-    # In memory, since widgets take a layer's data for a NumPy array; a mapped file stays mapped.
-    pixels = np.asanyarray(micrograph.pixels)
-    ndim = pixels.ndim - int(micrograph.rgb)
-    return pixels, _calibrated(keywords, micrograph.calibration, ndim), "image"
+    pixels = micrograph.pixels
+    ndim = len(pixels.shape) - int(micrograph.rgb)
+    keywords = _calibrated(keywords, micrograph.calibration, ndim)
+    if not isinstance(pixels, ZarrPlanes):
+        # In memory, as what other plugins take for granted; a mapped file stays mapped.
+        return np.asanyarray(pixels), keywords, "image"
+    levels = _resolutions(pixels, micrograph.source)
+    several = len(levels) > 1
+    return levels if several else levels[0], keywords | {"multiscale": several}, "image"
 
 
 def labels_layer(labels: LabelImage, name: str) -> LayerData:
@@ -83,9 +96,28 @@ def _layer(paths: list[Path]) -> LayerData:
     if is_label_image(paths[0]):
         return labels_layer(read_labels(paths[0]), paths[0].stem)
     micrograph = read_micrograph(paths[0])
-    if _is_of_classes(micrograph):
+    # Of a Zarr image all would have to be read to tell.
+    if not is_zarr(paths[0]) and _is_of_classes(micrograph):
         return labels_layer(_foreign_labels(paths[0], micrograph.calibration), paths[0].stem)
     return image_layer(micrograph)
+
+
+def _resolutions(planes: ZarrPlanes, source: Path) -> list[Any]:
+    """What napari shows of a Zarr image from near to far, so that no large plane is read whole."""
+    coarser: list[Any] = [_read_when_shown(level) for level in coarser_levels(source)]
+    is_stack = bool(leading_shape(planes, rgb=planes.rgb))
+    if not coarser and not is_stack and planes.nbytes >= LARGE_BYTES:
+        # Read but once: it takes all that is stored.
+        thinned = planes[::_THINNED, ::_THINNED]
+        coarser = [thinned, thinned[::_THINNED, ::_THINNED]]
+    return [_read_when_shown(planes), *coarser]
+
+
+def _read_when_shown(planes: ZarrPlanes) -> Any:
+    """An array as napari and other plugins know it, of which a part is read when it is used."""
+    leading = leading_shape(planes, rgb=planes.rgb)
+    chunks = (*[1] * len(leading), "auto", "auto", *[-1] * planes.rgb)
+    return da.from_array(planes, chunks, name=False, fancy=False)
 
 
 def _is_of_classes(micrograph: Micrograph) -> bool:

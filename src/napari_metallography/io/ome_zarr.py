@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ SUFFIX = ".zarr"
 
 _SOURCE = "OME-Zarr metadata"
 _COLOURS = (3, 4)
+_DAMAGED = (KeyError, IndexError, TypeError, AttributeError, ValueError)
 # Smaller chunks are read together: each access to a chunk has its cost.
 _LEAST_TILE = 512
 
@@ -48,24 +50,43 @@ def read_zarr(path: Path) -> ZarrImage:
     opened = _opened(path)
     if hasattr(opened, "shape"):
         return _plain(path, opened)
-    attributes = opened.attrs.asdict()
-    multiscales = attributes.get("ome", attributes).get("multiscales")
-    if not multiscales:
-        raise InputError(
-            f"{path}: holds neither an array nor an OME-Zarr image; name the .zarr folder in it"
-        )
     try:
-        level = multiscales[0]["datasets"][0]
-        array = opened[level["path"]]
-        axes = [_axis(one) for one in multiscales[0]["axes"]]
-        planes = _planes(path, array, [name for name, _ in axes])
-        return planes, False, _pixel_size(axes, level, multiscales[0]), settings("OME")
-    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+        image = _multiscale(opened)
+        if not image:
+            raise InputError(
+                f"{path}: holds neither an array nor an OME-Zarr image; name the .zarr folder in it"
+            )
+        level, axes = image["datasets"][0], _axes(image)
+        planes = _planes(path, opened[level["path"]], [name for name, _ in axes])
+        return planes, False, _pixel_size(axes, level, image), settings("OME")
+    except _DAMAGED as error:
         if isinstance(error, InputError):
             raise
         raise InputError(
             f"{path}: its OME-Zarr metadata are damaged or older than version 0.4"
         ) from error
+
+
+def coarser_levels(path: Path) -> list[ZarrPlanes]:
+    """The lower resolutions of an image that `read_zarr` takes, to be looked at; finest first.
+
+    None of a plain array, nor where they are damaged or have other planes than the full one.
+    """
+    opened = _opened(path)
+    with suppress(*_DAMAGED):
+        image = _multiscale(opened)
+        names = [name for name, _ in _axes(image)]
+        finest, *coarser = [_planes(path, opened[one["path"]], names) for one in image["datasets"]]
+        if all(level.shape[:-2] == finest.shape[:-2] for level in coarser):
+            return coarser
+    return []
+
+
+def _multiscale(group: Any) -> Mapping[str, Any]:
+    """What the metadata of a group say of its image; empty where it holds none."""
+    attributes = group.attrs.asdict()
+    images: Sequence[Mapping[str, Any]] = attributes.get("ome", attributes).get("multiscales")
+    return images[0] if images else {}
 
 
 def _opened(path: Path) -> Any:
@@ -94,9 +115,9 @@ def _plain(path: Path, array: Any) -> ZarrImage:
     return ZarrPlanes(path, array, range(len(shape) - rgb - 2), rgb=rgb), rgb, None, {}
 
 
-def _axis(stated: Mapping[str, str]) -> tuple[str, str | None]:
-    """Name and unit."""
-    return stated["name"].lower(), stated.get("unit")
+def _axes(image: Mapping[str, Any]) -> list[tuple[str, str | None]]:
+    """Names and units."""
+    return [(one["name"].lower(), one.get("unit")) for one in image["axes"]]
 
 
 def _pixel_size(
