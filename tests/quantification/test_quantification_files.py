@@ -22,10 +22,11 @@ from PIL import Image
 
 from napari_metallography.classes import UNLABELLED, named_classes
 from napari_metallography.errors import InputError
-from napari_metallography.events import Notice, drain
+from napari_metallography.events import Notice, drain, ignore
 from napari_metallography.inputs import PixelSizes
 from napari_metallography.io.labels import LabelImage, write_labels
 from napari_metallography.quantification.files import (
+    MeasuredImage,
     Picture,
     points_of,
     provenance_table,
@@ -474,6 +475,33 @@ def test_corrections_that_labels_state_have_a_sheet_and_a_chapter(tmp_path: Path
     plain = measured(saved(tmp_path / "b.tif", squares()), size=1.0)
     write_study(tmp_path / "plain", [plain])
     assert "corrections" not in openpyxl.load_workbook(tmp_path / "plain/study.xlsx").sheetnames
+
+
+def test_numbers_are_painted_only_where_an_overlay_shows_cuts_by_them(tmp_path: Path) -> None:
+    classes = named_classes(["matrix", "carbide"])
+    dumb_bell = np.zeros((40, 70), np.uint8)
+    for x in (22, 46):
+        cv2.circle(dumb_bell, (x, 20), 13, 1, -1)
+    write_labels(tmp_path / "a_labels.tif", LabelImage(dumb_bell, classes, None, Field((40, 70))))
+    image = saved(tmp_path / "a.tif", grey_of(dumb_bell))
+
+    def found(split: str, images: Path | None = None) -> MeasuredImage:
+        rules, path = QuantifyParameters(split=split), tmp_path / "a_labels.tif"
+        return drain(
+            quantify_file(path, lambda _: rules, sizes=PixelSizes(), images=images), ignore
+        )
+
+    assert [found(split).result.ids.size for split in ("none", "distance")] == [0, 0]
+    whole, halves = found("none", image), found("distance", image)
+    assert [len(one.result.particles) for one in (whole, halves)] == [1, 2]
+    assert (whole.result.ids.size, halves.result.ids.max()) == (0, 2)
+    shown = [np.asarray(Image.open(BytesIO(one.picture.png))) for one in (whole, halves)]
+    rows, columns = np.nonzero((shown[0] != shown[1]).any(axis=-1))
+    # The neck, which is as high as the circles are deep in each other.
+    assert rows.size > 0
+    assert (abs(rows - 20) <= 6).all()
+    assert (abs(columns - 34) <= 2).all()
+    np.testing.assert_array_equal(shown[1][rows, columns], [classes[1].rgb] * rows.size)
 
 
 def test_overlays_of_one_stem_do_not_replace_each_other(steel: Path, tmp_path: Path) -> None:

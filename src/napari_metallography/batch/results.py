@@ -17,7 +17,8 @@ from ..io.files import write_text
 from ..io.tables import write_csv, write_json
 from ..quantification.files import MeasuredImage
 from ..quantification.measured_files import planes_together
-from ..quantification.study_files import StudyParameters, write_study
+from ..quantification.study_files import REPORT as REPORT
+from ..quantification.study_files import STUDY_FILES, StudyParameters, write_study
 from ..reports import ReportHead, Section, cautions, noted, page, table
 from .recipe import recipe_text
 from .run import Batch
@@ -25,7 +26,12 @@ from .stack_labels import write_stack_labels
 from .tables import PROBABILITY, TABLE, ItemResult, read_item, tidy_table
 from .work import item_folder
 
-REPORT = "report.html"
+_ITEMS = "items.csv"
+_GRAIN_SIZE = "grain_size.json"
+_CLASSES = {"structure": "classes_structure.csv", "defects": "classes_defects.csv"}
+RESULT_FILES = (TABLE, _ITEMS, *STUDY_FILES, _GRAIN_SIZE, *_CLASSES.values())
+"""All that `write_results` may write."""
+
 _MOST_PICTURES = 24
 """In a report: more would make a page that no browser likes to open."""
 _MOST_LISTED = 200
@@ -51,7 +57,7 @@ def write_results(batch: Batch) -> Events[list[str]]:
     for number, item in enumerate(batch.done):
         yield Progress(number, len(batch.done), "results read")
         results.append(read_item(batch.folder, item, batch.recipe.steps))
-    write_csv(batch.folder / "items.csv", _item_table(batch, results))
+    write_csv(batch.folder / _ITEMS, _item_table(batch, results))
     if not results:
         return []
     yield from _stack_labels(batch)
@@ -105,7 +111,7 @@ def _grain_sections(batch: Batch, results: Sequence[ItemResult]) -> list[Section
     wanted = batch.recipe.report.wanted_accuracy_percent
     fields = [field for _, field in graded]
     found = grain_size_of(fields, wanted)
-    write_json(batch.folder / "grain_size.json", found)
+    write_json(batch.folder / _GRAIN_SIZE, found)
     pictures = {
         f"{field.name}, {method}": path.read_bytes()
         for item, field in graded[:_MOST_PICTURES]
@@ -121,7 +127,7 @@ def _picture(folder: Path, key: str, source: Path, method: str) -> Path:
 
 def _write_classes(folder: Path, results: Sequence[ItemResult]) -> list[Section]:
     sections = []
-    for what in ("structure", "defects"):
+    for what, name in _CLASSES.items():
         rows = [
             {"image": one.item.source.name, "plane": one.item.plane, **told["row"]}
             for one in results
@@ -129,7 +135,7 @@ def _write_classes(folder: Path, results: Sequence[ItemResult]) -> list[Section]
         ]
         if rows:
             frame = pd.DataFrame(rows)
-            write_csv(folder / f"classes_{what}.csv", frame)
+            write_csv(folder / name, frame)
             sections.append(Section(f"Classes: {what}", _classes(frame)))
     return sections
 

@@ -31,9 +31,8 @@ from ..quantification.files import (
     with_provenance,
     without_pixels,
 )
-from ..quantification.measure import quantify
 from ..quantification.measured_files import write_measured
-from ..quantification.pixel_units import NO_PIXEL_SIZE, ONE_MICROMETRE, in_pixel_units
+from ..quantification.pixel_units import measure_labels
 from ..quantification.point_count import PointGrid
 from .items import Item
 from .recipe import Recipe
@@ -174,23 +173,16 @@ def _quantified(subject: Subject, recipe: Recipe, sha256: str, folder: Path) -> 
     assert parameters is not None
     if labels.assumed:
         yield Notice(f"{item.name}: {labels.assumed}")
-    if labels.calibration is None:
-        yield Notice(f"{item.name}: {NO_PIXEL_SIZE}")
     step = _step_of_overlay(labels)
     shows_cuts = parameters.split != "none" and step == 1 and subject.micrograph is not None
-    result = yield from quantify(
-        labels.indices,
-        labels.classes,
-        labels.calibration or ONE_MICROMETRE,
-        labels.measured,
+    result = yield from measure_labels(
+        labels,
         parameters,
-        intensity=_grey(subject),
-        name=item.source.name,
+        _grey(subject),
+        item.source.name,
+        called=item.name,
         paint=shows_cuts,
-        labels_provenance=labels.provenance,
     )
-    if labels.calibration is None:
-        result = in_pixel_units(result)
     kind = "image" if subject.micrograph else "labels"
     sources = {kind: source_of(item.source.path, sha256)}
     measured = MeasuredImage(

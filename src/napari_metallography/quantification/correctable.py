@@ -12,14 +12,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..calibration import Calibration
-from ..events import Events, Notice, Progress
+from ..events import Events, Progress
 from ..io.labels import LabelImage
 from .corrections import Correction, audit_rows, plane_at
-from .measure import Quantification, quantify
+from .measure import Quantification
 from .numbering import numbers_of
 from .parameters import QuantifyParameters
 from .particles import find_particles
-from .pixel_units import NO_PIXEL_SIZE, ONE_MICROMETRE, in_pixel_units
+from .pixel_units import ONE_MICROMETRE, measure_labels
 from .runs import paint_numbers
 from .strips import LabelledPlane, PlaneOf, stretches_of
 
@@ -89,24 +89,21 @@ def measure_given(
     trail
         The corrections that led to them; they go into the provenance.
     """
-    if labels.calibration is None:
-        yield Notice(f"{name}: {NO_PIXEL_SIZE}")
-    result = yield from quantify(
-        labels.indices,
-        labels.classes,
-        labels.calibration or ONE_MICROMETRE,
-        labels.measured,
-        parameters,
-        intensity=intensity,
-        name=name,
-        labels_provenance={k: v for k, v in labels.provenance.items() if k != CORRECTIONS},
-        ids=ids,
+    result = yield from measure_labels(
+        without_corrections(labels), parameters, intensity, name, ids=ids
     )
-    if labels.calibration is None:
-        result = in_pixel_units(result)
     result = _with_assumption(result, labels)
     given = np.concatenate([[0], numbers_of(result.ids, ids)]).astype(np.int32)
     return CorrectableResult(_with_trail(_renumbered(result, given), trail, labels), ids)
+
+
+def without_corrections(labels: LabelImage) -> LabelImage:
+    """Labels whose provenance tells of no corrections: a result has these in a place of their own.
+
+    There they are under `CORRECTIONS`, beside what else made the labels.
+    """
+    made = {what: value for what, value in labels.provenance.items() if what != CORRECTIONS}
+    return replace(labels, provenance=made)
 
 
 def by_number(particles: pd.DataFrame, highest: int) -> pd.DataFrame:

@@ -35,10 +35,10 @@ from ..plane import ArrayLike, as_plane, planes_of
 from ..regions import Box
 from ..reports import titled
 from .coloured import are_colours, matrix_first, pixels_by_colour, with_colours
-from .correctable import CORRECTIONS
-from .measure import Quantification, quantify
+from .correctable import CORRECTIONS, without_corrections
+from .measure import Quantification
 from .parameters import QuantifyParameters
-from .pixel_units import NO_PIXEL_SIZE, ONE_MICROMETRE, in_pixel_units
+from .pixel_units import measure_labels
 from .point_count import PointGrid, count_points
 from .study import require_one_scale, scale_note
 
@@ -115,6 +115,8 @@ def quantify_file(
 ) -> Events[MeasuredImage]:
     """Measure a label file; without a pixel size in pixels, which a notice says.
 
+    The result has `ids` only where the overlay shows by them how particles were cut apart.
+
     Parameters
     ----------
     parameters_for
@@ -148,33 +150,28 @@ def quantify_file(
     calibration = yield from _calibration(path, stored, micrograph, sizes)
     measured = field_of_labels(path, stored, micrograph, keep_data_bar=keep_data_bar, region=region)
     labels = replace(stored, calibration=calibration, measured=measured)
-    if calibration is None:
-        yield Notice(f"{path.name}: {NO_PIXEL_SIZE}")
     grey = grey_planes(micrograph, labels) if micrograph is not None else None
-    result = yield from quantify(
-        labels.indices,
-        labels.classes,
-        labels.calibration or ONE_MICROMETRE,
-        labels.measured,
-        parameters_for(labels.classes),
-        intensity=grey,
-        name=path.name,
-        labels_provenance={k: v for k, v in labels.provenance.items() if k != CORRECTIONS},
+    parameters = parameters_for(labels.classes)
+    shows_cuts = micrograph is not None and parameters.split != "none"
+    result = yield from measure_labels(
+        without_corrections(labels),
+        parameters,
+        grey,
+        path.name,
         label_values=None if read.classes else _values_of(read, values),
+        paint=shows_cuts,
     )
     picture = None
     if micrograph is not None:
-        shown = overlay_picture(micrograph.planes[0], labels, result.ids)
+        ids = result.ids if shows_cuts else None
+        shown = overlay_picture(micrograph.planes[0], labels, ids)
         picture = Picture.of(shown, calibration)
     specimen = micrograph.metadata.get("specimen") if micrograph is not None else None
+    read_from = {"labels": path} | ({"image": micrograph.source} if micrograph else {})
     return MeasuredImage(
         _image_name(path, labels, micrograph),
         labels,
-        _stating(
-            result if calibration is not None else in_pixel_units(result),
-            labels,
-            {"labels": path} | ({"image": micrograph.source} if micrograph else {}),
-        ),
+        _stating(result, labels, read_from),
         picture,
         specimen or sizes.specimen_of_labels(path),
         grey if keep_grey else None,

@@ -40,7 +40,13 @@ from .study import (
 )
 from .threshold_sweep import GreyField, ThresholdComparison, compare, count_masks
 
-_STATISTICS = "statistics.json"
+REPORT = "report.html"
+
+_PHASES, _PARTICLES = "phases.csv", "particles.csv"
+_STATISTICS, _WORKBOOK = "statistics.json", "study.xlsx"
+STUDY_FILES = (_PHASES, _PARTICLES, _STATISTICS, _WORKBOOK, REPORT)
+"""What every study has."""
+
 _MOST_SHEET_ROWS = 200_000
 """A workbook of more takes minutes to write and to open."""
 _COUNTED = "connected pieces: touching particles as one, those at the edge included"
@@ -132,7 +138,7 @@ def write_study(
     sheets = study_sheets(study, images, head)
     writers = _table_writers(study, sheets, parameters, comparisons) | _overlay_writers(images)
     fields = [_report_field(image) for image in images]
-    writers["report.html"] = lambda path: write_report(
+    writers[REPORT] = lambda path: write_report(
         path, head, fields, study, comparisons, before=before, after=after
     )
     stated = _stated(study, named_head(head, study), comparisons)
@@ -278,7 +284,7 @@ def _table_writers(
     def parquet(frame: pd.DataFrame) -> Callable[[Path], None]:
         return lambda path: write_parquet(path, frame)
 
-    writers = {"phases.csv": csv(study.phases), "particles.csv": csv(study.particles)}
+    writers = {_PHASES: csv(study.phases), _PARTICLES: csv(study.particles)}
     if parameters.parquet:
         writers["phases.parquet"] = parquet(study.phases)
         writers["particles.parquet"] = parquet(study.particles)
@@ -286,7 +292,7 @@ def _table_writers(
         rows = [_said(one).assign(phase=phase) for phase, one in comparisons.items()]
         writers["thresholds.csv"] = csv(pd.concat(rows, ignore_index=True))
         sheets = {**sheets, "thresholds": pd.concat(rows, ignore_index=True)}
-    writers["study.xlsx"] = lambda path: write_xlsx(path, sheets)
+    writers[_WORKBOOK] = lambda path: write_xlsx(path, sheets)
     return writers
 
 
