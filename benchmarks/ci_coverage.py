@@ -34,6 +34,7 @@ from napari_metallography.quantification.point_count import (
     count_points,
     point_statistics,
 )
+from napari_metallography.quantification.strips import LabelledPlane, stretches_of
 from napari_metallography.quantification.study import combine
 from napari_metallography.synthesis.carbides import CarbideField, CarbideParameters, carbide_field
 
@@ -70,10 +71,10 @@ def stack(number: int, parameters: CarbideParameters, n_fields: int = STACK) -> 
     """Name, result and point counts of some fields; their seeds follow from the number."""
     fields = [carbide_field(parameters, number * n_fields + plane) for plane in range(n_fields)]
     name = f"stack {number}"
-    everywhere = np.ones(fields[0].labels.shape, bool)
+    everywhere = stretches_of(regions.Field((parameters.height_px, parameters.width_px)))
     points = [
-        count_points(field.labels, everywhere, CLASSES, GRID, name, plane)
-        for plane, field in enumerate(fields)
+        count_points(LabelledPlane(field.labels, everywhere, len(CLASSES), name), CLASSES, GRID, n)
+        for n, field in enumerate(fields)
     ]
     rules = QuantifyParameters(edge_rule=RULE, planes_are_fields=True)
     # Thousands of fields are held at a time, of which the tables suffice.

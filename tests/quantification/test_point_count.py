@@ -13,13 +13,19 @@ from napari_metallography.quantification.point_count import (
     count_points,
     point_statistics,
 )
+from napari_metallography.quantification.runs import runs_of
+from napari_metallography.quantification.strips import LabelledPlane
 
 CLASSES = named_classes(["matrix", "carbide"])
 
 
 def fraction(indices, grid, number=0, mask=None):
-    mask = np.ones(indices.shape, bool) if mask is None else mask
-    return count_points(indices, mask, CLASSES, grid, "image", number).set_index("phase")
+    return count_points(labelled(indices, mask), CLASSES, grid, number).set_index("phase")
+
+
+def labelled(indices, mask=None, name="image"):
+    field = runs_of(np.ones(indices.shape, bool) if mask is None else mask)
+    return LabelledPlane(indices, field, len(CLASSES), name, rows_at_a_time=7)
 
 
 def test_points_on_a_boundary_count_a_half():
@@ -77,9 +83,10 @@ def test_statistics_count_fields_and_not_points():
 
 def test_a_field_is_counted_alike_whatever_its_name_order_and_other_names_differ():
     random = np.random.default_rng(0).integers(0, 2, (60, 60)).astype(np.uint8)
-    mask, grid = np.ones((60, 60), bool), PointGrid()
+    grid = PointGrid()
     first, again, other = (
-        count_points(random, mask, CLASSES, grid, name)["points"].tolist() for name in "aab"
+        count_points(labelled(random, name=name), CLASSES, grid)["points"].tolist()
+        for name in "aab"
     )
     assert first == again != other
 

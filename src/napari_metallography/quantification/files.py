@@ -40,6 +40,7 @@ from .measure import Quantification
 from .parameters import QuantifyParameters
 from .pixel_units import measure_labels
 from .point_count import PointGrid, count_points
+from .strips import LabelledPlane, stretches_of
 from .study import require_one_scale, scale_note
 
 _LONGEST_IN_REPORT_PX = 1400
@@ -229,13 +230,11 @@ def points_of(image: MeasuredImage, grid: PointGrid) -> pd.DataFrame:
     """Points counted in every plane; each has a start of the grid of its own."""
     if image.points is not None:
         return image.points
-    mask = image.labels.measured.mask()
-    planes = enumerate(image.labels.planes)
+    labels = image.labels
+    field, n_classes = stretches_of(labels.measured), len(labels.classes)
+    planes = [LabelledPlane(plane, field, n_classes, image.name) for plane in labels.planes]
     return pd.concat(
-        [
-            count_points(np.asarray(plane), mask, image.labels.classes, grid, image.name, number)
-            for number, plane in planes
-        ],
+        [count_points(plane, labels.classes, grid, n) for n, plane in enumerate(planes)],
         ignore_index=True,
     )
 

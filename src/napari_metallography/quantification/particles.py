@@ -140,10 +140,16 @@ def measure_particles(
 
 def _regions(plane: LabelledPlane, classes: Sequence[int]) -> tuple[Runs, NDArray[np.int64]]:
     """The 8-connected regions of some classes, and the class index of each."""
+    stretches_of_classes, occurring = _class_runs(plane, classes)
+    regions, owners = stretches_of_classes.parted()
+    return regions, occurring[owners]
+
+
+def _class_runs(plane: LabelledPlane, classes: Sequence[int]) -> tuple[Runs, NDArray[np.int64]]:
+    """Each of some classes as one particle, and the index of each that occurs."""
     rows, left, right, phases = joined(_of_classes(plane, classes))
-    occurring, owner = np.unique(phases, return_inverse=True)
-    regions, owners = Runs.grouped(rows, left, right, owner).parted()
-    return regions, occurring[owners].astype(np.int64)
+    occurring = np.flatnonzero(np.bincount(phases, minlength=UNLABELLED))
+    return Runs.grouped(rows, left, right, np.searchsorted(occurring, phases)), occurring
 
 
 def _of_classes(

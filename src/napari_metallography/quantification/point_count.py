@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from ..classes import UNLABELLED, PhaseClass
 from ..errors import InputError
+from .runs import joined
 from .statistics import WANTED_ACCURACY_PERCENT, field_statistics
+from .strips import LabelledPlane
 
 
 @dataclass(frozen=True)
@@ -52,12 +54,10 @@ class PointGrid:
 
 
 def count_points(
-    indices: NDArray[np.integer],
-    mask: NDArray[np.bool_],
+    plane: LabelledPlane,
     classes: Sequence[PhaseClass],
     grid: PointGrid,
-    image: str = "",
-    plane: int = 0,
+    number: int = 0,
 ) -> pd.DataFrame:
     """Count the points of a grid that hit each phase of a field.
 
@@ -67,13 +67,10 @@ def count_points(
 
     Parameters
     ----------
-    indices
-        Shape (Y, X): class indices, 255 = unlabelled.
-    mask
-        Shape (Y, X): True inside the field.
-    image, plane
-        Name of the image and number of its plane: each field has a start of the grid of its own,
-        whatever other fields there are. A grid finer than the pixels has a point a pixel.
+    number
+        Of the plane in its image: each field has a start of the grid of its own, by this and by
+        the name of the image, whatever other fields there are. A grid finer than the pixels has a
+        point a pixel.
 
     Returns
     -------
@@ -82,9 +79,7 @@ def count_points(
 
     Source: ASTM E562, systematic manual point count.
     """
-    left, right = _pixels_beside(
-        mask & (indices != UNLABELLED), indices, grid, [crc32(image.encode()), plane]
-    )
+    left, right = _pixels_beside(plane, grid, [crc32(plane.name.encode()), number])
     hits = np.bincount(np.concatenate([left, right]), minlength=len(classes)) / 2
     total = len(left)
     return pd.DataFrame(
@@ -125,18 +120,38 @@ def point_statistics(
 
 
 def _pixels_beside(
-    known: NDArray[np.bool_], indices: NDArray[np.integer], grid: PointGrid, key: list[int]
-) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
+    plane: LabelledPlane, grid: PointGrid, key: list[int]
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Classes left and right of each point that lies on known pixels; shape (points,) each."""
-    rows, columns = np.flatnonzero(known.any(1)), np.flatnonzero(known.any(0))
-    if not len(rows) or len(columns) < 2:
-        return indices[:0, 0], indices[:0, 0]
+    rows, columns = _extent(plane)
+    if columns.stop - columns.start < 2:
+        return np.empty(0, np.uint8), np.empty(0, np.uint8)
     start = np.random.default_rng([grid.seed, *key]).random(2)
-    down = _places(rows[0], rows[-1] + 1, grid.rows, start[0])
-    across = _places(columns[0], columns[-1], grid.columns, start[1])
-    row, column = (places.ravel() for places in np.meshgrid(down, across, indexing="ij"))
-    on = known[row, column] & known[row, column + 1]
-    return indices[row[on], column[on]], indices[row[on], column[on] + 1]
+    down = _places(rows.start, rows.stop, grid.rows, start[0])
+    across = _places(columns.start, columns.stop - 1, grid.columns, start[1])
+    sides = []
+    for strip in plane.strips():
+        own = down[(down >= strip.rows.start) & (down < strip.rows.stop)]
+        lines = strip.coded[own - strip.window.start]
+        sides.append((lines[:, across].ravel(), lines[:, across + 1].ravel()))
+    left, right = joined(sides)
+    known = (left != UNLABELLED) & (right != UNLABELLED)
+    return left[known], right[known]
+
+
+def _extent(plane: LabelledPlane) -> tuple[slice, slice]:
+    """Rows and columns from the first to the last that has a known pixel."""
+    rows, columns = np.zeros(plane.shape[0], bool), np.zeros(plane.shape[1], bool)
+    for strip in plane.strips():
+        known = strip.coded[strip.own()] != UNLABELLED
+        rows[strip.rows] = known.any(1)
+        columns |= known.any(0)
+    return _from_first_to_last(rows), _from_first_to_last(columns)
+
+
+def _from_first_to_last(chosen: NDArray[np.bool_]) -> slice:
+    places = np.flatnonzero(chosen)
+    return slice(int(places[0]), int(places[-1]) + 1) if len(places) else slice(0, 0)
 
 
 def _places(first: int, end: int, count: int, start: float) -> NDArray[np.intp]:

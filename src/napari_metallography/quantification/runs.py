@@ -13,6 +13,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 _PIXELS_AT_A_TIME = 1 << 20
+_STRETCHES_AT_A_TIME = 1 << 18
 
 Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -42,8 +43,10 @@ class Runs:
     @classmethod
     def grouped(cls, rows: Ints, left: Ints, right: Ints, owner: Ints) -> Runs:
         """Of stretches that are in reading order within each particle, counted without gaps."""
+        n = int(owner.max(initial=-1)) + 1
+        if (owner[1:] >= owner[:-1]).all():
+            return cls(rows, left, right, owner, n)
         order = np.argsort(owner, kind="stable")
-        n = int(owner[order[-1]]) + 1 if len(order) else 0
         return cls(rows[order], left[order], right[order], owner[order], n)
 
     @cached_property
@@ -73,22 +76,33 @@ class Runs:
         return np.stack([top, left, bottom, right], axis=1)
 
     def pieces(self) -> Ints:
-        """Shape (r,): which 8-connected piece of its particle each stretch is of, from 0 on."""
+        """Shape (r,): which 8-connected piece of its particle each stretch is of.
+
+        Pieces are counted from 0, in the order of their first stretches.
+        """
         # All particles one below the other, so that no stretch touches another particle's.
         height, width = int(self.rows.max(initial=0)) + 2, int(self.right.max(initial=0)) + 2
         begin = (self.owner * height + self.rows) * width + self.left
         end = begin + self.lengths
-        first = np.searchsorted(end, begin + width, "left")
-        number = np.maximum(np.searchsorted(begin, end + width, "right") - first, 0)
-        of = np.repeat(np.arange(len(begin)), number)
-        below = np.arange(len(of)) + np.repeat(first - (np.cumsum(number) - number), number)
-        touching = coo_array((np.ones(len(of), bool), (of, below)), (len(begin),) * 2)
-        return np.asarray(connected_components(touching, directed=False)[1], np.int64)
+        found, known, links, n = np.empty_like(begin), begin[:0], [], 0
+        # In blocks: the graph of all stretches takes many times the memory of the stretches.
+        for block in _blocks(len(begin), _STRETCHES_AT_A_TIME):
+            first = np.searchsorted(end, begin[block] + width, "left") - block.start
+            stop = np.searchsorted(begin, end[block] + width, "right") - block.start
+            # With those of later blocks that these touch, where pieces are joined across blocks.
+            pieces = _touching(first, stop) + n
+            links.append((known, pieces[: len(known)]))
+            found[block], known = np.split(pieces, [block.stop - block.start])
+            n = int(pieces.max()) + 1
+        if not links:
+            return found
+        above, below = joined(links)
+        return _connected(above, below, n)[found]
 
     def parted(self) -> tuple[Runs, Ints]:
         """Each 8-connected piece as a particle of its own, and shape (pieces,): whose it is."""
         pieces = self.pieces()
-        _, first = np.unique(pieces, return_index=True)
+        first = np.flatnonzero(np.diff(np.maximum.accumulate(pieces), prepend=-1))
         return Runs.grouped(self.rows, self.left, self.right, pieces), self.owner[first]
 
     def of(self, kept: Mask) -> Runs:
@@ -202,9 +216,26 @@ def joined(parts: Iterable[Sequence[NDArray[Any]]]) -> Iterator[NDArray[Any]]:
 
 def row_blocks(shape: tuple[int, ...], n_rows: int | None = None) -> Iterator[slice]:
     """Blocks of rows, `n_rows` or as many as keep temporary arrays small and in the cache."""
-    step = n_rows or max(1, _PIXELS_AT_A_TIME // max(1, shape[1]))
-    for top in range(0, shape[0], step):
-        yield slice(top, min(top + step, shape[0]))
+    return _blocks(shape[0], n_rows or max(1, _PIXELS_AT_A_TIME // max(1, shape[1])))
+
+
+def _blocks(length: int, step: int) -> Iterator[slice]:
+    for start in range(0, length, step):
+        yield slice(start, min(start + step, length))
+
+
+def _touching(first: Ints, stop: Ints) -> Ints:
+    """Pieces of stretches, each of which touches some later ones, from the first to the stop."""
+    number = np.maximum(stop - first, 0)
+    one = np.repeat(np.arange(len(first)), number)
+    other = np.arange(len(one)) + np.repeat(first - (np.cumsum(number) - number), number)
+    return _connected(one, other, max(len(first), int(stop[-1])))
+
+
+def _connected(one: Ints, other: Ints, n: int) -> Ints:
+    """Shape (n,): which component each node is of, in the order of their first nodes."""
+    graph = coo_array((np.ones(len(one), bool), (one, other)), (n, n))
+    return np.asarray(connected_components(graph, directed=False)[1], np.int64)
 
 
 def _filled(begin: Ints, end: Ints, values: NDArray[Any], n: int) -> NDArray[Any]:
