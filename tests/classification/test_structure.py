@@ -28,6 +28,7 @@ from napari_metallography.classification.structure_model import (
     magnification_scale,
     save_structure_model,
 )
+from napari_metallography.classification.triplets import TEXTURES
 from napari_metallography.errors import InputError
 from napari_metallography.events import Notice, drain
 from napari_metallography.models.card import DataSource, ModelCard, Network, StructureInput
@@ -81,11 +82,14 @@ def _with_answers(model: StructureModel, share: float) -> StructureModel:
     """Crops whose descriptors are random numbers, the first class for a share of them."""
     random = torch.Generator().manual_seed(1)
 
-    def described(crops: torch.Tensor, magnifications: torch.Tensor) -> torch.Tensor:
+    def described(
+        crops: torch.Tensor, magnifications: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         first = torch.rand(len(crops), generator=random) < share
-        return torch.where(first, 0.0, 30.0)[:, None] * torch.tensor([[1.0, 0.0]])
+        descriptors = torch.where(first, 0.0, 30.0)[:, None] * torch.tensor([[1.0, 0.0]])
+        return descriptors, torch.zeros(len(crops), TEXTURES)
 
-    model.network.forward = described
+    model.network.core.described = described
     return model
 
 
@@ -105,6 +109,18 @@ def test_crops_are_added_until_the_answer_settles(model, monkeypatch) -> None:
     assert row["note"] == "not settled after 200 crops"
     assert answer_row(clear, 0.1, model().names)["note"] == ""
     assert _answer(_with_answers(model(), 0.5), crops=40).settled
+
+
+def test_an_image_of_strange_textures_is_none_whatever_its_descriptors_say(model) -> None:
+    known = _answer(model())
+    assert known.answer == 0
+    limit = known.strangeness
+    for most, answer in ((1.01 * limit, 0), (0.99 * limit, 2)):
+        found = _answer(model(most_strange=most))
+        assert found.answer == answer
+        assert found.is_strange == (answer == 2)
+        row = answer_row(found, 0.1, ("a", "b", "none"))
+        assert ("unlike the training images: strangeness" in row["note"]) == found.is_strange
 
 
 def test_a_model_that_takes_the_magnification_needs_a_pixel_size(model) -> None:

@@ -10,11 +10,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from napari_metallography.calibration import Calibration
 from napari_metallography.classification.descriptors import (
     balanced_quantile,
     leave_one_specimen_out,
 )
 from napari_metallography.classification.micrographs import ClassifiedMicrographs
+from napari_metallography.classification.structure import classify_plane
 from napari_metallography.classification.structure_model import load_structure_model
 from napari_metallography.errors import InputError
 from napari_metallography.events import Notice, TrainingStep, drain
@@ -26,6 +28,7 @@ from napari_metallography.training.structure import (
     StructureJob,
     TrainedStructure,
     doubts,
+    most_strange,
     overlap,
     train_structure,
 )
@@ -155,6 +158,32 @@ def test_the_threshold_is_that_of_crops_held_out(job) -> None:
     judged = [without[(known >= 8) & (gaussians.classes == number)] for number in (0, 1)]
     expected = balanced_quantile(judged, RECIPE.quantile)
     assert float(gaussians.threshold) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_an_image_of_other_textures_is_strange(job, tmp_path) -> None:
+    job = replace(job, images=_stripes(16), checkpoint=None)
+    path = tmp_path / "stripes.safetensors"
+    write_structure_results(path, job, drain(train_structure(job)), Description("stripes"))
+    model = load_structure_model(str(path))
+
+    def is_strange(plane: np.ndarray) -> bool:
+        size = Calibration.square(0.1, "test")
+        return drain(classify_plane(plane, size, model, job.device, crops=16)).is_strange
+
+    known = [is_strange(plane) for plane in _stripes(20, 2, sizes=(0.1, 0.1)).planes]
+    assert sum(known) <= 4
+    random = np.random.default_rng(3)
+    noise = random.integers(0, 256, (60, 60), np.uint8)
+    checks = (np.indices((60, 60)).sum(0) // 4 % 2 * 200).astype(np.uint8)
+    assert is_strange(noise)
+    assert is_strange(checks)
+
+
+def test_without_a_second_specimen_nothing_tells_what_is_strange() -> None:
+    textures = torch.rand(4, 128, generator=torch.Generator().manual_seed(0))
+    classes = torch.tensor([0, 0, 1, 1])
+    assert most_strange(textures, classes, classes) is None
+    assert most_strange(textures, classes, torch.arange(4)) > 0
 
 
 def test_magnifications_that_hardly_overlap_and_classes_of_one_image_are_told() -> None:

@@ -26,12 +26,6 @@ Begin = Literal["new", "resume", "recompute"]
 
 _NOT_OF_ITEMS = {"report"}
 """Steps of a recipe that change no item: they may differ when a batch is gone on with."""
-TABLES = (
-    *("results.csv", "items.csv", "phases.csv", "particles.csv", "statistics.json", "study.xlsx"),
-    *("grain_size.json", "classes_structure.csv", "classes_defects.csv", "report.html"),
-)
-"""Of the whole batch: they go when it is begun anew."""
-
 _FULL = {getattr(errno, name, None) for name in ("ENOSPC", "EROFS", "EDQUOT")}
 
 
@@ -220,10 +214,13 @@ def _journal(folder: Path, run: Run, begin: Begin) -> Journal:
     if begin == "resume":
         return resumed(folder, run)
     if begin == "recompute" and (folder / NAME).exists():
+        # Only here: it imports this module.
+        from .results import RESULT_FILES
+
         # First the journal: what it does not name is nobody's.
         (folder / NAME).unlink()
         shutil.rmtree(folder / "items", ignore_errors=True)
-        for name in TABLES:
+        for name in RESULT_FILES:
             (folder / name).unlink(missing_ok=True)
     return begun(folder, run)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +40,19 @@ class Backbone(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Features (B, 512 or 2048) of normalised grey images (B, 1, H, W)."""
-        return cast(Tensor, self.core(images))
+        return self.summed_up(self.begun(images))
+
+    def begun(self, images: Tensor) -> Tensor:
+        """What the first group of blocks sees, (B, 64 or 256, H/4, W/4): edges and textures."""
+        core: Any = self.core
+        stem = core.maxpool(core.relu(core.bn1(core.conv1(images))))
+        return cast(Tensor, core.layer1(stem))
+
+    def summed_up(self, begun: Tensor) -> Tensor:
+        """The features of what the first group saw."""
+        core: Any = self.core
+        seen = core.avgpool(core.layer4(core.layer3(core.layer2(begun))))
+        return cast(Tensor, core.fc(seen.flatten(1)))
 
     def tensors(self) -> dict[str, Tensor]:
         """The weights in torchvision's names, those of the first kernels for three colours.

@@ -44,6 +44,10 @@ class StructureAnswer:
         Share of the crops whose magnification lies outside the trained range.
     descriptors
         (crops, 2) of the crops, for the map.
+    strangeness
+        How far the textures of the image lie from those of the training images.
+    most_strange
+        The largest strangeness of an image that may be of a class.
     settled
         False where crops were added up to their most, and the answer could still change.
     """
@@ -53,12 +57,20 @@ class StructureAnswer:
     crops: int
     outside: float
     descriptors: NDArray[np.float32]
+    strangeness: float
+    most_strange: float
     settled: bool = True
 
     @property
+    def is_strange(self) -> bool:
+        """Whether the image as a whole is unlike all training images."""
+        return self.strangeness > self.most_strange
+
+    @property
     def answer(self) -> int:
-        """The most probable class; m for none of them."""
-        return int(self.probabilities.argmax())
+        """The most probable class; m for none of them, as also where the image is strange."""
+        none = len(self.probabilities) - 1
+        return none if self.is_strange else int(self.probabilities.argmax())
 
 
 def classify_plane(
@@ -142,12 +154,13 @@ def provenance(model: StructureModel, crops: int | None) -> dict[str, Any]:
 
 def described_crops(
     reader: CropReader, model: StructureModel, images: Tensor, random: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """Descriptors (B, 2) and magnification in px/µm (B,) of random crops of images (B,)."""
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Descriptors (B, 2), textures (B, 128) and px/µm (B,) of random crops of images (B,)."""
     with torch.no_grad():
         pixels, magnifications, sides = reader.draw(images, random)
-        descriptors = model.network(reader.normalised(pixels), magnifications).cpu()
-    return descriptors, reader.px_per_um(images, sides)
+        found = model.network.core.described(reader.normalised(pixels), magnifications)
+    descriptors, textures = (part.cpu() for part in found)
+    return descriptors, textures, reader.px_per_um(images, sides)
 
 
 def is_settled(probabilities: Tensor) -> bool:
@@ -171,14 +184,16 @@ def _settled(
     gaussians = model.network.gaussians.cpu()
     most = crops or MOST_CROPS
     found: list[Tensor] = []
+    textures: list[Tensor] = []
     scales: list[Tensor] = []
     seen, settled = 0, crops is not None
     while seen < most:
         yield Progress(seen, most, "crops")
         images = torch.zeros(min(_BATCH, most - seen), dtype=torch.int64)
         with device_errors():
-            descriptors, px_per_um = described_crops(reader, model, images, random)
+            descriptors, seen_textures, px_per_um = described_crops(reader, model, images, random)
         found.append(descriptors)
+        textures.append(seen_textures)
         scales.append(px_per_um)
         seen += len(images)
         enough = crops is None and seen >= _FEWEST
@@ -186,12 +201,20 @@ def _settled(
         if enough and settled:
             break
     yield Progress(most, most, "crops")
-    return _answer(torch.cat(found), torch.cat(scales), model, settled=settled)
+    seen_of_all = torch.cat(found), torch.cat(textures), torch.cat(scales)
+    return _answer(*seen_of_all, model, settled=settled)
 
 
 def _answer(
-    descriptors: Tensor, px_per_um: Tensor, model: StructureModel, *, settled: bool
+    descriptors: Tensor,
+    textures: Tensor,
+    px_per_um: Tensor,
+    model: StructureModel,
+    *,
+    settled: bool,
 ) -> StructureAnswer:
+    most = model.shown.most_strange
+    strangeness = model.network.familiarity.cpu().strangeness(textures.mean(0, keepdim=True))
     probabilities = model.network.gaussians.probabilities(descriptors)
     return StructureAnswer(
         probabilities.mean(0).numpy(),
@@ -199,6 +222,8 @@ def _answer(
         len(probabilities),
         share_outside(px_per_um, model.shown.px_per_um),
         descriptors.numpy(),
+        float(strangeness),
+        math.inf if most is None else most,
         settled,
     )
 

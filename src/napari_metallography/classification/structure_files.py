@@ -194,13 +194,20 @@ def answer_row(found: StructureAnswer, pixel_size_um: float | None, names: Seque
         "crops": found.crops,
         "outside": round(found.outside, _DIGITS),
         "pixel_size_um": pixel_size_um,
+        "strangeness": round(found.strangeness, _DIGITS),
         **{
             f"probability_{name}": round(float(value), _DIGITS)
             for name, value in zip(names, found.probabilities, strict=True)
         },
     }
     unsettled = "" if found.settled else f"not settled after {found.crops} crops"
-    notes = [extrapolation_note(row), unsettled]
+    strange = (
+        f"unlike the training images: strangeness {found.strangeness:.3g}, of which theirs was at "
+        f"most {found.most_strange:.3g}"
+        if found.is_strange
+        else ""
+    )
+    notes = [strange, extrapolation_note(row), unsettled]
     return {**row, "note": "; ".join(note for note in notes if note)}
 
 

@@ -15,7 +15,8 @@ from ..models.card import ModelCard, StructureInput
 from ..models.file import write_model
 from .crops import Atlas, drawn_crops, drawn_sides
 from .descriptors import ClassGaussians
-from .triplets import TripletNetwork
+from .familiarity import Familiarity
+from .triplets import TEXTURES, TripletNetwork
 
 ARCHITECTURE = "triplets"
 ENCODER = "resnet18"
@@ -23,12 +24,13 @@ NONE_NAME = "none"
 
 
 class StructureNetwork(nn.Module):
-    """A triplet network with the Gaussians of its classes."""
+    """A triplet network with the Gaussians of its classes, and the textures they have."""
 
     def __init__(self, classes: int, shown: StructureInput) -> None:
         super().__init__()
         self.core = TripletNetwork(magnification=shown.magnification)
         self.gaussians = ClassGaussians(classes, shown.crops)
+        self.familiarity = Familiarity(classes, TEXTURES)
 
     def forward(self, crops: Tensor, magnifications: Tensor) -> Tensor:
         """Descriptors (B, 2) of normalised crops (B, 1, S, S) and their magnification (B,)."""

@@ -14,6 +14,7 @@ from torch.nn import functional
 from .backbone import Backbone
 
 DIMENSIONS = 2
+TEXTURES = 128
 
 _HIDDEN = 64
 _SAY = 0.5
@@ -48,6 +49,17 @@ class TripletNetwork(nn.Module):
     def forward(self, crops: Tensor, magnifications: Tensor) -> Tensor:
         """Descriptors (B, 2); the magnifications are left aside by the control."""
         return self.place(self.features(crops), magnifications)
+
+    def described(self, crops: Tensor, magnifications: Tensor) -> tuple[Tensor, Tensor]:
+        """Descriptors (B, 2), and the textures (B, 128) that crops have.
+
+        The latter are mean and standard deviation, over each crop, of what the first layers see.
+        They know what the later layers forget as no class differs in it, so that strange images
+        stand out (Lee et al., NeurIPS 2018, take the distances of all layers for that reason).
+        """
+        begun = self.encoder.begun(crops)
+        textures = torch.cat([begun.mean((2, 3)), begun.std((2, 3))], 1)
+        return self.place(self.encoder.summed_up(begun), magnifications), textures
 
     def place(self, features: Tensor, magnifications: Tensor) -> Tensor:
         """Descriptors (B, 2) of what the encoder saw, (B, 512), at some magnifications (B,)."""

@@ -133,6 +133,9 @@ class StructureInput(BaseModel):
         Smallest and largest of the training; None without magnification.
     crops
         Number of crops that the Gaussians were learnt from.
+    most_strange
+        The largest strangeness, as `classification.familiarity` gives it, of an image that may be
+        of a class at all; None where there were too few images to tell.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -145,6 +148,7 @@ class StructureInput(BaseModel):
     std: float = Field(default=1.0, gt=0)
     px_per_um: tuple[float, float] | None = None
     crops: int = Field(default=0, ge=0)
+    most_strange: float | None = None
 
 
 class FewShotInput(BaseModel):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -17,10 +17,11 @@ from ..calibration import HOW_TO_CALIBRATE
 from ..classification.backbone import grey_normalisation
 from ..classification.crops import Atlas
 from ..classification.descriptors import ClassGaussians
+from ..classification.familiarity import of_unseen
 from ..classification.images import OUTSIDER
 from ..classification.micrographs import ClassifiedMicrographs
 from ..classification.structure_model import CropReader, StructureNetwork, magnification_scale
-from ..classification.triplets import LOSSES, TripletNetwork
+from ..classification.triplets import LOSSES, TEXTURES, TripletNetwork
 from ..devices import device_errors
 from ..errors import InputError
 from ..evaluation.classes import class_scores
@@ -36,6 +37,7 @@ _BATCH = 40
 _ENOUGH_SHARED = 0.25
 _FITTED_WHILE_TRAINING = 4
 _JUDGED_CROPS = 8
+_STRANGE = 0.05
 
 
 @dataclass(frozen=True)
@@ -245,21 +247,39 @@ class _Task(Descent):
         if held_out is None or self.judged is None:
             return {}
         images = self._job.images
-        known, of = yield from described(state.network, self.reader, _FITTED_WHILE_TRAINING)
+        known = yield from described(state.network, self.reader, _FITTED_WHILE_TRAINING)
         gaussians = ClassGaussians(len(images.names))
-        gaussians.fit(known, torch.from_numpy(images.classes)[of], of, self._job.recipe.quantile)
-        seen, of = yield from described(state.network, self.judged, _JUDGED_CROPS)
-        mean = gaussians.probabilities(seen).view(len(held_out), _JUDGED_CROPS, -1).mean(1)
+        of = known.images
+        classes = torch.from_numpy(images.classes)[of]
+        gaussians.fit(known.descriptors, classes, of, self._job.recipe.quantile)
+        seen = yield from described(state.network, self.judged, _JUDGED_CROPS)
+        mean = (
+            gaussians.probabilities(seen.descriptors).view(len(held_out), _JUDGED_CROPS, -1).mean(1)
+        )
         answers = mean[:, : len(images.names)].argmax(1).numpy()
         found = class_scores(held_out.classes, answers, held_out.names)
         return {name: found[name] for name in ("accuracy", "macro_f1")}
 
 
-def described(network: nn.Module, reader: CropReader, crops: int) -> Events[tuple[Tensor, Tensor]]:
-    """Descriptors (n · crops, 2) of random crops of each image, and their images, on the CPU.
+@dataclass(frozen=True)
+class Described:
+    """Random crops of images, on the CPU; all crops of an image one after the other.
 
-    The crops are the same at every call.
+    Attributes
+    ----------
+    descriptors, images
+        (n · crops, 2) and (n · crops,): which image each is of.
+    textures
+        (n, 128) mean over the crops of each image.
     """
+
+    descriptors: Tensor
+    images: Tensor
+    textures: Tensor
+
+
+def described(network: nn.Module, reader: CropReader, crops: int) -> Events[Described]:
+    """So many random crops of each image, the same at every call."""
     network.eval()
     random = torch.Generator().manual_seed(0)
     images = torch.arange(len(reader.atlas.shapes)).repeat_interleave(crops)
@@ -268,8 +288,12 @@ def described(network: nn.Module, reader: CropReader, crops: int) -> Events[tupl
         yield Progress(start, len(images), "crops")
         with device_errors(), torch.no_grad():
             pixels, magnifications, _ = reader.draw(images[start : start + _BATCH], random)
-            found.append(network(reader.normalised(pixels), magnifications).cpu())
-    return torch.cat(found), images
+            parts = cast(TripletNetwork, network).described(
+                reader.normalised(pixels), magnifications
+            )
+            found.append([part.cpu() for part in parts])
+    descriptors, textures = (torch.cat(parts) for parts in zip(*found, strict=True))
+    return Described(descriptors, images, textures.view(-1, crops, TEXTURES).mean(1))
 
 
 def _finished(
@@ -280,24 +304,25 @@ def _finished(
     On what it learnt from, the network is too sure.
     """
     fitted, recipe = job.fitted, job.recipe
-    readers = [task.reader, *([task.judged] if task.judged else ())]
-    parts = []
-    for reader in readers:
-        seen, _ = yield from described(state.network, reader, recipe.fitted_crops)
-        parts.append(seen)
-    # All crops of an image come one after the other.
+    parts = [(yield from described(state.network, task.reader, recipe.fitted_crops))]
+    if task.judged is not None:
+        parts.append((yield from described(state.network, task.judged, recipe.fitted_crops)))
     of = torch.arange(len(fitted)).repeat_interleave(recipe.fitted_crops)
-    specimens = np.unique(np.array(fitted.specimens), return_inverse=True)[1]
-    shown = job.scaled.model_copy(update={"crops": len(of)})
+    specimens = torch.from_numpy(np.unique(np.array(fitted.specimens), return_inverse=True)[1])
+    classes, textures = torch.from_numpy(fitted.classes), torch.cat([one.textures for one in parts])
+    shown = job.scaled.model_copy(
+        update={"crops": len(of), "most_strange": most_strange(textures, classes, specimens)}
+    )
     network = StructureNetwork(len(fitted.names), shown)
     network.core.load_state_dict(state.network.state_dict())
     refused = network.gaussians.fit(
-        torch.cat(parts),
-        torch.from_numpy(fitted.classes)[of],
-        torch.from_numpy(specimens)[of],
+        torch.cat([one.descriptors for one in parts]),
+        classes[of],
+        specimens[of],
         recipe.quantile,
         of >= len(job.images),
     )
+    network.familiarity.fit(textures, classes)
     return TrainedStructure(
         network.eval(),
         shown,
@@ -306,6 +331,15 @@ def _finished(
         metrics_of(row),
         dict(zip(fitted.names, refused.tolist(), strict=True)),
     )
+
+
+def most_strange(textures: Tensor, classes: Tensor, specimens: Tensor) -> float | None:
+    """The strangeness that one in twenty images (n, 128) of specimens not learnt from exceeds.
+
+    None where no class has a second specimen to tell.
+    """
+    found = of_unseen(textures, classes, specimens)
+    return float(found.quantile(1 - _STRANGE)) if len(found) else None
 
 
 def _sizes(images: ClassifiedMicrographs) -> Tensor:
