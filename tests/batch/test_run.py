@@ -1,4 +1,5 @@
 import errno
+import json
 import os
 import shutil
 import time
@@ -15,11 +16,14 @@ from napari_metallography.batch.journal import NAME
 from napari_metallography.batch.recipe import parse_recipe
 from napari_metallography.batch.results import write_results
 from napari_metallography.batch.run import run_batch
+from napari_metallography.calibration import Calibration
+from napari_metallography.classes import named_classes
 from napari_metallography.errors import InputError
 from napari_metallography.events import drain, ignore
 from napari_metallography.inputs import PixelSizes
 from napari_metallography.io.index import ImageIndex
-from napari_metallography.io.labels import read_labels
+from napari_metallography.io.labels import LabelImage, read_labels, write_labels
+from napari_metallography.regions import Field
 
 
 def tables(batch):
@@ -373,3 +377,22 @@ def test_overlays_that_were_not_asked_for_are_not_taken_for_done(scans, run):
     with pytest.raises(InputError, match="overlays of the recipe changed"):
         run(scans, RECIPE + "\nreport: {overlays: true}", begin="resume")
     assert len(run(scans, RECIPE + "\nreport: {operator: N}", begin="resume")[0].done) == 3
+
+
+def test_corrections_by_hand_of_labels_are_told_as_quantify_tells_them(run, tmp_path):
+    rows = [
+        {"plane": plane, "correction": "delete", "particles": str(plane + 1)} for plane in (0, 0, 2)
+    ]
+    planes = np.stack([micrograph(number) > 120 for number in range(3)]).astype(np.uint8)
+    classes = named_classes(["matrix", "carbide"])
+    size = Calibration.square(0.1, "test")
+    field = Field((60, 80))
+    labels = LabelImage(planes, classes, size, field, {"corrections": rows, "made_by": "hand"})
+    write_labels(tmp_path / "stack_labels.tif", labels)
+    batch, _ = run(tmp_path / "stack_labels.tif", "quantify: {smallest_area_px: 4}")
+    drain(write_results(batch), ignore)
+    told = json.loads((batch.folder / "statistics.json").read_text())
+    assert told["provenance"][0]["corrections"] == rows
+    assert "corrections" not in told["provenance"][0]["labels"]
+    sheet = pd.read_excel(batch.folder / "study.xlsx", sheet_name="corrections")
+    assert sheet["plane"].tolist() == [0, 0, 2]

@@ -22,13 +22,14 @@ from ..io.images import Micrograph
 from ..io.labels import LabelImage, read_labels
 from ..models import registry
 from ..plane import LUMA, ArrayLike
+from ..quantification.correctable import CORRECTIONS, without_corrections
 from ..quantification.files import (
     MeasuredImage,
     Picture,
     overlay_picture,
     source_of,
+    stating,
     with_classes,
-    with_provenance,
     without_pixels,
 )
 from ..quantification.measured_files import write_measured
@@ -124,8 +125,16 @@ def _opened_labels(item: Item, recipe: Recipe) -> Subject:
         indices=stored_labels.planes[item.plane],
         calibration=item.source.calibration,
         measured=measured,
+        provenance=_of_plane(stored_labels.provenance, item.plane),
     )
     return Subject(item, None, labels)
+
+
+def _of_plane(provenance: Mapping[str, Any], plane: int) -> dict[str, Any]:
+    """What made the labels of a plane: of the corrections by hand its own."""
+    rows = [row for row in provenance.get(CORRECTIONS, ()) if row.get("plane", plane) == plane]
+    made = {what: value for what, value in provenance.items() if what != CORRECTIONS}
+    return {**made, CORRECTIONS: rows} if rows else made
 
 
 # The planes of a stack come one after the other.
@@ -176,7 +185,7 @@ def _quantified(subject: Subject, recipe: Recipe, sha256: str, folder: Path) -> 
     step = _step_of_overlay(labels)
     shows_cuts = parameters.split != "none" and step == 1 and subject.micrograph is not None
     result = yield from measure_labels(
-        labels,
+        without_corrections(labels),
         parameters,
         _grey(subject),
         item.source.name,
@@ -188,7 +197,7 @@ def _quantified(subject: Subject, recipe: Recipe, sha256: str, folder: Path) -> 
     measured = MeasuredImage(
         item.source.name,
         labels,
-        with_provenance(result, sources=sources),
+        stating(result, labels, sources),
         _overlay(subject, labels, step, result.ids if shows_cuts else None),
         subject.specimen,
     )

@@ -128,7 +128,7 @@ def _named(
         stack.name,
         number,
         {"image": stack.name, "plane": number, **answer_row(answer, size, model.names)},
-        float(answer.probabilities.max()),
+        float(answer.probabilities[answer.answer]),
         thumbnail(as_plane(plane, stack.name)),
         descriptors=answer.descriptors,
     )

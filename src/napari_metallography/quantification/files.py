@@ -169,10 +169,11 @@ def quantify_file(
         picture = Picture.of(shown, calibration)
     specimen = micrograph.metadata.get("specimen") if micrograph is not None else None
     read_from = {"labels": path} | ({"image": micrograph.source} if micrograph else {})
+    sources = {what: source_of(one, digest(one)) for what, one in read_from.items()}
     return MeasuredImage(
         _image_name(path, labels, micrograph),
         labels,
-        _stating(result, labels, read_from),
+        stating(result, labels, sources),
         picture,
         specimen or sizes.specimen_of_labels(path),
         grey if keep_grey else None,
@@ -364,13 +365,11 @@ def _size(calibration: Calibration | None) -> str:
     return f"{known.mean_um:.4g} µm a pixel ({known.source})"
 
 
-def _stating(
-    result: Quantification, labels: LabelImage, files: Mapping[str, Path]
+def stating(
+    result: Quantification, labels: LabelImage, sources: Mapping[str, Mapping[str, str]]
 ) -> Quantification:
-    """With the digests of the files, and the corrections that the labels state."""
-    stated = with_provenance(
-        result, sources={what: source_of(path, digest(path)) for what, path in files.items()}
-    )
+    """With the files it comes from, as `source_of` gives them, and the labels' corrections."""
+    stated = with_provenance(result, sources=dict(sources))
     corrections = labels.provenance.get(CORRECTIONS)
     return with_provenance(stated, corrections=corrections) if corrections else stated
 

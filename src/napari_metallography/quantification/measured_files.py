@@ -18,6 +18,7 @@ from ..io.files import write_bytes, write_text
 from ..io.frames import FRAME, read_frame, write_frame
 from ..io.labels import LabelImage
 from ..regions import Field
+from .correctable import CORRECTIONS
 from .cut_apart import CUT_APART
 from .files import MeasuredImage, Picture
 from .measure import Quantification
@@ -116,6 +117,7 @@ def _statistics(
     are_fields = bool(told[0]["parameters"]["planes_are_fields"])
     excluded = phases.groupby("phase", sort=False)["n_excluded"].sum(min_count=1).dropna()
     notes = [note for one in told for note in one["provenance"]["notes"]]
+    corrections = [row for one in told for row in one["provenance"].get(CORRECTIONS, ())]
     cut = [one["provenance"][CUT_APART] for one in told if CUT_APART in one["provenance"]]
     return {
         **told[0],
@@ -126,6 +128,7 @@ def _statistics(
         "provenance": {
             **told[0]["provenance"],
             **({CUT_APART: sum(cut)} if cut else {}),
+            **({CORRECTIONS: corrections} if corrections else {}),
             "notes": [*dict.fromkeys(notes)],
         },
     }
