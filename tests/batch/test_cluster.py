@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -99,10 +100,13 @@ def test_a_scheduler_and_workers_started_apart(scans, run, started, tmp_path):
         of_key = [state for one, state in states if one == key]
         assert of_key == ["waiting", "running", "done"]
 
+    for number in range(3, 12):
+        shutil.copy(scans / "field0.tif", scans / f"field{number}.tif")
+    (scans / "index.csv").unlink()
     with pytest.raises(DeviceError, match="the scheduler was lost; what is done is kept"):
         run(scans, out="lost", engine=ending(Scheduler(address), scheduler))
     batch, states = run(scans, out="lost", begin="resume")
-    assert len(batch.done) == 3
+    assert len(batch.done) == 12
 
 
 def ending(engine, scheduler):

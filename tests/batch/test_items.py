@@ -65,6 +65,10 @@ def test_a_folder_that_is_kept_is_nobody_elses():
     ]
 
 
+def test_a_folder_of_an_input_that_is_absent_now_is_nobody_elses():
+    assert list(_folders(["x.tif"], [None], ["X"])) == ["x (2)"]
+
+
 @given(st.lists(st.text("aA./ :é", min_size=1, max_size=8), unique=True, max_size=8))
 def test_folders_are_distinct_and_stay_inside(names):
     folders = list(_folders([f"{name}x.tif" for name in names], [None] * len(names)))

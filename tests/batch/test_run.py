@@ -15,14 +15,17 @@ from napari_metallography.batch.items import survey
 from napari_metallography.batch.journal import NAME
 from napari_metallography.batch.recipe import parse_recipe
 from napari_metallography.batch.results import write_results
-from napari_metallography.batch.run import run_batch
+from napari_metallography.batch.run import InThisProcess, run_batch
+from napari_metallography.batch.tables import read_item
 from napari_metallography.calibration import Calibration
 from napari_metallography.classes import named_classes
 from napari_metallography.errors import InputError
 from napari_metallography.events import drain, ignore
 from napari_metallography.inputs import PixelSizes
+from napari_metallography.io.files import digest
 from napari_metallography.io.index import ImageIndex
 from napari_metallography.io.labels import LabelImage, read_labels, write_labels
+from napari_metallography.quantification.point_count import PointGrid
 from napari_metallography.regions import Field
 
 
@@ -287,7 +290,7 @@ def test_the_table_is_tidy_and_knows_where_its_numbers_come_from(scans, run):
 
 
 def test_a_stack_is_measured_as_quantify_does(stack, run, tmp_path):
-    from napari_metallography.quantification.files import quantify_file
+    from napari_metallography.quantification.files import points_of, quantify_file
     from napari_metallography.segmentation.files import segment_file
 
     recipe = parse_recipe(RECIPE)
@@ -312,6 +315,13 @@ def test_a_stack_is_measured_as_quantify_does(stack, run, tmp_path):
     pd.testing.assert_frame_equal(
         found.drop(columns="image"), whole.result.phases, check_dtype=False, check_exact=True
     )
+    points = [
+        one.measured.points
+        for one in (read_item(batch.folder, i, ("quantify",)) for i in batch.done)
+    ]
+    expected = points_of(whole, PointGrid())
+    assert expected["points"].tolist() == pd.concat(points)["points"].tolist()
+    assert len({tuple(one["points"]) for one in points}) > 1
 
 
 def test_the_labels_of_a_stack_are_one_file_and_failed_planes_are_unlabelled(run, tmp_path):
@@ -370,6 +380,61 @@ def test_another_folder_may_join_and_nothing_is_done_again(scans, run, tmp_path,
     names = {f"scans/field{n}.tif" for n in range(3)} | {"more/field1.tif"}
     for table in ("results", "phases", "particles"):
         assert set(pd.read_csv(batch.folder / f"{table}.csv")["image"]) == names
+
+
+def test_inputs_that_take_turns_keep_their_own_results(scans, run, tmp_path):
+    other = tmp_path / "more"
+    other.mkdir()
+    tifffile.imwrite(other / "field0.tif", micrograph(8))
+    write_index(other, [("field0.tif", 0.1, "C")])
+    # The same size and time, as after unpacking.
+    os.utime(scans / "field0.tif", (1, 1))
+    os.utime(other / "field0.tif", (1, 1))
+    run(scans)
+    run(other, begin="resume")
+    batch, states = run([scans, other], begin="resume")
+    assert {state for _, state in states} == {"done"}
+    drain(write_results(batch), ignore)
+    found = pd.read_csv(batch.folder / "results.csv").groupby("image")["source_sha256"].first()
+    for name in ("scans/field0.tif", "more/field0.tif"):
+        assert found[name] == digest(tmp_path / name)
+    points = pd.read_csv(batch.folder / "phases.csv")
+    fresh = run([scans, other], out="fresh")[0]
+    drain(write_results(fresh), ignore)
+    pd.testing.assert_frame_equal(points, pd.read_csv(fresh.folder / "phases.csv"))
+    told = [json.loads((one.folder / "statistics.json").read_text()) for one in (batch, fresh)]
+    assert told[0]["point_count"] == told[1]["point_count"]
+
+
+def test_results_may_lie_beside_or_above_their_inputs(scans, run, tmp_path):
+    batch, _ = run(scans, out="scans")
+    assert len(batch.done) == 3
+    batch, _ = run(scans, out="scans", begin="resume")
+    assert len(batch.items) == 3
+    with pytest.raises(InputError, match="holds results of a batch; name other inputs"):
+        run(tmp_path / "scans/items/*/*.tif", out="scans", begin="resume")
+
+
+def test_what_changed_its_planes_since_it_was_looked_at_is_refused(scans, run):
+    class Changing:
+        def work(self, tasks):
+            planes = np.stack([micrograph(number) for number in range(3)])
+            tifffile.imwrite(scans / "field0.tif", planes, photometric="minisblack")
+            yield from InThisProcess().work(tasks)
+
+    [(_, why)] = run(scans, engine=Changing())[0].failed
+    assert "has 3 planes, 1 when the inputs were looked at" in why
+
+
+def test_a_batch_of_which_all_failed_leaves_no_older_tables(scans, run):
+    drain(write_results(run(scans)[0]), ignore)
+    for path in scans.glob("*.tif"):
+        path.write_bytes(b"no image")
+    batch, _ = run(scans, begin="resume")
+    drain(write_results(batch), ignore)
+    left = {path.name for path in batch.folder.iterdir() if path.is_file()} - {"journal.lock"}
+    assert left == {"items.csv", "report.html", "journal.jsonl", "recipe.yaml"}
+    assert "0 of 3 done" in (batch.folder / "report.html").read_text(encoding="utf-8")
 
 
 def test_overlays_that_were_not_asked_for_are_not_taken_for_done(scans, run):

@@ -74,13 +74,8 @@ class Scheduler:
             When it is lost midway.
         """
         with _connected(self.address) as client:
-            threads = {worker["nthreads"] for worker in _workers(client)}
-            if threads != {1}:
-                has = f"a worker of {max(threads)} threads" if threads else "no worker"
-                raise InputError(
-                    f"--scheduler {self.address}: has {has}; start workers with: dask worker "
-                    f"{self.address} --nthreads 1"
-                )
+            if not _workers(client):
+                raise _unsuitable(client, "no worker")
             yield from _work(client, tasks)
 
 
@@ -157,8 +152,22 @@ def _connected(address: str) -> Iterator[Client]:
         yield client
 
 
-def _workers(client: Client) -> list[dict[str, Any]]:
-    return list(client.scheduler_info(n_workers=-1)["workers"].values())
+def _workers(client: Client) -> int:
+    """How many there are; refuses those of several threads."""
+    _require_there(client)
+    # A scheduler that is lost just now has nothing to say.
+    found = client.scheduler_info(n_workers=-1).get("workers", {}).values()
+    threads = max((worker["nthreads"] for worker in found), default=1)
+    if threads > 1:
+        raise _unsuitable(client, f"a worker of {threads} threads")
+    return len(found)
+
+
+def _unsuitable(client: Client, has: str) -> InputError:
+    address = client.scheduler.address
+    return InputError(
+        f"--scheduler {address}: has {has}; start workers with: dask worker {address} --nthreads 1"
+    )
 
 
 def _work(client: Client, tasks: Sequence[Task]) -> Iterator[Begun | Ended | Event]:
@@ -166,6 +175,7 @@ def _work(client: Client, tasks: Sequence[Task]) -> Iterator[Begun | Ended | Eve
     from concurrent.futures import CancelledError
 
     from distributed import wait
+    from distributed.client import ClosedClientError
 
     waiting = list(reversed(tasks))
     underway: dict[Future, Task] = {}
@@ -174,21 +184,21 @@ def _work(client: Client, tasks: Sequence[Task]) -> Iterator[Begun | Ended | Eve
     client.subscribe_topic(topic, lambda event: taken.put(event[1]))
     try:
         while waiting or underway:
-            # Workers may come and go.
-            while waiting and len(underway) < _QUEUED_A_WORKER * max(1, len(_workers(client))):
+            # They may come and go.
+            workers = _workers(client)
+            while waiting and len(underway) < _QUEUED_A_WORKER * max(1, workers):
                 task = waiting.pop()
                 underway[_submitted(client, task, topic)] = task
-            _require_there(client)
             try:
                 ready = wait(list(underway), _SECONDS_BETWEEN_LOOKS, "FIRST_COMPLETED").done
             except TimeoutError:
                 ready = set()
                 # So that whoever follows can stop it.
-                yield Progress(0, 0)
+                yield Progress(0, 0, "" if workers else "waiting for a worker")
             yield from _begun(taken, underway.values())
             for future in ready:
                 yield _ended(future, underway.pop(future))
-    except CancelledError as error:
+    except (CancelledError, ClosedClientError) as error:
         raise _lost() from error
     finally:
         _take_back(client, underway)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from ..io.files import digest, file_name, unreadable
 from ..io.labels import read_labels
 
 _MAGIC = frozenset("*?[")
+_SECONDS_LOOKED_AT_HOLDS = 5
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,8 @@ def survey(
     Parameters
     ----------
     folders
-        Those that sources have already, by their whole paths; they stay, whatever else there is.
+        Those that sources have already, by their whole paths; they stay theirs, also of those that
+        are no inputs now.
 
     Yields
     ------
@@ -124,9 +127,11 @@ def survey(
         Of the files.
     """
     names = table_names(files)
-    kept = [(folders or {}).get(str(path.absolute())) for path in files]
+    elsewhere = dict(folders or {})
+    kept = [elsewhere.pop(str(path.absolute()), None) for path in files]
+    others = [folder for path, folder in elsewhere.items() if Path(path).exists()]
     found = []
-    places = zip(files, names, _folders(names, kept), strict=True)
+    places = zip(files, names, _folders(names, kept, others), strict=True)
     for number, (path, name, folder) in enumerate(places):
         yield Progress(number, len(files), "inputs looked at")
         try:
@@ -147,27 +152,35 @@ def state_of(path: Path) -> State:
         When it cannot be read.
     """
     try:
-        files = sorted(path.rglob("*")) if path.is_dir() else [path]
-        stats = [one.stat() for one in files]
+        size, changed = _size_and_time(path)
     except OSError as error:
         raise unreadable(path, error) from error
-    size = sum(one.st_size for one in stats)
-    changed = max((one.st_mtime_ns for one in stats), default=0)
     return State(size, changed, _digest(path, size, changed))
 
 
 def has_changed(path: Path, known: State) -> bool:
     """Whether a source holds something else than it did; true where it cannot be read."""
     try:
-        found = path.stat()
-        if not path.is_dir() and (found.st_size, found.st_mtime_ns) == (
-            known.size,
-            known.changed_ns,
-        ):
+        if not path.is_dir() and _size_and_time(path) == (known.size, known.changed_ns):
             return False
         return state_of(path).sha256 != known.sha256
     except (InputError, OSError):
         return True
+
+
+def _size_and_time(path: Path) -> tuple[int, int]:
+    if path.is_dir():
+        # Thousands of files: once for all planes that come one after the other.
+        return _size_and_time_of_all(path, int(time.monotonic() / _SECONDS_LOOKED_AT_HOLDS))
+    stat = path.stat()
+    return stat.st_size, stat.st_mtime_ns
+
+
+@lru_cache(maxsize=8)
+def _size_and_time_of_all(folder: Path, moment: int) -> tuple[int, int]:
+    stats = [one.stat() for one in folder.rglob("*")]
+    changed = max((one.st_mtime_ns for one in stats), default=0)
+    return sum(one.st_size for one in stats), changed
 
 
 # The planes of a stack come one after the other.
@@ -198,8 +211,12 @@ def _labels(path: Path, sizes: PixelSizes) -> tuple[int, Calibration | None, str
     return len(labels.planes), sizes.of_labels(path, labels), sizes.specimen_of_labels(path)
 
 
-def _folders(names: Sequence[str], kept: Sequence[str | None]) -> Iterator[str]:
+def _folders(
+    names: Sequence[str], kept: Sequence[str | None], others: Sequence[str] = ()
+) -> Iterator[str]:
     """The folder kept, else one for each name, less its ending unless two differ in that alone.
+
+    Those of others are nobody's.
 
     None lies in another: what is put in its place would take the other along.
     """
@@ -207,7 +224,7 @@ def _folders(names: Sequence[str], kept: Sequence[str | None]) -> Iterator[str]:
     whole = [_safe(name).casefold() for name in names]
     plain = [str(PurePosixPath(_safe(name)).with_suffix("")) for name in names]
     counted = Counter(one.casefold() for one in plain)
-    taken = {folder.casefold() for folder in kept if folder is not None}
+    taken = {folder.casefold() for folder in (*kept, *others) if folder is not None}
     for name, one, own in zip(names, plain, kept, strict=True):
         if own is not None:
             yield own

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +24,7 @@ NAME = "journal.jsonl"
 _KIND = "napari-metallography batch"
 _FOLDERS = "folders"
 _LOCK = "journal.lock"
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 _HOW = "go on with --resume, begin anew with --recompute, or choose another folder"
 
 
@@ -120,7 +122,14 @@ class Journal:
         new = {path: one for path, one in folders.items() if self.folders.get(path) != one}
         if new:
             self._append({_FOLDERS: new})
-            self.folders.update(new)
+            self._take(new)
+
+    def _take(self, new: Mapping[str, str]) -> None:
+        # A source that is gone may have had a folder before.
+        taken = {*new.values()}
+        for path in [path for path, one in self.folders.items() if one in taken]:
+            del self.folders[path]
+        self.folders.update(new)
 
     def _append(self, line: Mapping[str, Any]) -> None:
         with writing(self.path):
@@ -160,14 +169,16 @@ def alone(folder: Path) -> Iterator[None]:
     with ExitStack() as stack:
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            # File systems without locks are taken as they are.
-            with suppress(NotImplementedError):
-                try:
-                    stack.enter_context(FileLock(folder / _LOCK, timeout=0))
-                except Timeout as error:
-                    raise InputError(
-                        f"{folder}: another run works in it; wait for it, or stop it"
-                    ) from error
+            try:
+                stack.enter_context(FileLock(folder / _LOCK, timeout=0))
+            except Timeout as error:
+                raise InputError(
+                    f"{folder}: another run works in it; wait for it, or stop it"
+                ) from error
+            except (NotImplementedError, OSError) as error:
+                # File systems without locks are taken as they are.
+                if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
+                    raise
         yield
 
 
@@ -251,7 +262,7 @@ def _read(path: Path, lines: list[bytes]) -> Journal:
         for line in lines[1:]:
             told = json.loads(line)
             if _FOLDERS in told:
-                journal.folders.update(told[_FOLDERS])
+                journal._take(told[_FOLDERS])
                 continue
             source = told.pop("source")
             record = Record(**told, source=State(**source) if source else None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from html import escape
 from itertools import groupby
 from pathlib import Path
@@ -13,13 +12,14 @@ import pandas as pd
 from ..events import Events, Progress
 from ..grains.report import report_sections
 from ..grains.study import grain_size_of
-from ..io.files import write_text
+from ..io.files import write_text, writing
 from ..io.tables import write_csv, write_json
 from ..quantification.files import MeasuredImage
 from ..quantification.measured_files import planes_together
 from ..quantification.study_files import REPORT as REPORT
 from ..quantification.study_files import STUDY_FILES, StudyParameters, write_study
 from ..reports import ReportHead, Section, cautions, noted, page, table
+from .journal import alone
 from .recipe import recipe_text
 from .run import Batch
 from .stack_labels import write_stack_labels
@@ -42,7 +42,7 @@ def write_results(batch: Batch) -> Events[list[str]]:
 
     With `quantify` phases.csv, particles.csv, statistics.json and study.xlsx; with `grain_size`
     grain_size.json; with the others classes_structure.csv, classes_defects.csv; always items.csv,
-    which says how each item ended.
+    which says how each item ended. What an earlier run wrote is removed first.
 
     Returns
     -------
@@ -51,17 +51,22 @@ def write_results(batch: Batch) -> Events[list[str]]:
     Raises
     ------
     InputError
-        When a file cannot be written, or what is done cannot be read any more.
+        When another run works in the folder, a file cannot be written, or what is done cannot be
+        read any more.
     """
-    results = []
-    for number, item in enumerate(batch.done):
-        yield Progress(number, len(batch.done), "results read")
-        results.append(read_item(batch.folder, item, batch.recipe.steps))
+    with alone(batch.folder):
+        return (yield from _written(batch))
+
+
+def _written(batch: Batch) -> Events[list[str]]:
+    results = yield from _read(batch)
+    with writing(batch.folder):
+        for name in RESULT_FILES:
+            (batch.folder / name).unlink(missing_ok=True)
     write_csv(batch.folder / _ITEMS, _item_table(batch, results))
-    if not results:
-        return []
-    yield from _stack_labels(batch)
-    write_csv(batch.folder / TABLE, tidy_table(batch, results))
+    if results:
+        yield from _stack_labels(batch)
+        write_csv(batch.folder / TABLE, tidy_table(batch, results))
     classes = _write_classes(batch.folder, results)
     before = [Section("Batch", _overview(batch))]
     after = [*_grain_sections(batch, results), *classes, Section("Recipe", _recipe(batch))]
@@ -83,6 +88,19 @@ def write_results(batch: Batch) -> Events[list[str]]:
     )
 
 
+def _read(batch: Batch) -> Events[list[ItemResult]]:
+    """What was found of each item that is done, with the pictures that the report shows."""
+    sources = [*dict.fromkeys(item.source.folder for item in batch.done)]
+    shown = {*sources[:_MOST_PICTURES]}
+    results = []
+    for number, item in enumerate(batch.done):
+        yield Progress(number, len(batch.done), "results read")
+        is_shown = item.source.folder in shown and item.plane == 0
+        one = read_item(batch.folder, item, batch.recipe.steps, with_picture=is_shown)
+        results.append(one)
+    return results
+
+
 def _stack_labels(batch: Batch) -> Events[None]:
     if batch.recipe.segment is None:
         return
@@ -93,15 +111,13 @@ def _stack_labels(batch: Batch) -> Events[None]:
 
 
 def _images(results: Sequence[ItemResult]) -> list[MeasuredImage]:
-    """What was measured of each source; pictures of the first ones only."""
-    images: list[MeasuredImage] = []
-    for _, group in groupby(results, lambda one: one.item.source):
-        planes = {one.item.plane: one.measured for one in group if one.measured is not None}
-        if planes:
-            image = planes_together(planes)
-            shown = image.picture if len(images) < _MOST_PICTURES else None
-            images.append(replace(image, picture=shown))
-    return images
+    """What was measured of each source."""
+    groups = groupby(results, lambda one: one.item.source)
+    planes = (
+        {one.item.plane: one.measured for one in group if one.measured is not None}
+        for _, group in groups
+    )
+    return [planes_together(one) for one in planes if one]
 
 
 def _grain_sections(batch: Batch, results: Sequence[ItemResult]) -> list[Section]:

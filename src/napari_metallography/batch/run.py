@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import shutil
 from collections.abc import Generator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -162,20 +162,16 @@ def run_batch(
     # Workers may have been started in another folder.
     recipe = found_from(recipe, Path.cwd())
     sizes = _sizes(recipe)
-    results = folder.resolve()
-    files = [
-        path
-        for path in input_files(inputs, labels=recipe.takes_labels)
-        # What an earlier run wrote is no input, though a pattern may match it.
-        if results not in path.resolve().parents or path.resolve().parent == results / "inputs"
-    ]
+    files = _inputs(inputs, recipe, folder)
     run = run_of(recipe)
-    earlier = read_journal(folder) if begin == "resume" else None
-    sources = yield from survey(
-        files, sizes, labels=recipe.takes_labels, folders=earlier.folders if earlier else None
-    )
-    items = tuple(item for source in sources for item in source.items)
-    with alone(folder), _journal(folder, run, begin) as journal:
+    with ExitStack() as stack:
+        stack.enter_context(alone(folder))
+        earlier = read_journal(folder) if begin == "resume" else None
+        sources = yield from survey(
+            files, sizes, labels=recipe.takes_labels, folders=earlier.folders if earlier else None
+        )
+        items = tuple(item for source in sources for item in source.items)
+        journal = stack.enter_context(_journal(folder, run, begin))
         journal.place({str(source.path): source.folder for source in sources})
         write_text(folder / "recipe.yaml", recipe_text(recipe))
         _remove_parts(folder)
@@ -185,6 +181,16 @@ def run_batch(
         _remove_parts(folder)
         records = {item.key: journal.records[item.key] for item in items}
     return Batch(folder, recipe, run, items, records)
+
+
+def _inputs(inputs: Sequence[str | Path], recipe: Recipe, folder: Path) -> list[Path]:
+    """The files of the inputs, less what an earlier run wrote, which a pattern may match."""
+    items = folder.resolve() / "items"
+    found = input_files(inputs, labels=recipe.takes_labels)
+    files = [path for path in found if items not in path.resolve().parents]
+    if not files:
+        raise InputError(f"{items}: holds results of a batch; name other inputs")
+    return files
 
 
 def run_of(recipe: Recipe) -> Run:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..calibration import Calibration
 from ..classification.stacks import Stack
+from ..errors import InputError
 from ..events import Events, Notice
 from ..grains.files import grade_field
 from ..grains.grade_numbers import stored
@@ -110,12 +111,22 @@ def opened(item: Item, recipe: Recipe) -> Subject:
     # What an index says was looked up with all inputs: it may be one for all of them.
     metadata = {**read.metadata, "specimen": source.specimen}
     known = replace(read, calibration=source.calibration, metadata=metadata)
+    _require_planes(item, len(read.planes))
     return Subject(item, known, None)
+
+
+def _require_planes(item: Item, planes: int) -> None:
+    if planes != item.source.planes:
+        raise InputError(
+            f"{item.name}: has {planes} planes, {item.source.planes} when the inputs were looked "
+            "at; go on with --resume"
+        )
 
 
 def _opened_labels(item: Item, recipe: Recipe) -> Subject:
     path = item.source.path
     stored_labels = with_classes(read_labels(path))
+    _require_planes(item, len(stored_labels.planes))
     field = recipe.field
     measured = field_of_labels(
         path, stored_labels, None, keep_data_bar=field.keep_data_bar, region=field.box
@@ -203,7 +214,7 @@ def _quantified(subject: Subject, recipe: Recipe, sha256: str, folder: Path) -> 
     )
     if recipe.report.overlays and measured.picture is not None:
         write_bytes(folder / f"{item.source.path.stem}_overlay.png", measured.picture.png)
-    write_measured(folder, without_pixels(measured, PointGrid()))
+    write_measured(folder, without_pixels(measured, PointGrid(), plane=item.plane))
     return subject, None
 
 

@@ -47,7 +47,9 @@ class ItemResult:
     graded: GradedField | None
 
 
-def read_item(folder: Path, item: Item, steps: Sequence[str]) -> ItemResult:
+def read_item(
+    folder: Path, item: Item, steps: Sequence[str], *, with_picture: bool = True
+) -> ItemResult:
     """Read what was found of an item that is done, by the steps of a recipe.
 
     Raises
@@ -63,7 +65,9 @@ def read_item(folder: Path, item: Item, steps: Sequence[str]) -> ItemResult:
         raise InputError(f"{own}: is missing or damaged; go on with --resume") from error
     # Its name depends on what else there is, which may have changed since it was measured.
     name = item.source.name
-    measured = replace(read_measured(own), name=name) if "quantify" in steps else None
+    measured = None
+    if "quantify" in steps:
+        measured = replace(read_measured(own, with_picture=with_picture), name=name)
     return ItemResult(item, told, measured, _graded(grading, item.name) if grading else None)
 
 

@@ -122,15 +122,18 @@ def found_done(task: Task) -> Done | None:
         told = json.loads(result.read_text(encoding="utf-8"))
         state = State(**told["source"])
         size = source.calibration
+        # Another file of the same size and time is another file.
+        is_it = told["file"] == str(source.path.resolve())
         same = (
             told["batch"] == task.batch
             and told["calibration"] == (size.to_dict() if size else None)
             and told["specimen"] == source.specimen
             and not (task.needs_scale and size is None)
             and all((task.target / n).stat().st_size == b for n, b in told["files"].items())
+            and (is_it or state_of(source.path).sha256 == state.sha256)
             and not has_changed(source.path, state)
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (InputError, OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return Done(state, digest(result)) if same else None
 

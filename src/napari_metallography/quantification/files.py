@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -227,31 +227,43 @@ def survey(files: Iterable[Path], *, sizes: PixelSizes, images: Path | None = No
     return Survey(occurring, (note,) if note else (), matrix_first(pixels))
 
 
-def points_of(image: MeasuredImage, grid: PointGrid) -> pd.DataFrame:
-    """Points counted in every plane; each has a start of the grid of its own."""
+def points_of(image: MeasuredImage, grid: PointGrid, first_plane: int = 0) -> pd.DataFrame:
+    """Points counted in every plane; each has a start of the grid of its own.
+
+    By its number, of which the first may be another than 0, and by the name of the file.
+    """
     if image.points is not None:
         return image.points
     labels = image.labels
     field, n_classes = stretches_of(labels.measured), len(labels.classes)
-    planes = [LabelledPlane(plane, field, n_classes, image.name) for plane in labels.planes]
+    name = PurePath(image.name).name
+    planes = [LabelledPlane(plane, field, n_classes, name) for plane in labels.planes]
     return pd.concat(
-        [count_points(plane, labels.classes, grid, n) for n, plane in enumerate(planes)],
+        [
+            count_points(plane, labels.classes, grid, n)
+            for n, plane in enumerate(planes, first_plane)
+        ],
         ignore_index=True,
     )
 
 
 def without_pixels(
-    image: MeasuredImage, grid: PointGrid, *, keep_labels: bool = False
+    image: MeasuredImage, grid: PointGrid, *, keep_labels: bool = False, plane: int = 0
 ) -> MeasuredImage:
     """The tables of an image, so that a study of many takes no memory for their pixels.
 
     The points of a grid are counted; particle numbers, labels and grey values are gone, the latter
     two unless `threshold_comparisons` is to have them.
+
+    Parameters
+    ----------
+    plane
+        Number of the first plane there is.
     """
     counted = replace(
         image,
         result=replace(image.result, ids=np.zeros((0, 0), np.int32)),
-        points=points_of(image, grid),
+        points=points_of(image, grid, plane),
     )
     if keep_labels:
         return counted

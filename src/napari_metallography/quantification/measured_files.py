@@ -63,8 +63,8 @@ def write_measured(folder: Path, image: MeasuredImage) -> None:
     write_text(folder / MEASURED, json.dumps(told))
 
 
-def read_measured(folder: Path) -> MeasuredImage:
-    """Inverse of `write_measured`, bit for bit; the picture is the small one.
+def read_measured(folder: Path, *, with_picture: bool = True) -> MeasuredImage:
+    """Inverse of `write_measured`, bit for bit; the picture, if wanted, is the small one.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def read_measured(folder: Path) -> MeasuredImage:
         told = json.loads((folder / MEASURED).read_text(encoding="utf-8"))
         tables = {name: read_frame(folder / f"{name}{FRAME}") for name in told["tables"]}
         picture = folder / _PICTURE
-        small = picture.read_bytes() if picture.exists() else None
+        small = picture.read_bytes() if with_picture and picture.exists() else None
         return _image(told, tables, small)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
