@@ -5,7 +5,8 @@ python benchmarks/batch_scale.py --images FOLDER -o benchmarks/results/batch_sca
 "large": an image of 16384² pixels segmented by a network and measured, at its peak of memory.
 "stack": the same of 10, 50 and 200 planes. "workers": the images of FOLDER, several times over, by
 one process of two threads, one worker and two workers of one thread each; all must find the same.
-"overhead": a batch of 100 images in this process beside a loop over the core's own functions. Every
+"overhead": a batch of 100 images in this process beside a loop over the core's own functions that
+ends in a study with the same tables and report. Every
 run is a process of its own, in turns; medians of the seconds.
 """
 
@@ -32,7 +33,10 @@ from napari_metallography.batch.results import write_results
 from napari_metallography.batch.run import ItemState, run_batch
 from napari_metallography.events import Event, drain, ignore
 from napari_metallography.inputs import PixelSizes, image_files
-from napari_metallography.quantification.files import quantify_file
+from napari_metallography.quantification.files import quantify_file, without_pixels
+from napari_metallography.quantification.point_count import PointGrid
+from napari_metallography.quantification.study_files import write_study
+from napari_metallography.reports import ReportHead
 from napari_metallography.segmentation.files import segment_file
 from napari_metallography.segmentation.model import load_model
 
@@ -64,19 +68,23 @@ def batch_run(recipe: Recipe, inputs: Path, folder: Path) -> dict[str, float]:
 
 
 def loop_run(recipe: Recipe, inputs: Path, folder: Path) -> dict[str, float]:
-    """The same images by the core's functions, one after the other."""
+    """The same images by the core's functions, one after the other, and one study of them."""
     assert recipe.segment is not None
     assert recipe.quantify is not None
     rules = recipe.quantify
     sizes = PixelSizes(recipe.calibrate.pixel_size_um)
     began = time.perf_counter()
     model = load_model(recipe.segment.model) if recipe.segment.method == "model" else None
+    measured = []
     for path in image_files([inputs]):
         drain(segment_file(path, folder, recipe.segment, sizes=sizes, model=model), ignore)
         labels = folder / f"{path.stem}_labels.tif"
-        drain(quantify_file(labels, lambda _: rules, sizes=sizes, images=path), ignore)
+        image = drain(quantify_file(labels, lambda _: rules, sizes=sizes, images=path), ignore)
+        measured.append(without_pixels(image, PointGrid()))
+    work = time.perf_counter() - began
+    drain(write_study(folder, measured, head=ReportHead("Loop")), ignore)
     seconds = time.perf_counter() - began
-    return {"seconds": seconds, "work_s": seconds, "peak_mib": peak_mib()}
+    return {"seconds": seconds, "work_s": work, "peak_mib": peak_mib()}
 
 
 RUNS: dict[str, Callable[[Recipe, Path, Path], dict[str, float]]] = {

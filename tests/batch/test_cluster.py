@@ -13,6 +13,7 @@ import pytest
 from napari_metallography.batch import cluster
 from napari_metallography.batch.cluster import LocalWorkers, Scheduler
 from napari_metallography.batch.results import write_results
+from napari_metallography.batch.run import InThisProcess
 from napari_metallography.errors import DeviceError, InputError
 from napari_metallography.events import drain, ignore
 
@@ -32,7 +33,7 @@ def files_of(folder):
 def killing_a_worker(engine):
     """The engine, one of whose workers dies when the first item is done."""
 
-    class Killing:
+    class Killing(InThisProcess):
         def work(self, tasks):
             killed = False
             for event in engine.work(tasks):
@@ -112,7 +113,7 @@ def test_a_scheduler_and_workers_started_apart(scans, run, started, tmp_path):
 def ending(engine, scheduler):
     """The engine, whose scheduler is killed when the first item is begun."""
 
-    class Ending:
+    class Ending(InThisProcess):
         def work(self, tasks):
             for event in engine.work(tasks):
                 yield event
@@ -144,6 +145,8 @@ def test_a_scheduler_that_is_not_there_is_named(scans, run, monkeypatch):
     monkeypatch.setattr(cluster, "_SECONDS_TO_CONNECT", 1)
     with pytest.raises(InputError, match=r"tcp://127.0.0.1:9: cannot be reached; start one with"):
         run(scans, engine=Scheduler("tcp://127.0.0.1:9"))
+    # Nothing is begun, so that the next try needs no --resume.
+    assert len(run(scans)[0].done) == 3
 
 
 def test_each_worker_has_a_gpu_of_its_own_where_there_are_several(monkeypatch):

@@ -406,6 +406,16 @@ def test_inputs_that_take_turns_keep_their_own_results(scans, run, tmp_path):
     assert told[0]["point_count"] == told[1]["point_count"]
 
 
+def test_tables_are_not_written_over_those_of_a_batch_begun_meanwhile(scans, run):
+    first, _ = run(scans)
+    second, _ = run(scans, "segment: {method: threshold}\nquantify:", begin="recompute")
+    drain(write_results(second), ignore)
+    before = {path.name: path.read_bytes() for path in second.folder.glob("*.csv")}
+    with pytest.raises(InputError, match="another run began a new batch there meanwhile"):
+        drain(write_results(first), ignore)
+    assert {path.name: path.read_bytes() for path in second.folder.glob("*.csv")} == before
+
+
 def test_results_may_lie_beside_or_above_their_inputs(scans, run, tmp_path):
     batch, _ = run(scans, out="scans")
     assert len(batch.done) == 3
@@ -416,11 +426,11 @@ def test_results_may_lie_beside_or_above_their_inputs(scans, run, tmp_path):
 
 
 def test_what_changed_its_planes_since_it_was_looked_at_is_refused(scans, run):
-    class Changing:
+    class Changing(InThisProcess):
         def work(self, tasks):
             planes = np.stack([micrograph(number) for number in range(3)])
             tifffile.imwrite(scans / "field0.tif", planes, photometric="minisblack")
-            yield from InThisProcess().work(tasks)
+            yield from super().work(tasks)
 
     [(_, why)] = run(scans, engine=Changing())[0].failed
     assert "has 3 planes, 1 when the inputs were looked at" in why

@@ -24,7 +24,7 @@ _SECONDS_BETWEEN_LOOKS = 0.25
 _SECONDS_TO_CONNECT = 15
 _QUEUED_A_WORKER = 3
 _STARTS = 3
-_LOGGERS = ("distributed", "distributed.nanny", "distributed.core", "tornado.application")
+_LOGGERS = ("distributed", "tornado", "asyncio")
 _MOST_DEATHS = 20
 """Workers that may die over one item before it is taken for the cause."""
 
@@ -49,6 +49,10 @@ class LocalWorkers:
         with _local_cluster(self.workers, self.threads) as client:
             yield from _work(client, tasks)
 
+    def require_ready(self) -> None:
+        """As `run.Engine.require_ready`."""
+        require_distributed()
+
 
 @dataclass(frozen=True)
 class Scheduler:
@@ -68,15 +72,18 @@ class Scheduler:
         Raises
         ------
         InputError
-            When the scheduler cannot be reached, has no worker, or one of several threads, in which
-            items would share networks and memory.
+            When a worker of several threads joins, in which items would share networks and memory.
         DeviceError
-            When it is lost midway.
+            When the scheduler is lost.
         """
+        with _connected(self.address) as client:
+            yield from _work(client, tasks)
+
+    def require_ready(self) -> None:
+        """Refuse a scheduler that cannot be reached, without workers, or with wide ones."""
         with _connected(self.address) as client:
             if not _workers(client):
                 raise _unsuitable(client, "no worker")
-            yield from _work(client, tasks)
 
 
 def require_distributed() -> None:
@@ -266,7 +273,8 @@ def _quiet() -> Iterator[None]:
         # Read when a worker imports the package, before any other environment is set there.
         "distributed.nanny.pre-spawn-environ": {"DASK_LOGGING__DISTRIBUTED": "critical"},
     }
-    loggers = [logging.getLogger(name) for name in _LOGGERS]
+    known = [*_LOGGERS, *logging.root.manager.loggerDict]
+    loggers = [logging.getLogger(name) for name in known if name.split(".")[0] in _LOGGERS]
     levels = [logger.level for logger in loggers]
     with dask.config.set(settings):
         try:

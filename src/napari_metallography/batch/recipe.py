@@ -291,8 +291,9 @@ class _Loader(yaml.SafeLoader):
 
 
 def recipe_text(recipe: Recipe) -> str:
-    """YAML of a recipe, without what is as by default."""
-    return _yaml(json.loads(recipe.model_dump_json(exclude_defaults=True)))
+    """YAML of a recipe with all settings of its steps: defaults may be others one day."""
+    content = json.loads(recipe.model_dump_json())
+    return _yaml({name: step for name, step in content.items() if step is not None})
 
 
 def step_text(name: str, settings: BaseModel) -> str:

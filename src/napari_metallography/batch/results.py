@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from ..errors import InputError
 from ..events import Events, Progress
 from ..grains.report import report_sections
 from ..grains.study import grain_size_of
@@ -19,7 +20,7 @@ from ..quantification.measured_files import planes_together
 from ..quantification.study_files import REPORT as REPORT
 from ..quantification.study_files import STUDY_FILES, StudyParameters, write_study
 from ..reports import ReportHead, Section, cautions, noted, page, table
-from .journal import alone
+from .journal import alone, read_journal
 from .recipe import recipe_text
 from .run import Batch
 from .stack_labels import write_stack_labels
@@ -55,6 +56,9 @@ def write_results(batch: Batch) -> Events[list[str]]:
         read any more.
     """
     with alone(batch.folder):
+        journal = read_journal(batch.folder)
+        if journal is None or journal.batch != batch.name:
+            raise InputError(f"{batch.folder}: another run began a new batch there meanwhile")
         return (yield from _written(batch))
 
 

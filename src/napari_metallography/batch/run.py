@@ -68,12 +68,18 @@ class Begun:
 class Engine(Protocol):
     """Where tasks are worked on."""
 
+    def require_ready(self) -> None:
+        """Refuse what cannot work, before anything is begun."""
+
     def work(self, tasks: Sequence[Task]) -> Generator[Begun | Ended | Event]:
         """Work on all tasks; closing the generator ends the work."""
 
 
 class InThisProcess:
     """One task after the other, here."""
+
+    def require_ready(self) -> None:
+        """As `Engine.require_ready`: it always is."""
 
     def work(self, tasks: Sequence[Task]) -> Generator[Begun | Ended | Event]:
         """As `Engine.work`."""
@@ -102,11 +108,12 @@ def _ended(task: Task) -> Events[Ended]:
 
 @dataclass(frozen=True)
 class Batch:
-    """A finished run: its items in order, and how each ended."""
+    """A finished run: its items in order, and how each ended; the name is that of the journal."""
 
     folder: Path
     recipe: Recipe
     run: Run
+    name: str
     items: tuple[Item, ...]
     records: dict[str, Record]
 
@@ -155,10 +162,12 @@ def run_batch(
     Raises
     ------
     InputError
-        When no input is there, the recipe or a model changed since the batch was begun, or the
-        folder cannot be written.
+        When no input is there, the recipe or a model changed since the batch was begun, another run
+        works in the folder or it cannot be written, or the engine is not ready.
     """
     require_writable(folder)
+    engine = engine or InThisProcess()
+    engine.require_ready()
     # Workers may have been started in another folder.
     recipe = found_from(recipe, Path.cwd())
     sizes = _sizes(recipe)
@@ -176,11 +185,11 @@ def run_batch(
         write_text(folder / "recipe.yaml", recipe_text(recipe))
         _remove_parts(folder)
         tasks = _tasks(items, recipe, folder, journal)
-        yield from _run(tasks, journal, engine or InThisProcess())
+        yield from _run(tasks, journal, engine)
         # Those of workers that were killed, too.
         _remove_parts(folder)
         records = {item.key: journal.records[item.key] for item in items}
-    return Batch(folder, recipe, run, items, records)
+    return Batch(folder, recipe, run, journal.batch, items, records)
 
 
 def _inputs(inputs: Sequence[str | Path], recipe: Recipe, folder: Path) -> list[Path]:

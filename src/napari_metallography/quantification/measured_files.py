@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -102,7 +102,7 @@ def planes_together(planes: Mapping[int, MeasuredImage]) -> MeasuredImage:
     particles = together({n: one.result.particles for n, one in planes.items()})
     particles["particle"] = np.arange(1, len(particles) + 1)
     points = {n: one.points for n, one in planes.items() if one.points is not None}
-    statistics = _statistics([*planes.values()], phases, particles)
+    statistics = _statistics(planes, phases, particles)
     return replace(
         first,
         result=Quantification(phases, particles, first.result.ids, statistics),
@@ -111,12 +111,11 @@ def planes_together(planes: Mapping[int, MeasuredImage]) -> MeasuredImage:
 
 
 def _statistics(
-    planes: Sequence[MeasuredImage], phases: pd.DataFrame, particles: pd.DataFrame
+    planes: Mapping[int, MeasuredImage], phases: pd.DataFrame, particles: pd.DataFrame
 ) -> dict[str, Any]:
-    told = [one.result.statistics for one in planes]
+    told = [one.result.statistics for one in planes.values()]
     are_fields = bool(told[0]["parameters"]["planes_are_fields"])
     excluded = phases.groupby("phase", sort=False)["n_excluded"].sum(min_count=1).dropna()
-    notes = [note for one in told for note in one["provenance"]["notes"]]
     corrections = [row for one in told for row in one["provenance"].get(CORRECTIONS, ())]
     cut = [one["provenance"][CUT_APART] for one in told if CUT_APART in one["provenance"]]
     return {
@@ -129,9 +128,20 @@ def _statistics(
             **told[0]["provenance"],
             **({CUT_APART: sum(cut)} if cut else {}),
             **({CORRECTIONS: corrections} if corrections else {}),
-            "notes": [*dict.fromkeys(notes)],
+            "notes": _notes(planes),
         },
     }
+
+
+def _notes(planes: Mapping[int, MeasuredImage]) -> list[str]:
+    """What is to be known of all planes, and of some, with their numbers."""
+    of = {number: one.result.statistics["provenance"]["notes"] for number, one in planes.items()}
+    said = [
+        note if all(note in others for others in of.values()) else f"plane {number}: {note}"
+        for number, notes in of.items()
+        for note in notes
+    ]
+    return [*dict.fromkeys(said)]
 
 
 def _image(

@@ -184,7 +184,13 @@ def _key(phases: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 def _over_note(statistics: Mapping[str, Any]) -> str:
     n = statistics["over_specimens"]["n_specimens"]
-    return f"{n} specimens: each has the mean of its fields; n counts specimens."
+    fields = statistics["n_fields"]
+    unnamed = fields - sum(one["n_fields"] for one in statistics["specimens"].values())
+    left_out = f" {unnamed} of {fields} fields name no specimen and do not count here."
+    return (
+        f"{n} specimens: each has the mean of its fields; n counts specimens."
+        f"{left_out if unnamed else ''}"
+    )
 
 
 def _specimens(statistics: Mapping[str, Any]) -> str:
