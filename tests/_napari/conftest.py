@@ -16,7 +16,7 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication
 
 import napari_metallography
-from napari_metallography._napari import worker
+from napari_metallography._napari import reader, worker
 
 T = TypeVar("T")
 
@@ -53,6 +53,14 @@ def own_clipboard(monkeypatch: pytest.MonkeyPatch) -> None:
     """A clipboard for each test: the display's is one for all processes of a run."""
     own = _Clipboard()
     monkeypatch.setattr(QApplication, "clipboard", lambda: own)
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the reader says of files that it cannot open."""
+    messages: list[str] = []
+    monkeypatch.setattr(reader, "show_error", messages.append)
+    return messages
 
 
 @pytest.fixture

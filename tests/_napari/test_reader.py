@@ -38,13 +38,6 @@ def labels_file(folder: Path) -> Path:
     return path
 
 
-@pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    messages: list[str] = []
-    monkeypatch.setattr(reader, "show_error", messages.append)
-    return messages
-
-
 def read(path: str | list[str]) -> list[Layer]:
     function = reader.get_reader(path)
     assert function is not None

@@ -56,13 +56,6 @@ def read_tiles(monkeypatch: pytest.MonkeyPatch) -> list[tuple[tuple[int, ...], i
     return found
 
 
-@pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    messages: list[str] = []
-    monkeypatch.setattr(reader, "show_error", messages.append)
-    return messages
-
-
 def opened(path: Path) -> Image:
     function = reader.get_reader(str(path))
     assert function is not None

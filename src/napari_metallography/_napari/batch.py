@@ -19,12 +19,11 @@ from qtpy.QtWidgets import QFileDialog, QMessageBox
 
 from ..batch.items import Source
 from ..batch.journal import NAME, Record
-from ..batch.recipe import Recipe
 from ..batch.results import REPORT
 from ..batch.run import Begin, ItemState
 from ..errors import InputError
-from ..events import Event, Events
-from .batch_layers import Given, given_layers, input_paths, require_begin, selected_layers
+from ..events import Event
+from .batch_layers import Given, given_layers, selected_layers
 from .batch_runs import BatchDone, Where, batch_events, earlier_records
 from .batch_table import ItemTable, reason
 from .form import Form, RunControls, button_row, show_all, wrap
@@ -99,7 +98,7 @@ class BatchWidget(Form):
         where = Where(int(self.workers.value), self.scheduler.value.strip())
         if where.scheduler:
             where = Where(0, where.scheduler)
-        events = _events(recipe, inputs, folder, begin, where)
+        events = batch_events(recipe, inputs, folder, begin, where)
         self.controls.start(events, "Batch", self._finished, self._happened)
         self.anew.value = False
         self._show_rows(folder, [])
@@ -365,24 +364,6 @@ class ItemRows(Container[MagicWidget]):
             self._on_opened(row)
         except InputError as error:
             self.detail.value = str(error)
-
-
-def _events(
-    recipe: Recipe,
-    inputs: Sequence[str] | Sequence[Given],
-    folder: Path,
-    begin: Begin,
-    where: Where,
-) -> Events[BatchDone]:
-    """Run a batch; layers are written first, but not for one that will be refused."""
-    named = [one for one in inputs if isinstance(one, str)]
-    layers = [one for one in inputs if not isinstance(one, str)]
-    if layers:
-        # Its package may be missing.
-        where.engine()
-        sizes = require_begin(recipe, folder, begin)
-        named += map(str, (yield from input_paths(layers, sizes)))
-    return (yield from batch_events(recipe, named, folder, begin, where))
 
 
 def _workers() -> list[tuple[str, int]]:

@@ -17,16 +17,13 @@ from napari.components import ViewerModel
 from napari.layers import Image, Labels
 from numpy.typing import NDArray
 
-from ..batch.journal import NAME, alone, resumed
-from ..batch.recipe import Recipe, found_from
-from ..batch.run import Begin, run_of
 from ..calibration import Calibration
 from ..errors import InputError
 from ..events import Events, Progress
 from ..inputs import PixelSizes, image_of_labels
-from ..io.files import digest, file_name, require_writable
+from ..io.files import digest, file_name
 from ..io.images import read_micrograph
-from ..io.index import INDEX_NAME, ImageIndex
+from ..io.index import INDEX_NAME
 from ..io.labels import LabelImage, write_labels
 from ..io.ome_zarr import is_zarr
 from ..io.tables import write_csv
@@ -36,7 +33,6 @@ from .measured import file_of
 from .results import PARTICLES_OF, is_computed
 
 _WRITTEN_BY = "napari-metallography"
-_OF_FILES = PixelSizes()
 _LARGEST_INTEGER = 4
 
 
@@ -103,32 +99,7 @@ def given_layers(layers: Sequence[Image] | Sequence[Labels], folder: Path) -> li
     return [_given(*one) for one in zip(layers, targets, strict=True)]
 
 
-def require_begin(recipe: Recipe, folder: Path, begin: Begin) -> PixelSizes:
-    """Refuse what a batch would be refused for, so that nothing is written then.
-
-    Returns
-    -------
-    PixelSizes
-        Where the batch takes pixel sizes from.
-
-    Raises
-    ------
-    InputError
-        When a model or the index is missing or damaged, or when the folder cannot be written, holds
-        a batch of something else, or another run works in it.
-    """
-    require_writable(folder)
-    recipe = found_from(recipe, Path.cwd())
-    step, run = recipe.calibrate, run_of(recipe)
-    sizes = PixelSizes(step.pixel_size_um, ImageIndex.read(step.index) if step.index else None)
-    if (folder / NAME).exists():
-        with alone(folder):
-            if begin == "resume":
-                resumed(folder, run).close()
-    return sizes
-
-
-def input_paths(given: Sequence[Given], sizes: PixelSizes = _OF_FILES) -> Events[list[Path]]:
+def input_paths(given: Sequence[Given], sizes: PixelSizes) -> Events[list[Path]]:
     """The file of each; those that need one of their own are written, if they are not yet.
 
     Parameters

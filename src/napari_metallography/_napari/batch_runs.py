@@ -9,7 +9,16 @@ from pathlib import Path
 
 from ..batch.journal import Record, read_journal
 from ..batch.recipe import Recipe
-from ..batch.run import Batch, Begin, Engine, InThisProcess, ItemState, run_batch
+from ..batch.results import write_results
+from ..batch.run import (
+    Batch,
+    Begin,
+    Engine,
+    InThisProcess,
+    ItemState,
+    require_begin,
+    run_batch,
+)
 from ..errors import InputError
 from ..events import Event, Events, Notice, relayed
 from .batch_layers import Given, input_paths
@@ -65,7 +74,7 @@ def batch_events(
     begin: Begin,
     where: Where,
 ) -> Events[BatchDone]:
-    """Run a batch and write its files.
+    """Run a batch and write its files; layers are written first, but not for a refused one.
 
     Parameters
     ----------
@@ -77,12 +86,13 @@ def batch_events(
     """
     named = [one for one in inputs if isinstance(one, str)]
     layers = [one for one in inputs if not isinstance(one, str)]
-    paths = yield from input_paths(layers)
-    running = run_batch(recipe, [*named, *paths], folder, begin=begin, engine=where.engine())
+    # Its package may be missing.
+    engine = where.engine()
+    if layers:
+        sizes = require_begin(recipe, folder, begin)
+        named += map(str, (yield from input_paths(layers, sizes)))
+    running = run_batch(recipe, named, folder, begin=begin, engine=engine)
     batch = yield from relayed(running, _quiet)
-    # Only now: matplotlib and Excel are behind it.
-    from ..batch.results import write_results
-
     notes = yield from write_results(batch)
     return BatchDone(batch, tuple(notes))
 

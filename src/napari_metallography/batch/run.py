@@ -192,6 +192,30 @@ def run_batch(
     return Batch(folder, recipe, run, journal.batch, items, records)
 
 
+def require_begin(recipe: Recipe, folder: Path, begin: Begin) -> PixelSizes:
+    """Refuse what `run_batch` would refuse, before its inputs are made.
+
+    Returns
+    -------
+    PixelSizes
+        Where the batch takes pixel sizes from.
+
+    Raises
+    ------
+    InputError
+        When a model or the index is missing or damaged, or when the folder cannot be written, holds
+        a batch of something else, or another run works in it.
+    """
+    require_writable(folder)
+    recipe = found_from(recipe, Path.cwd())
+    run, sizes = run_of(recipe), _sizes(recipe)
+    if (folder / NAME).exists():
+        with alone(folder):
+            if begin == "resume":
+                resumed(folder, run).close()
+    return sizes
+
+
 def _inputs(inputs: Sequence[str | Path], recipe: Recipe, folder: Path) -> list[Path]:
     """The files of the inputs, less what an earlier run wrote, which a pattern may match."""
     items = folder.resolve() / "items"

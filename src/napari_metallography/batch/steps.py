@@ -293,10 +293,8 @@ def _structure(subject: Subject, recipe: Recipe, sha256: str, folder: Path) -> E
 
     parameters = recipe.classify_structure
     assert parameters is not None
-    model, device = (
-        _structure_model(*registry.changing_file(parameters.model)),
-        choose_device(parameters.device),
-    )
+    model = _structure_model(*registry.changing_file(parameters.model))
+    device = choose_device(parameters.device)
     model.network.core.to(device)
     plane, _ = grey_plane(_stack(subject), subject.item.plane)
     size = subject.calibration

@@ -18,6 +18,7 @@ from ..events import Events, Notice, Progress
 from .crops import Atlas
 from .micrographs import require_room, require_square
 from .structure_model import CropReader, StructureModel
+from .triplets import TripletNetwork
 
 MOST_CROPS = 1000
 
@@ -153,12 +154,12 @@ def provenance(model: StructureModel, crops: int | None) -> dict[str, Any]:
 
 
 def described_crops(
-    reader: CropReader, model: StructureModel, images: Tensor, random: torch.Generator
+    reader: CropReader, network: TripletNetwork, images: Tensor, random: torch.Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Descriptors (B, 2), textures (B, 128) and px/µm (B,) of random crops of images (B,)."""
     with torch.no_grad():
         pixels, magnifications, sides = reader.draw(images, random)
-        found = model.network.core.described(reader.normalised(pixels), magnifications)
+        found = network.described(reader.normalised(pixels), magnifications)
     descriptors, textures = (part.cpu() for part in found)
     return descriptors, textures, reader.px_per_um(images, sides)
 
@@ -181,7 +182,7 @@ def _settled(
     reader: CropReader, model: StructureModel, crops: int | None
 ) -> Events[StructureAnswer]:
     random = torch.Generator().manual_seed(_SEED)
-    gaussians = model.network.gaussians.cpu()
+    network, gaussians = model.network.core, model.network.gaussians.cpu()
     most = crops or MOST_CROPS
     found: list[Tensor] = []
     textures: list[Tensor] = []
@@ -191,7 +192,7 @@ def _settled(
         yield Progress(seen, most, "crops")
         images = torch.zeros(min(_BATCH, most - seen), dtype=torch.int64)
         with device_errors():
-            descriptors, seen_textures, px_per_um = described_crops(reader, model, images, random)
+            descriptors, seen_textures, px_per_um = described_crops(reader, network, images, random)
         found.append(descriptors)
         textures.append(seen_textures)
         scales.append(px_per_um)

@@ -202,8 +202,8 @@ def answer_row(found: StructureAnswer, pixel_size_um: float | None, names: Seque
     }
     unsettled = "" if found.settled else f"not settled after {found.crops} crops"
     strange = (
-        f"unlike the training images: strangeness {found.strangeness:.3g}, of which theirs was at "
-        f"most {found.most_strange:.3g}"
+        f"unlike the training images: strangeness {found.strangeness:.3g}, limit "
+        f"{found.most_strange:.3g}"
         if found.is_strange
         else ""
     )

@@ -20,6 +20,7 @@ from ..classification.descriptors import ClassGaussians
 from ..classification.familiarity import of_unseen
 from ..classification.images import OUTSIDER
 from ..classification.micrographs import ClassifiedMicrographs
+from ..classification.structure import described_crops
 from ..classification.structure_model import CropReader, StructureNetwork, magnification_scale
 from ..classification.triplets import LOSSES, TEXTURES, TripletNetwork
 from ..devices import device_errors
@@ -286,13 +287,10 @@ def described(network: nn.Module, reader: CropReader, crops: int) -> Events[Desc
     found = []
     for start in range(0, len(images), _BATCH):
         yield Progress(start, len(images), "crops")
-        with device_errors(), torch.no_grad():
-            pixels, magnifications, _ = reader.draw(images[start : start + _BATCH], random)
-            parts = cast(TripletNetwork, network).described(
-                reader.normalised(pixels), magnifications
-            )
-            found.append([part.cpu() for part in parts])
-    descriptors, textures = (torch.cat(parts) for parts in zip(*found, strict=True))
+        some = images[start : start + _BATCH]
+        with device_errors():
+            found.append(described_crops(reader, cast(TripletNetwork, network), some, random))
+    descriptors, textures, _ = (torch.cat(parts) for parts in zip(*found, strict=True))
     return Described(descriptors, images, textures.view(-1, crops, TEXTURES).mean(1))
 
 
