@@ -16,7 +16,7 @@ def test_what_it_learnt_is_about_one_and_what_lies_aside_is_more() -> None:
         return centres[classes] + spread * torch.randn(600, 128, generator=random)
 
     familiarity = Familiarity(3, 128)
-    familiarity.fit(drawn(), classes)
+    familiarity.fit(drawn(), classes, torch.arange(600))
     usual = familiarity.strangeness(drawn())
     assert float(usual.mean()) == pytest.approx(1, abs=0.15)
     # As far from a class along a direction in which classes do not vary as along another.
@@ -36,7 +36,7 @@ def test_unseen_images_are_judged_as_new_ones_will_be(count) -> None:
 
     features, classes = drawn(count)
     familiarity = Familiarity(3, 256)
-    familiarity.fit(features, classes)
+    familiarity.fit(features, classes, torch.arange(count))
     new = familiarity.strangeness(drawn(300)[0])
     judged = of_unseen(features, classes, torch.arange(count))
     assert len(judged) == count
@@ -54,7 +54,7 @@ def test_views_of_an_image_are_judged_without_each_other() -> None:
     # Taken for images of their own, each would have its copy among the learnt ones.
     shifted = torch.cat([torch.arange(40), 40 + torch.roll(torch.arange(40), 2)])
     told = of_unseen(one.repeat(2, 1), classes.repeat(2), shifted)
-    assert float(told.median()) < 0.8 * float(twice.median())
+    assert float(told.median()) < 0.95 * float(twice.median())
 
 
 def test_a_class_of_one_image_cannot_be_judged() -> None:

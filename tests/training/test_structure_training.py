@@ -180,10 +180,11 @@ def test_an_image_of_other_textures_is_strange(job, tmp_path) -> None:
 
 
 def test_without_a_second_specimen_nothing_tells_what_is_strange() -> None:
-    textures = torch.rand(4, 128, generator=torch.Generator().manual_seed(0))
+    random = torch.Generator().manual_seed(0)
+    textures, sizes = torch.rand(4, 3, 256, generator=random), torch.rand(4, 3, generator=random)
     classes = torch.tensor([0, 0, 1, 1])
-    assert most_strange(textures, classes, classes) is None
-    assert most_strange(textures, classes, torch.arange(4)) > 0
+    assert most_strange(textures, sizes, classes, classes) is None
+    assert most_strange(textures, sizes, classes, torch.arange(4)) > 0
 
 
 def test_magnifications_that_hardly_overlap_and_classes_of_one_image_are_told() -> None:

@@ -43,15 +43,15 @@ class Backbone(nn.Module):
         return self.summed_up(self.begun(images))
 
     def begun(self, images: Tensor) -> Tensor:
-        """What the first group of blocks sees, (B, 64 or 256, H/4, W/4): edges and textures."""
+        """What the first two groups of blocks see, (B, 128 or 512, H/8, W/8): textures."""
         core: Any = self.core
         stem = core.maxpool(core.relu(core.bn1(core.conv1(images))))
-        return cast(Tensor, core.layer1(stem))
+        return cast(Tensor, core.layer2(core.layer1(stem)))
 
     def summed_up(self, begun: Tensor) -> Tensor:
-        """The features of what the first group saw."""
+        """The features of what the first two groups saw."""
         core: Any = self.core
-        seen = core.avgpool(core.layer4(core.layer3(core.layer2(begun))))
+        seen = core.avgpool(core.layer4(core.layer3(begun)))
         return cast(Tensor, core.fc(seen.flatten(1)))
 
     def tensors(self) -> dict[str, Tensor]:

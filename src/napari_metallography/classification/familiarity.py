@@ -7,12 +7,15 @@ components (Tipping and Bishop, J. R. Stat. Soc. B 61, 1999), as there are few t
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 COMPONENTS = 48
 
+_IMAGES_PER_COMPONENT = 3
 _LEAST_VARIANCE = 1e-6
 _FOLDS = 5
 
@@ -25,62 +28,90 @@ class Familiarity(nn.Module):
     variances: Tensor
     rest: Tensor
 
-    def __init__(self, classes: int, features: int) -> None:
+    def __init__(self, classes: int, features: int, components: int = COMPONENTS) -> None:
         super().__init__()
         self.register_buffer("means", torch.zeros(classes, features))
-        self.register_buffer("axes", torch.zeros(COMPONENTS, features))
-        self.register_buffer("variances", torch.ones(COMPONENTS))
+        self.register_buffer("axes", torch.zeros(components, features))
+        self.register_buffer("variances", torch.ones(components))
         self.register_buffer("rest", torch.ones(1))
 
-    def fit(self, features: Tensor, classes: Tensor) -> None:
-        """Learn from features (n, F) of images of classes (n,)."""
+    def fit(self, features: Tensor, classes: Tensor, images: Tensor) -> None:
+        """Learn from features (n, F) of classes (n,), views of images of these numbers (n,).
+
+        Of few images fewer components are learnt than there is room for, one of three images.
+        """
         features = features.double()
-        count, length = features.shape
         means = torch.stack([features[classes == c].mean(0) for c in range(len(self.means))])
         within = features - means[classes]
-        values, vectors = torch.linalg.eigh(within.T @ within / max(1, count - len(means)))
-        kept = slice(length - COMPONENTS, length)
+        values, vectors = torch.linalg.eigh(within.T @ within / max(1, len(within) - len(means)))
+        kept = min(len(self.axes), len(images.unique()) // _IMAGES_PER_COMPONENT)
+        kept = min(kept, len(values) - 1)
+        rest = values[: len(values) - kept].mean().clamp(min=_LEAST_VARIANCE)
         self.means.copy_(means)
-        self.axes.copy_(vectors[:, kept].T)
-        self.variances.copy_(values[kept].clamp(min=_LEAST_VARIANCE))
-        self.rest.copy_(values[: length - COMPONENTS].mean().clamp(min=_LEAST_VARIANCE))
+        self.rest.copy_(rest)
+        self.axes.zero_()
+        self.variances.fill_(1)
+        self.axes[:kept] = vectors.T[len(values) - kept :].float()
+        self.variances[:kept] = values[len(values) - kept :].clamp(min=_LEAST_VARIANCE).float()
 
     def strangeness(self, features: Tensor) -> Tensor:
         """Root mean square distance (n,) of features (n, F) to the nearest class.
 
         In standard deviations within a class: about 1 for what the network was trained on.
         """
-        apart = features[:, None] - self.means
+        return self.strangeness_of(features[:, None].expand(-1, len(self.means), -1))
+
+    def strangeness_of(self, features: Tensor) -> Tensor:
+        """The same of features (n, m, F) that are others for each of the m classes."""
+        apart = features - self.means
         along = apart @ self.axes.T
         aside = (apart.square().sum(2) - along.square().sum(2)).clamp(min=0)
         squares = (along.square() / self.variances).sum(2) + aside / self.rest
-        return (squares.amin(1) / features.shape[1]).sqrt()
+        return (squares.amin(1) / features.shape[2]).sqrt()
 
 
 def of_unseen(features: Tensor, classes: Tensor, images: Tensor) -> Tensor:
     """Strangeness (k,) of features (n, F), each to what was learnt without its image.
 
-    In five folds of images, of which every class has about a fifth. What was learnt from looks
-    more familiar than new images do, by far where there are fewer of them than features. A class
-    of which a fold leaves nothing is not judged there.
+    What was learnt from looks more familiar than new images do, by far where there are fewer of
+    them than features. A class of which a fold leaves nothing is not judged there.
 
     Parameters
     ----------
     classes, images
         (n,): the class of each, and the number of the image it is a view of.
     """
+
+    def judged(learnt: Tensor, of: Tensor, others: Tensor) -> Tensor:
+        familiarity = Familiarity(int(of.max()) + 1, features.shape[1])
+        familiarity.fit(features[learnt], of, images[learnt])
+        return familiarity.strangeness(features[others])
+
+    return torch.cat([features.new_zeros(0), *by_folds(classes, images, judged)])
+
+
+def by_folds(
+    classes: Tensor, images: Tensor, judged: Callable[[Tensor, Tensor, Tensor], Tensor]
+) -> list[Tensor]:
+    """What is judged in five folds of images, of which every class has about a fifth.
+
+    Parameters
+    ----------
+    classes, images
+        (n,): the class of each view, and the number of its image.
+    judged
+        Called with a mask (n,) of the views to learn from, their classes (l,), counted without
+        those of which none is left, and a mask (n,) of the views to judge.
+    """
     folds = _folds(classes, images)
     found = []
     for fold in range(_FOLDS):
-        out = folds == fold
-        known = classes[~out].bincount().nonzero().flatten()
-        judged = out & torch.isin(classes, known)
-        if not judged.any():
-            continue
-        learnt = Familiarity(len(known), features.shape[1])
-        learnt.fit(features[~out], torch.searchsorted(known, classes[~out]))
-        found.append(learnt.strangeness(features[judged]))
-    return torch.cat([features.new_zeros(0), *found])
+        learnt = folds != fold
+        known = classes[learnt].bincount().nonzero().flatten()
+        others = ~learnt & torch.isin(classes, known)
+        if others.any():
+            found.append(judged(learnt, torch.searchsorted(known, classes[learnt]), others))
+    return found
 
 
 def _folds(classes: Tensor, images: Tensor) -> Tensor:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,7 +48,8 @@ class StructureAnswer:
     descriptors
         (crops, 2) of the crops, for the map.
     strangeness
-        How far the textures of the image lie from those of the training images.
+        How far the textures of the image lie from those of the training images, at the
+        magnifications they are seen at.
     most_strange
         The largest strangeness of an image that may be of a class.
     settled
@@ -153,15 +156,53 @@ def provenance(model: StructureModel, crops: int | None) -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True)
+class DescribedCrops:
+    """What a network says of crops, on the CPU.
+
+    Attributes
+    ----------
+    descriptors, textures
+        (n, 2) and (n, 256).
+    magnifications, px_per_um
+        (n,): as the network takes them, and NaN where the pixel size is not known.
+    """
+
+    descriptors: Tensor
+    textures: Tensor
+    magnifications: Tensor
+    px_per_um: Tensor
+
+    @classmethod
+    def joined(cls, parts: Sequence[DescribedCrops]) -> DescribedCrops:
+        """All crops one after the other."""
+        return cls(
+            *(
+                torch.cat([getattr(part, field.name) for part in parts])
+                for field in dataclasses.fields(cls)
+            )
+        )
+
+
 def described_crops(
     reader: CropReader, network: TripletNetwork, images: Tensor, random: torch.Generator
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Descriptors (B, 2), textures (B, 128) and px/µm (B,) of random crops of images (B,)."""
-    with torch.no_grad():
+) -> DescribedCrops:
+    """Random crops of images (B,), described.
+
+    Raises
+    ------
+    DeviceError
+        When the device fails.
+    """
+    with device_errors(), torch.no_grad():
         pixels, magnifications, sides = reader.draw(images, random)
-        found = network.described(reader.normalised(pixels), magnifications)
-    descriptors, textures = (part.cpu() for part in found)
-    return descriptors, textures, reader.px_per_um(images, sides)
+        descriptors, textures = network.described(reader.normalised(pixels), magnifications)
+        return DescribedCrops(
+            descriptors.cpu(),
+            textures.cpu(),
+            magnifications.cpu(),
+            reader.px_per_um(images, sides),
+        )
 
 
 def is_settled(probabilities: Tensor) -> bool:
@@ -184,45 +225,34 @@ def _settled(
     random = torch.Generator().manual_seed(_SEED)
     network, gaussians = model.network.core, model.network.gaussians.cpu()
     most = crops or MOST_CROPS
-    found: list[Tensor] = []
-    textures: list[Tensor] = []
-    scales: list[Tensor] = []
+    found: list[DescribedCrops] = []
     seen, settled = 0, crops is not None
     while seen < most:
         yield Progress(seen, most, "crops")
         images = torch.zeros(min(_BATCH, most - seen), dtype=torch.int64)
-        with device_errors():
-            descriptors, seen_textures, px_per_um = described_crops(reader, network, images, random)
-        found.append(descriptors)
-        textures.append(seen_textures)
-        scales.append(px_per_um)
+        found.append(described_crops(reader, network, images, random))
         seen += len(images)
-        enough = crops is None and seen >= _FEWEST
-        settled = settled or (enough and is_settled(gaussians.probabilities(torch.cat(found))))
-        if enough and settled:
+        if crops is None and seen >= _FEWEST:
+            descriptors = torch.cat([some.descriptors for some in found])
+            settled = is_settled(gaussians.probabilities(descriptors))
+        if crops is None and settled:
             break
     yield Progress(most, most, "crops")
-    seen_of_all = torch.cat(found), torch.cat(textures), torch.cat(scales)
-    return _answer(*seen_of_all, model, settled=settled)
+    return _answer(DescribedCrops.joined(found), model, settled=settled)
 
 
-def _answer(
-    descriptors: Tensor,
-    textures: Tensor,
-    px_per_um: Tensor,
-    model: StructureModel,
-    *,
-    settled: bool,
-) -> StructureAnswer:
+def _answer(crops: DescribedCrops, model: StructureModel, *, settled: bool) -> StructureAnswer:
     most = model.shown.most_strange
-    strangeness = model.network.familiarity.cpu().strangeness(textures.mean(0, keepdim=True))
-    probabilities = model.network.gaussians.probabilities(descriptors)
+    strangeness = model.network.familiarity.cpu().strangeness(
+        crops.textures[None], crops.magnifications[None]
+    )
+    probabilities = model.network.gaussians.probabilities(crops.descriptors)
     return StructureAnswer(
         probabilities.mean(0).numpy(),
         probabilities.std(0, correction=0).numpy(),
         len(probabilities),
-        share_outside(px_per_um, model.shown.px_per_um),
-        descriptors.numpy(),
+        share_outside(crops.px_per_um, model.shown.px_per_um),
+        crops.descriptors.numpy(),
         float(strangeness),
         math.inf if most is None else most,
         settled,

@@ -15,7 +15,7 @@ from ..models.card import ModelCard, StructureInput
 from ..models.file import write_model
 from .crops import Atlas, drawn_crops, drawn_sides
 from .descriptors import ClassGaussians
-from .familiarity import Familiarity
+from .texture_familiarity import TextureFamiliarity
 from .triplets import TEXTURES, TripletNetwork
 
 ARCHITECTURE = "triplets"
@@ -30,7 +30,7 @@ class StructureNetwork(nn.Module):
         super().__init__()
         self.core = TripletNetwork(magnification=shown.magnification)
         self.gaussians = ClassGaussians(classes, shown.crops)
-        self.familiarity = Familiarity(classes, TEXTURES)
+        self.familiarity = TextureFamiliarity(classes, TEXTURES)
 
     def forward(self, crops: Tensor, magnifications: Tensor) -> Tensor:
         """Descriptors (B, 2) of normalised crops (B, 1, S, S) and their magnification (B,)."""

@@ -14,7 +14,7 @@ from torch.nn import functional
 from .backbone import Backbone
 
 DIMENSIONS = 2
-TEXTURES = 128
+TEXTURES = 256
 
 _HIDDEN = 64
 _SAY = 0.5
@@ -51,7 +51,7 @@ class TripletNetwork(nn.Module):
         return self.place(self.features(crops), magnifications)
 
     def described(self, crops: Tensor, magnifications: Tensor) -> tuple[Tensor, Tensor]:
-        """Descriptors (B, 2), and the textures (B, 128) that crops have.
+        """Descriptors (B, 2), and the textures (B, 256) that crops have.
 
         The latter are mean and standard deviation, over each crop, of what the first layers see.
         They know what the later layers forget as no class differs in it, so that strange images

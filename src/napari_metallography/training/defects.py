@@ -259,7 +259,7 @@ def _learn_familiarity(network: DefectNetwork, job: DefectJob) -> Tensor:
     views = [_seen(network, job, known)[0], _seen(network, job, known, random)[0]]
     classes, images = torch.from_numpy(known.classes), torch.arange(len(known))
     features, classes, images = torch.cat(views), classes.repeat(2), images.repeat(2)
-    network.familiarity.cpu().fit(features, classes)
+    network.familiarity.cpu().fit(features, classes, images)
     return of_unseen(features, classes, images)
 
 

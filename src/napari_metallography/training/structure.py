@@ -17,12 +17,12 @@ from ..calibration import HOW_TO_CALIBRATE
 from ..classification.backbone import grey_normalisation
 from ..classification.crops import Atlas
 from ..classification.descriptors import ClassGaussians
-from ..classification.familiarity import of_unseen
 from ..classification.images import OUTSIDER
 from ..classification.micrographs import ClassifiedMicrographs
-from ..classification.structure import described_crops
+from ..classification.structure import DescribedCrops, described_crops
 from ..classification.structure_model import CropReader, StructureNetwork, magnification_scale
-from ..classification.triplets import LOSSES, TEXTURES, TripletNetwork
+from ..classification.texture_familiarity import of_unseen_textures
+from ..classification.triplets import LOSSES, TripletNetwork
 from ..devices import device_errors
 from ..errors import InputError
 from ..evaluation.classes import class_scores
@@ -250,7 +250,7 @@ class _Task(Descent):
         images = self._job.images
         known = yield from described(state.network, self.reader, _FITTED_WHILE_TRAINING)
         gaussians = ClassGaussians(len(images.names))
-        of = known.images
+        of = torch.arange(len(images)).repeat_interleave(_FITTED_WHILE_TRAINING)
         classes = torch.from_numpy(images.classes)[of]
         gaussians.fit(known.descriptors, classes, of, self._job.recipe.quantile)
         seen = yield from described(state.network, self.judged, _JUDGED_CROPS)
@@ -262,25 +262,8 @@ class _Task(Descent):
         return {name: found[name] for name in ("accuracy", "macro_f1")}
 
 
-@dataclass(frozen=True)
-class Described:
-    """Random crops of images, on the CPU; all crops of an image one after the other.
-
-    Attributes
-    ----------
-    descriptors, images
-        (n · crops, 2) and (n · crops,): which image each is of.
-    textures
-        (n, 128) mean over the crops of each image.
-    """
-
-    descriptors: Tensor
-    images: Tensor
-    textures: Tensor
-
-
-def described(network: nn.Module, reader: CropReader, crops: int) -> Events[Described]:
-    """So many random crops of each image, the same at every call."""
+def described(network: nn.Module, reader: CropReader, crops: int) -> Events[DescribedCrops]:
+    """So many random crops of each image, one image after the other, the same at every call."""
     network.eval()
     random = torch.Generator().manual_seed(0)
     images = torch.arange(len(reader.atlas.shapes)).repeat_interleave(crops)
@@ -288,10 +271,8 @@ def described(network: nn.Module, reader: CropReader, crops: int) -> Events[Desc
     for start in range(0, len(images), _BATCH):
         yield Progress(start, len(images), "crops")
         some = images[start : start + _BATCH]
-        with device_errors():
-            found.append(described_crops(reader, cast(TripletNetwork, network), some, random))
-    descriptors, textures, _ = (torch.cat(parts) for parts in zip(*found, strict=True))
-    return Described(descriptors, images, textures.view(-1, crops, TEXTURES).mean(1))
+        found.append(described_crops(reader, cast(TripletNetwork, network), some, random))
+    return DescribedCrops.joined(found)
 
 
 def _finished(
@@ -305,22 +286,24 @@ def _finished(
     parts = [(yield from described(state.network, task.reader, recipe.fitted_crops))]
     if task.judged is not None:
         parts.append((yield from described(state.network, task.judged, recipe.fitted_crops)))
+    crops = DescribedCrops.joined(parts)
     of = torch.arange(len(fitted)).repeat_interleave(recipe.fitted_crops)
     specimens = torch.from_numpy(np.unique(np.array(fitted.specimens), return_inverse=True)[1])
-    classes, textures = torch.from_numpy(fitted.classes), torch.cat([one.textures for one in parts])
-    shown = job.scaled.model_copy(
-        update={"crops": len(of), "most_strange": most_strange(textures, classes, specimens)}
-    )
+    classes = torch.from_numpy(fitted.classes)
+    textures = crops.textures.view(len(fitted), recipe.fitted_crops, -1)
+    magnifications = crops.magnifications.view(len(fitted), recipe.fitted_crops)
+    most = most_strange(textures, magnifications, classes, specimens)
+    shown = job.scaled.model_copy(update={"crops": len(of), "most_strange": most})
     network = StructureNetwork(len(fitted.names), shown)
     network.core.load_state_dict(state.network.state_dict())
     refused = network.gaussians.fit(
-        torch.cat([one.descriptors for one in parts]),
+        crops.descriptors,
         classes[of],
         specimens[of],
         recipe.quantile,
         of >= len(job.images),
     )
-    network.familiarity.fit(textures, classes)
+    network.familiarity.fit(textures, magnifications, classes)
     return TrainedStructure(
         network.eval(),
         shown,
@@ -331,12 +314,19 @@ def _finished(
     )
 
 
-def most_strange(textures: Tensor, classes: Tensor, specimens: Tensor) -> float | None:
-    """The strangeness that one in twenty images (n, 128) of specimens not learnt from exceeds.
+def most_strange(
+    textures: Tensor, magnifications: Tensor, classes: Tensor, specimens: Tensor
+) -> float | None:
+    """The strangeness that one in twenty images (n,) of specimens not learnt from exceeds.
 
     None where no class has a second specimen to tell.
+
+    Parameters
+    ----------
+    textures, magnifications
+        (n, crops, 256) and (n, crops).
     """
-    found = of_unseen(textures, classes, specimens)
+    found = of_unseen_textures(textures, magnifications, classes, specimens)
     return float(found.quantile(1 - _STRANGE)) if len(found) else None
 
 
