@@ -311,5 +311,10 @@ def test_the_descriptor_map_opens_in_a_dock_and_goes_with_the_form(
     # The map of another model would be one that the crops were not described by.
     noise_model(structure_models / "levels.safetensors", largest_px=48)
     assert "the model file has changed; classify again" in run(widget, widget.map)
+    # Its crops may lie amid a class where the whole image is of none.
+    noise_model(structure_models / "levels.safetensors", most_strange=0.0)
+    run(widget)
+    run(widget, widget.map)
+    assert "unlike the training images" in dock.title.text()
     viewer.window.remove_dock_widget(widget.native)
     assert widget.docks.dock is None

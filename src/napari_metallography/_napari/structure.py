@@ -156,9 +156,9 @@ class ClassifyStructureWidget(AnsweringForm[StructureParameters]):
         self._begin(
             map_events(one.plane.descriptors, self._had, digest),
             "Descriptor map",
-            partial(self._show_map, one.place),
+            partial(self._show_map, one.place, one.plane.row["note"]),
         )
 
-    def _show_map(self, place: str, shown: DescriptorMap) -> None:
-        self.docks.show_map(shown, place)
+    def _show_map(self, place: str, note: str, shown: DescriptorMap) -> None:
+        self.docks.show_map(shown, f"{place} ({note})" if note else place)
         self.controls.say(f"descriptor map of {place}")

@@ -44,7 +44,7 @@ class Familiarity(nn.Module):
         means = torch.stack([features[classes == c].mean(0) for c in range(len(self.means))])
         within = features - means[classes]
         values, vectors = torch.linalg.eigh(within.T @ within / max(1, len(within) - len(means)))
-        kept = min(len(self.axes), len(images.unique()) // _IMAGES_PER_COMPONENT)
+        kept = min(len(self.axes), int(images.bincount().count_nonzero()) // _IMAGES_PER_COMPONENT)
         kept = min(kept, len(values) - 1)
         rest = values[: len(values) - kept].mean().clamp(min=_LEAST_VARIANCE)
         self.means.copy_(means)

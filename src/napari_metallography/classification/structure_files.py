@@ -108,17 +108,26 @@ def name_file(
         except InputError as error:
             skipped.append(str(error))
             continue
+        row = {"image": called, "plane": number, **answer_row(found, size, model.names)}
         if map_folder is not None and not rows:
-            title = " · ".join([called, model.card.name, *([f"{size:.3g} µm/px"] if size else ())])
-            figure = descriptor_figure(descriptor_map(model, found.descriptors), title)
+            figure = descriptor_figure(
+                descriptor_map(model, found.descriptors), _map_title(row, model)
+            )
             write_png(map_folder / f"{path.stem}_descriptors.png", _drawn(figure))
-        rows.append({"image": called, "plane": number, **answer_row(found, size, model.names)})
+        rows.append(row)
     note = _extrapolation(path, rows, size, model)
     if note:
         yield Notice(note)
     yield from skipped_notices(skipped, len(rows))
     whence = calibration.source if calibration else None
     return FileAnswers(rows, {"image": called, "pixel_size_from": whence, "note": note}, skipped)
+
+
+def _map_title(row: Row, model: StructureModel) -> str:
+    """Of what the map is, and what else than the descriptors told the answer."""
+    size = row["pixel_size_um"]
+    parts = [row["image"], model.card.name, f"{size:.3g} µm/px" if size else "", row["note"]]
+    return " · ".join(part for part in parts if part)
 
 
 def map_file(

@@ -147,6 +147,7 @@ def _rows(
             "answer": names[one.answer],
             "probability": round(float(one.probabilities.max()), _DIGITS),
             "p_none": round(float(one.probabilities[-1]), _DIGITS),
+            "strangeness": round(one.strangeness, _DIGITS),
         }
         for file, number, one in zip(images.files, images.classes, answers, strict=True)
     ]
