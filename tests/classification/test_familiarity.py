@@ -3,7 +3,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from napari_metallography.classification.familiarity import Familiarity, of_unseen
+from napari_metallography.classification.familiarity import (
+    Familiarity,
+    components_of,
+    of_unseen,
+)
 
 
 def test_what_it_learnt_is_about_one_and_what_lies_aside_is_more() -> None:
@@ -16,7 +20,7 @@ def test_what_it_learnt_is_about_one_and_what_lies_aside_is_more() -> None:
         return centres[classes] + spread * torch.randn(600, 128, generator=random)
 
     familiarity = Familiarity(3, 128)
-    familiarity.fit(drawn(), classes, torch.arange(600))
+    familiarity.fit(drawn(), classes, 48)
     usual = familiarity.strangeness(drawn())
     assert float(usual.mean()) == pytest.approx(1, abs=0.15)
     # As far from a class along a direction in which classes do not vary as along another.
@@ -36,7 +40,7 @@ def test_unseen_images_are_judged_as_new_ones_will_be(count) -> None:
 
     features, classes = drawn(count)
     familiarity = Familiarity(3, 256)
-    familiarity.fit(features, classes, torch.arange(count))
+    familiarity.fit(features, classes, components_of(torch.arange(count)))
     new = familiarity.strangeness(drawn(300)[0])
     judged = of_unseen(features, classes, torch.arange(count))
     assert len(judged) == count

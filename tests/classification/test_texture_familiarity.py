@@ -33,7 +33,7 @@ def magnifications_from(low: float, high: float, images: int, seed: int) -> torc
 def learnt() -> TextureFamiliarity:
     familiarity = TextureFamiliarity(2, 16)
     magnifications = magnifications_from(-1, 1, 60, 0)
-    familiarity.fit(seen_at(magnifications, CLASSES, 1), magnifications, CLASSES)
+    familiarity.fit(seen_at(magnifications, CLASSES, 1), magnifications, CLASSES, 15)
     return familiarity
 
 
@@ -70,7 +70,7 @@ def test_without_magnifications_the_mean_texture_is_what_is_known() -> None:
     familiarity = TextureFamiliarity(2, 16)
     unknown = torch.zeros(60, 24)
     seen = seen_at(unknown, CLASSES, 1)
-    familiarity.fit(seen, unknown, CLASSES)
+    familiarity.fit(seen, unknown, CLASSES, 15)
     usual = familiarity.strangeness(seen_at(unknown, CLASSES, 2), unknown)
     assert float(usual.median()) == pytest.approx(1, abs=0.25)
     moved = seen_at(unknown, CLASSES, 2, shift=0.5)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 COMPONENTS = 48
 
-_IMAGES_PER_COMPONENT = 3
+_IMAGES_PER_COMPONENT = 4
 _LEAST_VARIANCE = 1e-6
 _FOLDS = 5
 
@@ -28,24 +28,20 @@ class Familiarity(nn.Module):
     variances: Tensor
     rest: Tensor
 
-    def __init__(self, classes: int, features: int, components: int = COMPONENTS) -> None:
+    def __init__(self, classes: int, features: int) -> None:
         super().__init__()
         self.register_buffer("means", torch.zeros(classes, features))
-        self.register_buffer("axes", torch.zeros(components, features))
-        self.register_buffer("variances", torch.ones(components))
+        self.register_buffer("axes", torch.zeros(COMPONENTS, features))
+        self.register_buffer("variances", torch.ones(COMPONENTS))
         self.register_buffer("rest", torch.ones(1))
 
-    def fit(self, features: Tensor, classes: Tensor, images: Tensor) -> None:
-        """Learn from features (n, F) of classes (n,), views of images of these numbers (n,).
-
-        Of few images fewer components are learnt than there is room for, one of three images.
-        """
+    def fit(self, features: Tensor, classes: Tensor, components: int) -> None:
+        """Learn from features (n, F) of classes (n,), with so many components."""
         features = features.double()
         means = torch.stack([features[classes == c].mean(0) for c in range(len(self.means))])
         within = features - means[classes]
         values, vectors = torch.linalg.eigh(within.T @ within / max(1, len(within) - len(means)))
-        kept = min(len(self.axes), int(images.bincount().count_nonzero()) // _IMAGES_PER_COMPONENT)
-        kept = min(kept, len(values) - 1)
+        kept = min(components, len(values) - 1)
         rest = values[: len(values) - kept].mean().clamp(min=_LEAST_VARIANCE)
         self.means.copy_(means)
         self.rest.copy_(rest)
@@ -70,6 +66,11 @@ class Familiarity(nn.Module):
         return (squares.amin(1) / features.shape[2]).sqrt()
 
 
+def components_of(images: Tensor) -> int:
+    """How many are worth learning from views of images of these numbers (n,)."""
+    return min(COMPONENTS, int(images.bincount().count_nonzero()) // _IMAGES_PER_COMPONENT)
+
+
 def of_unseen(features: Tensor, classes: Tensor, images: Tensor) -> Tensor:
     """Strangeness (k,) of features (n, F), each to what was learnt without its image.
 
@@ -81,10 +82,12 @@ def of_unseen(features: Tensor, classes: Tensor, images: Tensor) -> Tensor:
     classes, images
         (n,): the class of each, and the number of the image it is a view of.
     """
+    # As many as of all images: more would make what is not learnt from stranger.
+    components = components_of(images)
 
     def judged(learnt: Tensor, of: Tensor, others: Tensor) -> Tensor:
         familiarity = Familiarity(int(of.max()) + 1, features.shape[1])
-        familiarity.fit(features[learnt], of, images[learnt])
+        familiarity.fit(features[learnt], of, components)
         return familiarity.strangeness(features[others])
 
     return torch.cat([features.new_zeros(0), *by_folds(classes, images, judged)])

@@ -11,9 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from .familiarity import Familiarity, by_folds
-
-COMPONENTS = 64
+from .familiarity import Familiarity, by_folds, components_of
 
 _DEGREE = 3
 _LEAST_SPAN = 1e-6
@@ -31,10 +29,12 @@ class TextureFamiliarity(nn.Module):
         self.register_buffer("curves", torch.zeros(classes, _DEGREE + 1, textures))
         self.register_buffer("middles", torch.zeros(classes))
         self.register_buffer("spans", torch.ones(classes))
-        self.aside = Familiarity(classes, textures, COMPONENTS)
+        self.aside = Familiarity(classes, textures)
 
-    def fit(self, textures: Tensor, magnifications: Tensor, classes: Tensor) -> None:
-        """Learn from crops of images of classes (n,).
+    def fit(
+        self, textures: Tensor, magnifications: Tensor, classes: Tensor, components: int
+    ) -> None:
+        """Learn from crops of images of classes (n,), with so many components.
 
         Parameters
         ----------
@@ -54,8 +54,7 @@ class TextureFamiliarity(nn.Module):
             curve = torch.linalg.pinv(powers.double()) @ seen.double()
             self.curves[number] = curve.float()
         apart = self._apart(textures, magnifications)
-        images = torch.arange(len(classes))
-        self.aside.fit(apart[images, classes], classes, images)
+        self.aside.fit(apart[torch.arange(len(classes)), classes], classes, components)
 
     def strangeness(self, textures: Tensor, magnifications: Tensor) -> Tensor:
         """Of images (n,), by textures (n, crops, F) at magnifications (n, crops).
@@ -92,10 +91,11 @@ def of_unseen_textures(
     textures, magnifications
         As `TextureFamiliarity.fit` takes them.
     """
+    components = components_of(specimens)
 
     def judged(learnt: Tensor, of: Tensor, others: Tensor) -> Tensor:
         familiarity = TextureFamiliarity(int(of.max()) + 1, textures.shape[2])
-        familiarity.fit(textures[learnt], magnifications[learnt], of)
+        familiarity.fit(textures[learnt], magnifications[learnt], of, components)
         return familiarity.strangeness(textures[others], magnifications[others])
 
     return torch.cat([textures.new_zeros(0), *by_folds(classes, specimens, judged)])

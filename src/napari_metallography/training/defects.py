@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..classification.familiarity import of_unseen
+from ..classification.familiarity import components_of, of_unseen
 from ..classification.images import OUTSIDER, ClassifiedImages, without_outsiders
 from ..classification.inference import pooled_and_logits
 from ..classification.model import DefectNetwork, design_of, normalised
@@ -259,7 +259,7 @@ def _learn_familiarity(network: DefectNetwork, job: DefectJob) -> Tensor:
     views = [_seen(network, job, known)[0], _seen(network, job, known, random)[0]]
     classes, images = torch.from_numpy(known.classes), torch.arange(len(known))
     features, classes, images = torch.cat(views), classes.repeat(2), images.repeat(2)
-    network.familiarity.cpu().fit(features, classes, images)
+    network.familiarity.cpu().fit(features, classes, components_of(images))
     return of_unseen(features, classes, images)
 
 

@@ -17,6 +17,7 @@ from ..calibration import HOW_TO_CALIBRATE
 from ..classification.backbone import grey_normalisation
 from ..classification.crops import Atlas
 from ..classification.descriptors import ClassGaussians
+from ..classification.familiarity import components_of
 from ..classification.images import OUTSIDER
 from ..classification.micrographs import ClassifiedMicrographs
 from ..classification.structure import DescribedCrops, described_crops
@@ -38,7 +39,7 @@ _BATCH = 40
 _ENOUGH_SHARED = 0.25
 _FITTED_WHILE_TRAINING = 4
 _JUDGED_CROPS = 8
-_STRANGE = 0.05
+_STRANGE = 0.025
 
 
 @dataclass(frozen=True)
@@ -303,7 +304,7 @@ def _finished(
         recipe.quantile,
         of >= len(job.images),
     )
-    network.familiarity.fit(textures, magnifications, classes)
+    network.familiarity.fit(textures, magnifications, classes, components_of(specimens))
     return TrainedStructure(
         network.eval(),
         shown,
@@ -317,7 +318,7 @@ def _finished(
 def most_strange(
     textures: Tensor, magnifications: Tensor, classes: Tensor, specimens: Tensor
 ) -> float | None:
-    """The strangeness that one in twenty images (n,) of specimens not learnt from exceeds.
+    """The strangeness that one in forty images (n,) of specimens not learnt from exceeds.
 
     None where no class has a second specimen to tell.
 
