@@ -93,3 +93,15 @@ def test_a_class_of_one_specimen_cannot_be_judged() -> None:
     textures = seen_at(magnifications, classes, 1)
     assert len(of_unseen_textures(textures, magnifications, classes, classes)) == 0
     assert len(of_unseen_textures(textures, magnifications, classes, torch.arange(4))) == 4
+
+
+def test_few_crops_make_no_image_strange() -> None:
+    familiarity = learnt()
+    magnifications = magnifications_from(-1, 1, 60, 2)
+    seen = seen_at(magnifications, CLASSES, 3)
+    usual = familiarity.strangeness(seen, magnifications)
+    few = familiarity.strangeness(seen[:, :3], magnifications[:, :3])
+    assert float(few.median()) < float(usual.median())
+    moved = seen_at(magnifications, CLASSES, 3, shift=1.0)
+    strange = familiarity.strangeness(moved[:, :12], magnifications[:, :12])
+    assert float(strange.min()) > float(usual.max())

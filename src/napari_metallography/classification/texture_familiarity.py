@@ -23,12 +23,14 @@ class TextureFamiliarity(nn.Module):
     curves: Tensor
     middles: Tensor
     spans: Tensor
+    crops: Tensor
 
     def __init__(self, classes: int, textures: int) -> None:
         super().__init__()
         self.register_buffer("curves", torch.zeros(classes, _DEGREE + 1, textures))
         self.register_buffer("middles", torch.zeros(classes))
         self.register_buffer("spans", torch.ones(classes))
+        self.register_buffer("crops", torch.ones(1))
         self.aside = Familiarity(classes, textures)
 
     def fit(
@@ -54,15 +56,19 @@ class TextureFamiliarity(nn.Module):
             curve = torch.linalg.pinv(powers.double()) @ seen.double()
             self.curves[number] = curve.float()
         apart = self._apart(textures, magnifications)
+        self.crops.fill_(textures.shape[1])
         self.aside.fit(apart[torch.arange(len(classes)), classes], classes, components)
 
     def strangeness(self, textures: Tensor, magnifications: Tensor) -> Tensor:
         """Of images (n,), by textures (n, crops, F) at magnifications (n, crops).
 
         In standard deviations within a class: about 1 for what the network was trained on. Beyond
-        the magnifications of a class its textures are taken to stay as they are.
+        the magnifications of a class its textures are taken to stay as they are. Of fewer crops
+        than it was learnt from an image gets the strangeness that is sure: as if all of it were
+        due to the choice of the crops.
         """
-        return self.aside.strangeness_of(self._apart(textures, magnifications))
+        sure = (textures.shape[1] / self.crops).clamp(max=1).sqrt()
+        return sure * self.aside.strangeness_of(self._apart(textures, magnifications))
 
     def _apart(self, textures: Tensor, magnifications: Tensor) -> Tensor:
         """Mean distance (n, m, F) of the crops of images from the curves of the m classes."""

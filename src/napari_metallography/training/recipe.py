@@ -170,7 +170,7 @@ class StructureRecipe(BaseModel):
         Which weights are the result: those of the best accuracy in validation (the last ones,
         where there is none), or those of the last step.
     fitted_crops
-        Crops an image from which the Gaussians are learnt in the end.
+        Crops an image from which the Gaussians and the textures are learnt in the end.
     quantile
         Share of the crops of known classes that the threshold of "none" may refuse: of the
         held-out images, where a class has any.
@@ -187,7 +187,7 @@ class StructureRecipe(BaseModel):
     augmentation: Literal["full", "none"] = "full"
     validate_every: int = Field(default=250, ge=1)
     keep: Literal["best", "last"] = "last"
-    fitted_crops: int = Field(default=32, ge=8)
+    fitted_crops: int = Field(default=80, ge=8)
     quantile: float = Field(default=0.01, ge=0, lt=1)
     seed: int = 0
 
