@@ -314,6 +314,7 @@ def test_the_descriptor_map_opens_in_a_dock_and_goes_with_the_form(
     # Its crops may lie amid a class where the whole image is of none.
     noise_model(structure_models / "levels.safetensors", most_strange=0.0)
     run(widget)
+    assert column(widget, "note")[0].startswith("unlike the training images")
     run(widget, widget.map)
     assert "unlike the training images" in dock.title.text()
     viewer.window.remove_dock_widget(widget.native)

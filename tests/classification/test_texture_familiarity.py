@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from napari_metallography.classification.familiarity import by_folds
 from napari_metallography.classification.texture_familiarity import (
     TextureFamiliarity,
     of_unseen_textures,
@@ -91,17 +92,44 @@ def test_a_class_of_one_specimen_cannot_be_judged() -> None:
     magnifications = magnifications_from(-1, 1, 4, 0)
     classes = torch.tensor([0, 0, 1, 1])
     textures = seen_at(magnifications, classes, 1)
-    assert len(of_unseen_textures(textures, magnifications, classes, classes)) == 0
-    assert len(of_unseen_textures(textures, magnifications, classes, torch.arange(4))) == 4
+    assert of_unseen_textures(textures, magnifications, classes, classes).isnan().all()
+    assert not of_unseen_textures(textures, magnifications, classes, torch.arange(4)).isnan().any()
 
 
-def test_few_crops_make_no_image_strange() -> None:
+@pytest.mark.parametrize("count", [2, 6, 12, 60])
+def test_strangeness_does_not_depend_on_the_number_of_crops(count) -> None:
+    familiarity = learnt()
+    random = torch.Generator().manual_seed(2)
+    many = 2 * torch.rand(60, 60, generator=random) - 1
+    found = {}
+    for shift in (0.0, 0.7):
+        seen = seen_at(many, CLASSES, 3, shift=shift)
+        usual, some = (
+            familiarity.strangeness(seen[:, :n], many[:, :n]).square().mean() for n in (24, count)
+        )
+        found[shift] = usual, some
+        assert float(some) == pytest.approx(float(usual), rel=0.3)
+    assert found[0.7][1] > 2 * found[0.0][1]
+
+
+def test_one_crop_makes_no_image_strange() -> None:
     familiarity = learnt()
     magnifications = magnifications_from(-1, 1, 60, 2)
     seen = seen_at(magnifications, CLASSES, 3)
     usual = familiarity.strangeness(seen, magnifications)
-    few = familiarity.strangeness(seen[:, :3], magnifications[:, :3])
-    assert float(few.median()) < float(usual.median())
-    moved = seen_at(magnifications, CLASSES, 3, shift=1.0)
-    strange = familiarity.strangeness(moved[:, :12], magnifications[:, :12])
-    assert float(strange.min()) > float(usual.max())
+    single = familiarity.strangeness(seen[:, :1], magnifications[:, :1])
+    assert float(single.max()) < float(usual.max())
+
+
+def test_a_specimen_of_two_classes_is_learnt_from_in_neither_when_it_is_judged() -> None:
+    classes = torch.arange(2).repeat_interleave(10)
+    specimens = torch.cat([torch.arange(10), torch.arange(3, 13)])
+    judged = torch.zeros(20, dtype=torch.int64)
+
+    def learnt_and_judged(learnt, of, others):
+        assert not torch.isin(specimens[others], specimens[learnt]).any()
+        judged[others] += 1
+        return torch.zeros(int(others.sum()))
+
+    by_folds(classes, specimens, learnt_and_judged)
+    assert (judged == 1).all()

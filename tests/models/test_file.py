@@ -51,12 +51,13 @@ def test_bytes_keep_large_tensors_to_a_step_of_their_row(tmp_path, card) -> None
         "large.weight": torch.randn(64, 8, 16, generator=random) * rows[:, :, None],
         "zero.weight": torch.zeros(64, 64),
         "small.weight": torch.randn(4, 5, generator=random),
+        "means": torch.randn(64, 128, generator=random),
         "count": torch.tensor(3),
     }
     path, plain = tmp_path / "bytes.safetensors", tmp_path / "plain.safetensors"
     write_model(path, card.model_copy(update={"storage": "int8"}), state)
     write_model(plain, card, state)
-    assert path.stat().st_size < 0.4 * plain.stat().st_size
+    assert path.stat().st_size < 0.6 * plain.stat().st_size
     read = read_model(path, "segmentation")
     assert read.state.keys() == state.keys()
     error = (read.state["large.weight"] - state["large.weight"]).abs().amax((1, 2))
@@ -64,6 +65,8 @@ def test_bytes_keep_large_tensors_to_a_step_of_their_row(tmp_path, card) -> None
     assert (error <= largest / 254 * 1.001).all()
     assert torch.equal(read.state["zero.weight"], state["zero.weight"])
     assert torch.equal(read.state["small.weight"], state["small.weight"])
+    # No weight of a layer, but what its answers are compared with.
+    assert torch.equal(read.state["means"], state["means"])
     assert read.state["count"] == 3
 
 

@@ -28,7 +28,7 @@ from napari_metallography.training.structure import (
     StructureJob,
     TrainedStructure,
     doubts,
-    most_strange,
+    limits_of_strangeness,
     overlap,
     train_structure,
 )
@@ -179,12 +179,17 @@ def test_an_image_of_other_textures_is_strange(job, tmp_path) -> None:
     assert is_strange(checks)
 
 
-def test_without_a_second_specimen_nothing_tells_what_is_strange() -> None:
-    random = torch.Generator().manual_seed(0)
-    textures, sizes = torch.rand(4, 3, 256, generator=random), torch.rand(4, 3, generator=random)
-    classes = torch.tensor([0, 0, 1, 1])
-    assert most_strange(textures, sizes, classes, classes) is None
-    assert most_strange(textures, sizes, classes, torch.arange(4)) > 0
+def test_the_limit_of_strangeness_is_that_of_images_not_learnt_from() -> None:
+    found = torch.cat([torch.linspace(1, 2, 41), torch.linspace(3, 4, 41)])
+    held_out = torch.arange(82) >= 41
+    limits = limits_of_strangeness(found, held_out)
+    assert limits == {"validation": pytest.approx(3.975), "training": pytest.approx(1.975)}
+    unknown = torch.where(held_out, torch.nan, found)
+    assert limits_of_strangeness(unknown, held_out) == {"training": limits["training"]}
+    # Nine images tell too little.
+    few = torch.arange(82) >= 73
+    assert [*limits_of_strangeness(found, few)] == ["training"]
+    assert limits_of_strangeness(found[few], few[few]) == {}
 
 
 def test_magnifications_that_hardly_overlap_and_classes_of_one_image_are_told() -> None:
@@ -203,7 +208,7 @@ def test_magnifications_that_hardly_overlap_and_classes_of_one_image_are_told() 
     assert doubts(near, shown.model_copy(update={"smallest_px": 16})) == []
     assert doubts(apart, shown.model_copy(update={"magnification": False})) == []
     (said,) = doubts(images.where(np.array([1, 1, 1, 0, 1, 0, 1, 0], bool)), shown)
-    assert said.startswith("only one image of coarse: ")
+    assert said.startswith("one specimen only of coarse: ")
 
 
 @given(*[st.floats(0.1, 9)] * 4)

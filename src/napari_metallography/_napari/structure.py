@@ -15,7 +15,6 @@ from ..classification.structure_parameters import (
     SaliencyParameters,
     SaliencyPicture,
     StructureParameters,
-    extrapolation_note,
 )
 from ..errors import InputError
 from ..events import Events
@@ -114,7 +113,6 @@ class ClassifyStructureWidget(AnsweringForm[StructureParameters]):
 
     def _shown(self, one: Answered) -> ShownAnswer:
         row = one.plane.row
-        note = extrapolation_note(row)
         numbers = (f"{row['spread']:.2f}", f"{row[_PROBABILITY + _NONE]:.2f}")
         return ShownAnswer(
             one.plane.thumbnail,
@@ -122,7 +120,7 @@ class ClassifyStructureWidget(AnsweringForm[StructureParameters]):
             row["answer"],
             one.plane.probability,
             f"{one.place}: {row['answer']}, by {row['crops']} crops",
-            more=(*numbers, note),
+            more=(*numbers, row["note"]),
         )
 
     # --- what else can be had ----------------------------------------------------------------

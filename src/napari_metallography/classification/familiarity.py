@@ -55,15 +55,14 @@ class Familiarity(nn.Module):
 
         In standard deviations within a class: about 1 for what the network was trained on.
         """
-        return self.strangeness_of(features[:, None].expand(-1, len(self.means), -1))
+        return self.squares(features[:, None]).amin(1).sqrt()
 
-    def strangeness_of(self, features: Tensor) -> Tensor:
-        """The same of features (n, m, F) that are others for each of the m classes."""
+    def squares(self, features: Tensor) -> Tensor:
+        """Mean square distances (..., m) of features (..., m or 1, F) to the m classes."""
         apart = features - self.means
         along = apart @ self.axes.T
-        aside = (apart.square().sum(2) - along.square().sum(2)).clamp(min=0)
-        squares = (along.square() / self.variances).sum(2) + aside / self.rest
-        return (squares.amin(1) / features.shape[2]).sqrt()
+        aside = (apart.square().sum(-1) - along.square().sum(-1)).clamp(min=0)
+        return ((along.square() / self.variances).sum(-1) + aside / self.rest) / apart.shape[-1]
 
 
 def components_of(images: Tensor) -> int:
@@ -90,13 +89,17 @@ def of_unseen(features: Tensor, classes: Tensor, images: Tensor) -> Tensor:
         familiarity.fit(features[learnt], of, components)
         return familiarity.strangeness(features[others])
 
-    return torch.cat([features.new_zeros(0), *by_folds(classes, images, judged)])
+    found = by_folds(classes, images, judged)
+    return found[~found.isnan()]
 
 
 def by_folds(
     classes: Tensor, images: Tensor, judged: Callable[[Tensor, Tensor, Tensor], Tensor]
-) -> list[Tensor]:
-    """What is judged in five folds of images, of which every class has about a fifth.
+) -> Tensor:
+    """What is judged (n,) in five folds of images, of which every class has about a fifth.
+
+    An image is in one fold, of whatever classes its views are. NaN where a fold leaves nothing of
+    a class to learn from.
 
     Parameters
     ----------
@@ -107,21 +110,22 @@ def by_folds(
         those of which none is left, and a mask (n,) of the views to judge.
     """
     folds = _folds(classes, images)
-    found = []
+    found = torch.full((len(classes),), torch.nan)
     for fold in range(_FOLDS):
         learnt = folds != fold
         known = classes[learnt].bincount().nonzero().flatten()
         others = ~learnt & torch.isin(classes, known)
         if others.any():
-            found.append(judged(learnt, torch.searchsorted(known, classes[learnt]), others))
+            found[others] = judged(learnt, torch.searchsorted(known, classes[learnt]), others)
     return found
 
 
 def _folds(classes: Tensor, images: Tensor) -> Tensor:
-    """A fold (n,) for each feature: those of one image together, those of a class spread."""
-    folds = torch.zeros_like(classes)
-    for number in range(int(classes.max()) + 1):
-        own = classes == number
-        _, place = np.unique(images[own].numpy(), return_inverse=True)
-        folds[own] = torch.from_numpy(place) % _FOLDS
-    return folds
+    """A fold (n,) for each view: those of one image together, the images of a class spread."""
+    _, first, places = np.unique(images.numpy(), return_index=True, return_inverse=True)
+    of_images = classes.numpy()[first]
+    folds = np.empty(len(first), np.int64)
+    for number in np.unique(of_images):
+        own = of_images == number
+        folds[own] = np.arange(own.sum()) % _FOLDS
+    return torch.from_numpy(folds[places])

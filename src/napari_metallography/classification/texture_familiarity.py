@@ -2,8 +2,8 @@
 
 A texture that is known at one magnification is strange at another: fine pearlite looks like coarse
 pearlite taken closer. Each class therefore has a curve, what its textures are at each magnification
-(a cubic polynomial, by least squares), and an image is as strange as its mean distance from the
-nearest curve is, by the distance of `familiarity`.
+(a cubic polynomial, by least squares). An image is as strange as the mean of its crops is far from
+the mean of the nearest curve at their magnifications, by the distance of `familiarity`.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ class TextureFamiliarity(nn.Module):
     curves: Tensor
     middles: Tensor
     spans: Tensor
-    crops: Tensor
+    crops_per_image: Tensor
 
     def __init__(self, classes: int, textures: int) -> None:
         super().__init__()
         self.register_buffer("curves", torch.zeros(classes, _DEGREE + 1, textures))
         self.register_buffer("middles", torch.zeros(classes))
         self.register_buffer("spans", torch.ones(classes))
-        self.register_buffer("crops", torch.ones(1))
+        self.register_buffer("crops_per_image", torch.ones(1))
         self.aside = Familiarity(classes, textures)
 
     def fit(
@@ -55,31 +55,41 @@ class TextureFamiliarity(nn.Module):
             # Where there is one magnification only, the least of all solutions is a constant.
             curve = torch.linalg.pinv(powers.double()) @ seen.double()
             self.curves[number] = curve.float()
-        apart = self._apart(textures, magnifications)
-        self.crops.fill_(textures.shape[1])
-        self.aside.fit(apart[torch.arange(len(classes)), classes], classes, components)
+        self.crops_per_image.fill_(textures.shape[1])
+        apart = torch.empty(len(classes), textures.shape[2])
+        for number in range(len(self.curves)):
+            own = classes == number
+            apart[own] = (textures[own] - self._expected(magnifications[own], number)).mean(1)
+        self.aside.fit(apart, classes, components)
 
     def strangeness(self, textures: Tensor, magnifications: Tensor) -> Tensor:
         """Of images (n,), by textures (n, crops, F) at magnifications (n, crops).
 
         In standard deviations within a class: about 1 for what the network was trained on. Beyond
-        the magnifications of a class its textures are taken to stay as they are. Of fewer crops
-        than it was learnt from an image gets the strangeness that is sure: as if all of it were
-        due to the choice of the crops.
-        """
-        sure = (textures.shape[1] / self.crops).clamp(max=1).sqrt()
-        return sure * self.aside.strangeness_of(self._apart(textures, magnifications))
+        the magnifications of a class its textures are taken to stay as they are.
 
-    def _apart(self, textures: Tensor, magnifications: Tensor) -> Tensor:
-        """Mean distance (n, m, F) of the crops of images from the curves of the m classes."""
-        means = textures.mean(1)
-        return torch.stack(
-            [
-                means - self._powers(magnifications, number).mean(1) @ self.curves[number]
-                for number in range(len(self.curves))
-            ],
-            1,
-        )
+        The mean of few crops strays farther than that of many. Their own scatter tells how far, so
+        that strangeness is that of as many crops as it was learnt from; a single crop counts as if
+        all of its distance were scatter.
+        """
+        pairs = zip(textures, magnifications, strict=True)
+        return torch.stack([self._strangeness_of_one(*pair) for pair in pairs])
+
+    def _strangeness_of_one(self, textures: Tensor, magnifications: Tensor) -> Tensor:
+        """Of an image, by textures (crops, F) at magnifications (crops,)."""
+        classes, count = range(len(self.curves)), len(textures)
+        expected = torch.stack([self._expected(magnifications, number) for number in classes], 1)
+        apart = textures[:, None] - expected
+        of_mean, of_crops = self.aside.squares(apart.mean(0)), self.aside.squares(apart).mean(0)
+        if count == 1:
+            return (of_mean / self.crops_per_image).amin().sqrt()
+        scatter = (of_crops - of_mean) * count / (count - 1)
+        fair = of_mean - scatter * (1 / count - 1 / self.crops_per_image)
+        return fair.clamp(min=0).amin().sqrt()
+
+    def _expected(self, magnifications: Tensor, number: int) -> Tensor:
+        """Textures (..., F) of a class at magnifications (...)."""
+        return self._powers(magnifications, number) @ self.curves[number]
 
     def _powers(self, magnifications: Tensor, number: int) -> Tensor:
         """Powers (..., 4) of magnifications (...) relative to the range of a class."""
@@ -90,7 +100,9 @@ class TextureFamiliarity(nn.Module):
 def of_unseen_textures(
     textures: Tensor, magnifications: Tensor, classes: Tensor, specimens: Tensor
 ) -> Tensor:
-    """Strangeness (k,) of images (n,), each to what was learnt without its specimen.
+    """Strangeness (n,) of images (n,), each to what was learnt without its specimen.
+
+    NaN where no other specimen of the class is left.
 
     Parameters
     ----------
@@ -104,4 +116,4 @@ def of_unseen_textures(
         familiarity.fit(textures[learnt], magnifications[learnt], of, components)
         return familiarity.strangeness(textures[others], magnifications[others])
 
-    return torch.cat([textures.new_zeros(0), *by_folds(classes, specimens, judged)])
+    return by_folds(classes, specimens, judged)

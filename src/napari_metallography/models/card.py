@@ -134,8 +134,8 @@ class StructureInput(BaseModel):
     crops
         Number of crops that the Gaussians were learnt from.
     most_strange
-        The largest strangeness, as `classification.familiarity` gives it, of an image that may be
-        of a class at all; None where there were too few images to tell.
+        The largest strangeness, as `classification.texture_familiarity` gives it, of an image that
+        may be of a class at all; None where there were too few images to tell.
     """
 
     model_config = ConfigDict(frozen=True)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _CARD_KEY = "napari_metallography"
 _STEPS = ":steps"
+_WEIGHTS = ("weight", "bias")
 _WORTH_BYTES = 4096
 _LARGEST_BYTE = 127
 _SMALLEST_STEP = 1e-30
@@ -68,7 +69,7 @@ def read_model(path: Path, task: Task) -> ModelFile:
 
 
 def _stored(storage: Storage, state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Floating-point tensors in the storage's precision.
+    """Weights of layers in the storage's precision; what a model knows otherwise in its own.
 
     In 8 bits: large matrices and kernels in 255 steps a row, all else in float32.
     """
@@ -77,11 +78,16 @@ def _stored(storage: Storage, state: dict[str, Tensor]) -> dict[str, Tensor]:
     if storage == "int8":
         return {name: t for key, tensor in state.items() for name, t in _in_bytes(key, tensor)}
     dtype = getattr(torch, storage)
-    return {name: t.to(dtype) if t.is_floating_point() else t for name, t in state.items()}
+    return {name: t.to(dtype) if _is_weight(name, t) else t for name, t in state.items()}
+
+
+def _is_weight(name: str, tensor: Tensor) -> bool:
+    """Of a layer: a statistic would lose what it is compared with by a limit."""
+    return tensor.is_floating_point() and name.endswith(_WEIGHTS)
 
 
 def _in_bytes(name: str, tensor: Tensor) -> list[tuple[str, Tensor]]:
-    if not tensor.is_floating_point() or tensor.ndim < 2 or tensor.numel() < _WORTH_BYTES:
+    if not _is_weight(name, tensor) or tensor.ndim < 2 or tensor.numel() < _WORTH_BYTES:
         return [(name, tensor.float() if tensor.is_floating_point() else tensor)]
     rows = tensor.float().flatten(1)
     steps = rows.abs().amax(1, keepdim=True).clamp(min=_SMALLEST_STEP) / _LARGEST_BYTE

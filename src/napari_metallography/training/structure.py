@@ -39,7 +39,8 @@ _BATCH = 40
 _ENOUGH_SHARED = 0.25
 _FITTED_WHILE_TRAINING = 4
 _JUDGED_CROPS = 8
-_STRANGE = 0.025
+_FAMILIAR_SHARE = 0.975
+_FEWEST_JUDGED = 10
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,9 @@ class StructureJob:
         """All that determines the result."""
         return {
             "data": self.images.digest(),
+            "specimens": list(self.images.specimens),
             "validation": self.validation.digest() if self.validation else "",
+            "validation_specimens": list(self.validation.specimens) if self.validation else [],
             "shown": self.scaled.model_dump(mode="json"),
             "encoder_weights": self.encoder_name,
             "recipe": self.recipe.model_dump(),
@@ -120,6 +123,9 @@ class TrainedStructure:
         The one whose weights are kept.
     metrics
         Its validation results; empty where nothing was held out.
+    limits
+        Largest strangeness of an image that may be of a class, as the images held out and the
+        others tell it; the larger one counts.
     refused
         Share of the crops, by class, that the threshold of "none" refuses: of the held-out images
         of a class where it has any, else of all its images.
@@ -130,6 +136,7 @@ class TrainedStructure:
     history: list[Row]
     iteration: int
     metrics: dict[str, float]
+    limits: dict[str, float]
     refused: dict[str, float]
 
 
@@ -183,13 +190,14 @@ def require_learnable(job: StructureJob) -> None:
 
 def doubts(images: ClassifiedMicrographs, shown: StructureInput) -> list[str]:
     """What the user should know of the training images, each in one line."""
-    counts = np.bincount(images.classes, minlength=len(images.names))
+    specimens = {*zip(images.classes.tolist(), images.specimens, strict=True)}
+    counts = np.bincount([number for number, _ in specimens], minlength=len(images.names))
     alone = [name for name, count in zip(images.names, counts, strict=True) if count == 1]
     said = []
     if alone:
         said.append(
-            f"only one image of {', '.join(alone)}: how far another specimen may differ is not "
-            "known, so that good images of this class may be answered 'none'; add a second one"
+            f"one specimen only of {', '.join(alone)}: how far another may differ is not known, so "
+            "that good images of this class may be answered 'none'; add images of a second one"
         )
     if shown.magnification and (pair := _apart(images, shown)) is not None:
         said.append(
@@ -293,7 +301,14 @@ def _finished(
     classes = torch.from_numpy(fitted.classes)
     textures = crops.textures.view(len(fitted), recipe.fitted_crops, -1)
     magnifications = crops.magnifications.view(len(fitted), recipe.fitted_crops)
-    most = most_strange(textures, magnifications, classes, specimens)
+    found = of_unseen_textures(textures, magnifications, classes, specimens)
+    limits = limits_of_strangeness(found, torch.arange(len(fitted)) >= len(job.images))
+    if not limits:
+        yield Notice(
+            "too few specimens to tell how far those of a class differ: no image will be answered "
+            "'none' for textures unlike theirs"
+        )
+    most = max(limits.values(), default=None)
     shown = job.scaled.model_copy(update={"crops": len(of), "most_strange": most})
     network = StructureNetwork(len(fitted.names), shown)
     network.core.load_state_dict(state.network.state_dict())
@@ -311,24 +326,29 @@ def _finished(
         state.history,
         row["iteration"],
         metrics_of(row),
+        limits,
         dict(zip(fitted.names, refused.tolist(), strict=True)),
     )
 
 
-def most_strange(
-    textures: Tensor, magnifications: Tensor, classes: Tensor, specimens: Tensor
-) -> float | None:
-    """The strangeness that one in forty images (n,) of specimens not learnt from exceeds.
+def limits_of_strangeness(found: Tensor, held_out: Tensor) -> dict[str, float]:
+    """What of a hundred and of forty images as many exceed, of those held out and the others.
 
-    None where no class has a second specimen to tell.
+    Only of ten images or more.
 
     Parameters
     ----------
-    textures, magnifications
-        (n, crops, 256) and (n, crops).
+    found
+        Strangeness (n,) of images to what was learnt without their specimens; NaN where that is
+        not known. The network has learnt from all but those `held_out` (n,).
     """
-    found = of_unseen_textures(textures, magnifications, classes, specimens)
-    return float(found.quantile(1 - _STRANGE)) if len(found) else None
+    sets = {"validation": found[held_out], "training": found[~held_out]}
+    judged = {name: some[~some.isnan()] for name, some in sets.items()}
+    return {
+        name: float(some.quantile(_FAMILIAR_SHARE))
+        for name, some in judged.items()
+        if len(some) >= _FEWEST_JUDGED
+    }
 
 
 def _sizes(images: ClassifiedMicrographs) -> Tensor:

@@ -18,8 +18,13 @@ _CARD_WORDS = {
     "macro_f1": "validation macro F1 without none",
 }
 _ROLES = {
-    "training_images": "weights of the network, Gaussians; threshold of classes without others",
-    "validation_images": "choice of the weights, metrics, Gaussians, threshold",
+    "training_images": (
+        "weights of the network, Gaussians, textures; limit of strangeness; threshold of classes "
+        "without others"
+    ),
+    "validation_images": (
+        "choice of the weights, metrics, Gaussians, textures, threshold, limit of strangeness"
+    ),
 }
 
 
@@ -87,5 +92,7 @@ def _report(job: StructureJob, trained: TrainedStructure) -> dict[str, Any]:
         "validated_on": len(held_out),
         "threshold": float(trained.network.gaussians.threshold),
         "refused": trained.refused,
+        "most_strange": trained.shown.most_strange,
+        "limits_of_strangeness": trained.limits,
         **made_with(job.device),
     }
