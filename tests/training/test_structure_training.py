@@ -229,7 +229,7 @@ def test_a_class_of_one_image_trains_with_a_notice(job) -> None:
         train_structure(replace(job, images=few, checkpoint=None)),
         lambda event: said.append(event.message) if isinstance(event, Notice) else None,
     )
-    assert "add a second one" in said[0]
+    assert "add images of a second one" in said[0]
 
 
 def test_nothing_to_tell_apart_is_refused(job) -> None:
