@@ -28,7 +28,7 @@ from napari_metallography.training.structure import (
     StructureJob,
     TrainedStructure,
     doubts,
-    limits_of_strangeness,
+    most_strange,
     overlap,
     train_structure,
 )
@@ -179,17 +179,13 @@ def test_an_image_of_other_textures_is_strange(job, tmp_path) -> None:
     assert is_strange(checks)
 
 
-def test_the_limit_of_strangeness_is_that_of_images_not_learnt_from() -> None:
-    found = torch.cat([torch.linspace(1, 2, 41), torch.linspace(3, 4, 41)])
-    held_out = torch.arange(82) >= 41
-    limits = limits_of_strangeness(found, held_out)
-    assert limits == {"validation": pytest.approx(3.975), "training": pytest.approx(1.975)}
-    unknown = torch.where(held_out, torch.nan, found)
-    assert limits_of_strangeness(unknown, held_out) == {"training": limits["training"]}
-    # Nine images tell too little.
-    few = torch.arange(82) >= 73
-    assert [*limits_of_strangeness(found, few)] == ["training"]
-    assert limits_of_strangeness(found[few], few[few]) == {}
+def test_the_limit_of_strangeness_lies_beyond_nearly_all_images() -> None:
+    found = torch.linspace(1, 2, 41)
+    assert most_strange(found) == pytest.approx(1.15 * 1.95)
+    unknown = torch.full((5,), torch.nan)
+    assert most_strange(torch.cat([found, unknown])) == most_strange(found)
+    assert most_strange(found[:9]) is None
+    assert most_strange(unknown) is None
 
 
 def test_magnifications_that_hardly_overlap_and_classes_of_one_image_are_told() -> None:

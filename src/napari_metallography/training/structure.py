@@ -39,7 +39,8 @@ _BATCH = 40
 _ENOUGH_SHARED = 0.25
 _FITTED_WHILE_TRAINING = 4
 _JUDGED_CROPS = 8
-_FAMILIAR_SHARE = 0.975
+_FAMILIAR_SHARE = 0.95
+_SLACK = 1.15
 _FEWEST_JUDGED = 10
 
 
@@ -123,9 +124,6 @@ class TrainedStructure:
         The one whose weights are kept.
     metrics
         Its validation results; empty where nothing was held out.
-    limits
-        Largest strangeness of an image that may be of a class, as the images held out and the
-        others tell it; the larger one counts.
     refused
         Share of the crops, by class, that the threshold of "none" refuses: of the held-out images
         of a class where it has any, else of all its images.
@@ -136,7 +134,6 @@ class TrainedStructure:
     history: list[Row]
     iteration: int
     metrics: dict[str, float]
-    limits: dict[str, float]
     refused: dict[str, float]
 
 
@@ -301,14 +298,12 @@ def _finished(
     classes = torch.from_numpy(fitted.classes)
     textures = crops.textures.view(len(fitted), recipe.fitted_crops, -1)
     magnifications = crops.magnifications.view(len(fitted), recipe.fitted_crops)
-    found = of_unseen_textures(textures, magnifications, classes, specimens)
-    limits = limits_of_strangeness(found, torch.arange(len(fitted)) >= len(job.images))
-    if not limits:
+    most = most_strange(of_unseen_textures(textures, magnifications, classes, specimens))
+    if most is None:
         yield Notice(
             "too few specimens to tell how far those of a class differ: no image will be answered "
             "'none' for textures unlike theirs"
         )
-    most = max(limits.values(), default=None)
     shown = job.scaled.model_copy(update={"crops": len(of), "most_strange": most})
     network = StructureNetwork(len(fitted.names), shown)
     network.core.load_state_dict(state.network.state_dict())
@@ -326,29 +321,25 @@ def _finished(
         state.history,
         row["iteration"],
         metrics_of(row),
-        limits,
         dict(zip(fitted.names, refused.tolist(), strict=True)),
     )
 
 
-def limits_of_strangeness(found: Tensor, held_out: Tensor) -> dict[str, float]:
-    """What of a hundred and of forty images as many exceed, of those held out and the others.
+def most_strange(found: Tensor) -> float | None:
+    """The limit of strangeness: 1.15 times what one image in twenty exceeds.
 
-    Only of ten images or more.
+    None for fewer than ten images, that tell too little.
 
     Parameters
     ----------
     found
         Strangeness (n,) of images to what was learnt without their specimens; NaN where that is
-        not known. The network has learnt from all but those `held_out` (n,).
+        not known.
     """
-    sets = {"validation": found[held_out], "training": found[~held_out]}
-    judged = {name: some[~some.isnan()] for name, some in sets.items()}
-    return {
-        name: float(some.quantile(_FAMILIAR_SHARE))
-        for name, some in judged.items()
-        if len(some) >= _FEWEST_JUDGED
-    }
+    judged = found[~found.isnan()]
+    if len(judged) < _FEWEST_JUDGED:
+        return None
+    return _SLACK * float(judged.quantile(_FAMILIAR_SHARE))
 
 
 def _sizes(images: ClassifiedMicrographs) -> Tensor:

@@ -93,6 +93,5 @@ def _report(job: StructureJob, trained: TrainedStructure) -> dict[str, Any]:
         "threshold": float(trained.network.gaussians.threshold),
         "refused": trained.refused,
         "most_strange": trained.shown.most_strange,
-        "limits_of_strangeness": trained.limits,
         **made_with(job.device),
     }
