@@ -87,10 +87,14 @@ def test_specimens_of_an_index_are_kept(options) -> None:
     assert sorted(pd.read_csv(test / "index.csv")["specimen"]) == ["s0"] * 3 + ["s1"] * 3
 
 
-def test_a_work_folder_of_another_recipe_is_refused(options) -> None:
+def test_a_work_folder_of_another_recipe_is_refused(options, monkeypatch, capsys) -> None:
     require_same_recipe(options, ("ways",))
     options.ways, options.output = 2, options.work
     require_same_recipe(options, ("ways",))
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("work_folder.code_digest", lambda: "another")
+    require_same_recipe(options, ("ways",))
+    assert "begun with other code" in capsys.readouterr().err
     options.images = 9
     with pytest.raises(SystemExit, match="other values of images"):
         require_same_recipe(options, ("ways",))
