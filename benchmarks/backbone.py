@@ -26,8 +26,9 @@ from napari_metallography.classification.few_shot_model import (
 )
 from napari_metallography.classification.library import SMALLEST_PX
 from napari_metallography.devices import choose_device
-from napari_metallography.evaluation.few_shot import Tasks, evaluate_few_shot
+from napari_metallography.evaluation.few_shot import evaluate_few_shot
 from napari_metallography.events import drain
+from napari_metallography.training.tasks import Tasks
 from napari_metallography.training.unlabelled import read_micrographs_below
 
 SETTLING_STEPS = 12

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 
 from napari_metallography.classification.few_shot_model import load_few_shot_model
-from napari_metallography.evaluation.few_shot import Tasks, evaluate_few_shot
+from napari_metallography.evaluation.few_shot import evaluate_few_shot
 from napari_metallography.events import drain
+from napari_metallography.training.tasks import Tasks
 
 
 def test_defects_are_told_by_one_example_of_each(shared_data) -> None:

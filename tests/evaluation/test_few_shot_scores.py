@@ -11,10 +11,11 @@ from scipy import stats
 from napari_metallography.classification.crops import Atlas
 from napari_metallography.classification.few_shot_model import FewShotNetwork, SquareReader
 from napari_metallography.classification.micrographs import ClassifiedMicrographs
-from napari_metallography.evaluation.few_shot import Tasks, interval, task_accuracies
+from napari_metallography.evaluation.few_shot import interval
 from napari_metallography.events import Progress, drain
 from napari_metallography.models.card import FewShotInput
 from napari_metallography.training.episodes import Episodes
+from napari_metallography.training.tasks import Tasks, task_accuracies
 
 CPU = torch.device("cpu")
 

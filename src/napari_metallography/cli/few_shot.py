@@ -39,9 +39,9 @@ def evaluate_few_shot(
     """Score a few-shot model on tasks of new classes, with and without tuning to each task."""
     from ..classification.few_shot_model import load_few_shot_model
     from ..devices import choose_device
-    from ..evaluation.few_shot import Tasks
     from ..evaluation.few_shot import evaluate_few_shot as evaluate
     from ..io.tables import write_json
+    from ..training.tasks import Tasks
 
     loaded = load_few_shot_model(model)
     running = evaluate(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,34 +12,18 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
-from ..classification.few_shot_model import (
-    FewShotModel,
-    FewShotNetwork,
-    SquareReader,
-    features_of,
-    square_reader,
-)
+from ..classification.few_shot_model import FewShotModel, square_reader
 from ..classification.images import OUTSIDER
 from ..classification.library import SMALLEST_PX
 from ..classification.micrographs import ClassifiedMicrographs, read_micrographs
-from ..devices import device_errors, keep_freed_memory
-from ..events import Event, Events, Notice, Progress, relayed
+from ..devices import device_errors
+from ..events import Events, Notice
 from ..inputs import PixelSizes
-from ..training.episodes import Episode, Episodes
-from ..training.task_tuning import Tuning, tuned
+from ..training.episodes import Episodes
+from ..training.tasks import Tasks, task_accuracies
 
 _CONFIDENCE = 0.975
 _FEWEST = 2
-
-
-@dataclass(frozen=True)
-class Tasks:
-    """Which tasks a model is scored on."""
-
-    ways: int
-    shots: int
-    count: int
-    seed: int = 0
 
 
 def evaluate_few_shot(
@@ -112,43 +95,6 @@ def evaluate_few_shot(
     }
 
 
-def task_accuracies(
-    network: FewShotNetwork,
-    reader: SquareReader,
-    episodes: Episodes,
-    tasks: Tasks,
-    rates: Sequence[float],
-    steps: int,
-) -> Events[NDArray[np.float64]]:
-    """Share of the queries that are named rightly, (tasks, rates).
-
-    The network stays as it is: each task tunes a copy.
-
-    Parameters
-    ----------
-    rates, steps
-        Learning rates of the tuning, 0 for none, and its number of steps.
-
-    Yields
-    ------
-    Progress
-        Of the tasks.
-    """
-    if reader.atlas.device.type == "cpu":
-        keep_freed_memory()
-    random = torch.Generator().manual_seed(tasks.seed)
-    found = np.empty((tasks.count, len(rates)))
-    for number in range(tasks.count):
-        yield Progress(number, tasks.count, "tasks")
-        task = episodes.draw(random)
-        for column, rate in enumerate(rates):
-            tuning = Tuning(steps, rate, seed=number)
-            running = _accuracy(network, reader, task, tuning)
-            found[number, column] = yield from relayed(running, _kept_back)
-    yield Progress(tasks.count, tasks.count, "tasks")
-    return found
-
-
 def interval(values: NDArray[np.float64], smallest: float, largest: float) -> dict[str, Any]:
     """Mean over tasks (n,), standard deviation and 95 % confidence interval, cut at the limits.
 
@@ -161,21 +107,6 @@ def interval(values: NDArray[np.float64], smallest: float, largest: float) -> di
     half = float(student.ppf(_CONFIDENCE, n - 1)) * s / math.sqrt(n)
     limits = [max(smallest, mean - half), min(largest, mean + half)]
     return {"mean": mean, "s": s, "ci95": limits, "n_tasks": n}
-
-
-def _accuracy(
-    network: FewShotNetwork, reader: SquareReader, task: Episode, tuning: Tuning
-) -> Events[float]:
-    fitted = network
-    if tuning.learning_rate:
-        fitted = yield from tuned(network, reader, task.support, task.support_classes, tuning)
-    with device_errors(), torch.no_grad():
-        features = features_of(fitted, reader, task.images)
-        known, seen = features[: len(task.support)], features[len(task.support) :]
-        classes = task.support_classes.to(features.device)
-        logits = fitted.logits(known, classes, seen, int(classes.max()) + 1)
-        answers = logits.argmax(1).cpu()
-    return float((answers == task.query_classes).double().mean())
 
 
 def _doubts(
@@ -199,8 +130,3 @@ def _doubts(
             "mirrored at their edges; take larger parts of the specimen"
         )
     return said
-
-
-def _kept_back(event: Event) -> Event | None:
-    """Of the steps of a task; the tasks tell how far it is."""
-    return None

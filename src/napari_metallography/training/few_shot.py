@@ -24,7 +24,6 @@ from ..classification.few_shot_model import (
 from ..classification.micrographs import ClassifiedMicrographs
 from ..devices import device_errors
 from ..errors import InputError
-from ..evaluation.few_shot import Tasks, task_accuracies
 from ..events import Events, Notice
 from ..models.card import FewShotInput, Normalisation
 from .checkpoint import TrainingState, first_state
@@ -33,6 +32,7 @@ from .episodes import Episode, Episodes, augmented
 from .loop import Row, run_job
 from .recipe import FewShotRecipe
 from .task_tuning import LEARNING_RATES
+from .tasks import Tasks, task_accuracies
 
 _JUDGED_BY, _CHOSEN_BY = 0, 1
 """Seeds of the validation tasks: by the first weights are chosen, by the second the tuning."""
