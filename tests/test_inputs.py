@@ -57,6 +57,8 @@ def test_files_of_one_folder_keep_plain_names(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert table_names([Path("a/1.png"), Path("a/../a/2.png")]) == ["1.png", "2.png"]
     assert table_names([Path("a/1.png"), tmp_path / "b" / "1.png"]) == ["a/1.png", "b/1.png"]
+    apart = [(tmp_path / "a" / "1.png").as_posix(), "/elsewhere-by-itself/1.png"]
+    assert table_names([Path(path) for path in apart]) == apart
     assert table_names([]) == []
 
 

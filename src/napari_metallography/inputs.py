@@ -115,13 +115,16 @@ def distinct_files(files: Iterable[Path]) -> list[Path]:
 def table_names(files: Sequence[Path]) -> list[str]:
     """What tables call files: plain names, or where folders differ paths below the common one.
 
-    With forward slashes. Files without a common folder, as on two drives, go by their whole paths.
+    With forward slashes. Files without a common folder, as on two drives, or with none but the
+    root, go by their whole paths.
     """
     whole = [Path(os.path.normpath(file.absolute())) for file in files]
     folders = {file.parent for file in whole}
     try:
         common = Path(os.path.commonpath(folders)) if folders else Path()
     except ValueError:
+        return [file.as_posix() for file in whole]
+    if len(folders) > 1 and common == common.parent:
         return [file.as_posix() for file in whole]
     return [file.relative_to(common).as_posix() for file in whole]
 

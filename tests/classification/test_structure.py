@@ -121,6 +121,8 @@ def test_an_image_of_strange_textures_is_none_whatever_its_descriptors_say(model
         assert found.is_strange == (answer == 2)
         row = answer_row(found, 0.1, ("a", "b", "none"))
         assert ("unlike the training images: strangeness" in row["note"]) == found.is_strange
+        assert (row["spread"] is None) == found.is_strange
+        assert row["strangeness_limit"] == pytest.approx(most, abs=1e-5)
 
 
 def test_a_model_that_takes_the_magnification_needs_a_pixel_size(model) -> None:

@@ -14,7 +14,7 @@ from torchvision.models import resnet18
 from napari_metallography.cli import train_structure as command
 from napari_metallography.io.labels import read_labels
 from napari_metallography.io.raster import read_raster
-from napari_metallography.models.file import read_card
+from napari_metallography.models.file import read_card, read_model, write_model
 from napari_metallography.training.recipe import StructureRecipe
 
 QUICK = ("--side", 32, "--smallest-crop", 48, "--iterations", 2, "--crops-per-class", 2)
@@ -95,6 +95,16 @@ def test_a_model_is_trained_used_and_scored(run, data, tmp_path) -> None:
     told = json.loads((out / "classes.json").read_text())
     assert told["images"][0]["saliency_window_px"] == 60
     assert told["saliency"] == {"window_px": 60, "stride_px": 30}
+    card, state = read_card(model), read_model(model, "structure").state
+    shown = card.structure.model_copy(update={"most_strange": 0.0})
+    strict = tmp_path / "strict.safetensors"
+    write_model(strict, card.model_copy(update={"structure": shown}), state)
+    done = run(
+        "classify", "structure", images[0], "-o", out, "--model", strict, "--crops", 2, *windows
+    )
+    assert "none as a whole; its saliency map shows what comes nearest" in done.err
+    assert read_raster(out / f"{images[0].stem}_saliency.png")[0].shape[0] > picture.shape[0]
+    assert pd.read_csv(out / "classes.csv")["spread"].isna().all()
     bad = tmp_path / "bad"
     few = ("classify", "structure", "-o", bad, "--model", model, "--saliency", "--crops", 2)
     done = run(*few, images[0], "--stride", 0)

@@ -113,7 +113,8 @@ class ClassifyStructureWidget(AnsweringForm[StructureParameters]):
 
     def _shown(self, one: Answered) -> ShownAnswer:
         row = one.plane.row
-        numbers = (f"{row['spread']:.2f}", f"{row[_PROBABILITY + _NONE]:.2f}")
+        spread = "" if row["spread"] is None else f"{row['spread']:.2f}"
+        numbers = (spread, f"{row[_PROBABILITY + _NONE]:.2f}")
         return ShownAnswer(
             one.plane.thumbnail,
             one.place,

@@ -144,7 +144,9 @@ def saliency_map(
     image = torch.zeros(1, dtype=torch.int64)
     share = share_outside(reader.px_per_um(image, sides), model.shown.px_per_um)
     if share:
-        yield Notice(outside_words(name, float(reader.pixel_sizes_um[0]), share, model, "windows"))
+        size = float(reader.pixel_sizes_um[0])
+        words = outside_words(name, size, share, model, "windows")
+        yield Notice(f"{words}, or take windows that it knows" if wanted.window_px else words)
     tops, lefts = (window_starts(length, window, wanted.stride_px) for length in plane.shape)
     pooled = yield from _pooled_windows(reader, model.network.core, window, tops, lefts)
     with device_errors():

@@ -273,9 +273,10 @@ def outside_words(
     name: str, size_um: float, share: float, model: StructureModel, what: str = "crops"
 ) -> str:
     """What the user should know of an answer at other magnifications than those of the training."""
-    finest, coarsest = model.card.pixel_size_um or (math.nan, math.nan)
+    scales = model.shown.px_per_um or (math.nan, math.nan)
+    smallest, largest = sorted(model.shown.side / (scale * size_um) for scale in scales)
     return (
         f"{name}: {share:.0%} of its {what} are at magnifications the model was not trained on "
-        f"({size_um:.3g} µm/px; trained on {finest:.3g} to {coarsest:.3g}): the answer is an "
-        "extrapolation; train with images of this magnification"
+        f"(at {size_um:.3g} µm/px it knows {what} of {smallest:.3g} to {largest:.3g} px): the "
+        "answer is an extrapolation; train with images of this magnification"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,7 @@ Row = dict[str, Any]
 _DPI = 150
 _DIGITS = 6
 _DARK = PhaseClass(name="the darker, the more likely none", colour="#000000")
+_STRANGE = PhaseClass(name="the image as a whole: none", colour="#ffffff")
 
 
 @dataclass(frozen=True)
@@ -124,10 +126,10 @@ def name_file(
 
 
 def _map_title(row: Row, model: StructureModel) -> str:
-    """Of what the map is, and what else than the descriptors told the answer."""
+    """Of what the map is, and below it what else than the descriptors told the answer."""
     size = row["pixel_size_um"]
-    parts = [row["image"], model.card.name, f"{size:.3g} µm/px" if size else "", row["note"]]
-    return " · ".join(part for part in parts if part)
+    parts = [row["image"], model.card.name, *([f"{size:.3g} µm/px"] if size else ())]
+    return "\n".join([" · ".join(parts), *row["note"].split("; ")]).strip()
 
 
 def map_file(
@@ -137,11 +139,19 @@ def map_file(
     device: torch.device,
     sizes: PixelSizes,
     parameters: SaliencyParameters,
+    *,
+    strange: bool = False,
 ) -> Events[float]:
     """Write what structure lies where in an image, on every plane that can be used.
 
     `<stem>_saliency.tif` holds labels, 255 where none is the most probable, on the data bar and on
     planes that cannot be used; `<stem>_saliency.png` is a picture of the first plane that can.
+
+    Parameters
+    ----------
+    strange
+        Whether the image as a whole is none of the classes: its windows do not know, and the
+        picture says so.
 
     Returns
     -------
@@ -177,7 +187,11 @@ def map_file(
     yield from skipped_notices(skipped, len(maps))
     window = maps[min(maps)][0].window_px
     told = {**provenance(model, None), "parameters": parameters.model_dump(mode="json")}
-    _write_maps(folder, micrograph, stack, maps, model, {**told, "window_px": window})
+    if strange:
+        yield Notice(f"{path}: none as a whole; its saliency map shows what comes nearest")
+    extra = (_DARK, _STRANGE) if strange else (_DARK,)
+    told |= {"window_px": window}
+    _write_maps(folder, micrograph, stack, maps, (model.card.classes, extra), told)
     return window
 
 
@@ -196,14 +210,18 @@ def write_classes(folder: Path, rows: Sequence[Row], told: dict[str, Any]) -> No
 
 
 def answer_row(found: StructureAnswer, pixel_size_um: float | None, names: Sequence[str]) -> Row:
-    """What a row of `classes.csv` says of an answer."""
+    """What a row of `classes.csv` says of an answer; no spread where the image is strange."""
     row = {
         "answer": names[found.answer],
-        "spread": round(float(found.spread[found.answer]), _DIGITS),
+        # Of an image that is none as a whole the crops may agree on something else.
+        "spread": None if found.is_strange else round(float(found.spread[found.answer]), _DIGITS),
         "crops": found.crops,
         "outside": round(found.outside, _DIGITS),
         "pixel_size_um": pixel_size_um,
         "strangeness": round(found.strangeness, _DIGITS),
+        "strangeness_limit": (
+            round(found.most_strange, _DIGITS) if math.isfinite(found.most_strange) else None
+        ),
         **{
             f"probability_{name}": round(float(value), _DIGITS)
             for name, value in zip(names, found.probabilities, strict=True)
@@ -242,14 +260,15 @@ def _write_maps(
     micrograph: Micrograph,
     stack: Stack,
     maps: Mapping[int, tuple[Saliency, Box]],
-    model: StructureModel,
+    classes_and_more: tuple[tuple[PhaseClass, ...], tuple[PhaseClass, ...]],
     told: dict[str, Any],
 ) -> None:
+    """Labels of the classes, and a picture whose legend says more."""
+    classes, more = classes_and_more
     indices = np.full((*stack.leading, *micrograph.shape), UNLABELLED, np.uint8)
     for number, (found, box) in maps.items():
         indices[stack.index(number)][box.slices] = found.labels()
     whole = indices if len(stack.numbers) > 1 else indices.reshape(micrograph.shape)
-    classes = model.card.classes
     measured = measured_field(micrograph)
     labels = LabelImage(whole, classes, micrograph.calibration, measured, told)
     stem = micrograph.source.stem
@@ -257,7 +276,7 @@ def _write_maps(
     first, _ = maps[min(maps)]
     with together(table, picture):
         write_labels(table, labels)
-        legend = with_legend(first.picture(classes), (*classes, _DARK))
+        legend = with_legend(first.picture(classes), (*classes, *more))
         write_png(picture, legend, micrograph.calibration)
 
 

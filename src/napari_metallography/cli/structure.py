@@ -81,7 +81,8 @@ def classify_structure(
         # These are kept even where there can be no map.
         found.append(answers)
         if saliency:
-            mapping = map_file(path, output, loaded, chosen, sizes, windows)
+            strange = any(row["spread"] is None for row in answers.rows)
+            mapping = map_file(path, output, loaded, chosen, sizes, windows, strange=strange)
             side = terminal.follow(told_once(mapping, said), f"{path.name}, saliency")
             answers.told["saliency_window_px"] = side
 

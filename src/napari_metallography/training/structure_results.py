@@ -81,6 +81,7 @@ def _report(job: StructureJob, trained: TrainedStructure) -> dict[str, Any]:
     held_out = job.validation.files if job.validation else ()
     return {
         **job.settings(),
+        "shown": trained.shown.model_dump(mode="json"),
         "classes": list(job.images.names),
         "training_images": list(job.images.files),
         "validation_images": list(held_out),
@@ -92,6 +93,5 @@ def _report(job: StructureJob, trained: TrainedStructure) -> dict[str, Any]:
         "validated_on": len(held_out),
         "threshold": float(trained.network.gaussians.threshold),
         "refused": trained.refused,
-        "most_strange": trained.shown.most_strange,
         **made_with(job.device),
     }
