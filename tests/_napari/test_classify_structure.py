@@ -200,7 +200,14 @@ def test_the_table_keeps_up_with_names(widget, stack, tmp_path, run) -> None:
 
 def test_a_thousand_answers_do_not_freeze_the_window(widget, longest_stretch) -> None:
     image = add(widget, np.zeros((1000, 8, 8), np.uint8), "steel")
-    row = {"answer": "dark", "spread": 0.1, "probability_none": 0.1, "crops": 8, "outside": 0.5}
+    row = {
+        "answer": "dark",
+        "spread": 0.1,
+        "probability_none": 0.1,
+        "crops": 8,
+        "outside": 0.5,
+        "note": "",
+    }
     picture = np.zeros((64, 64, 3), np.uint8)
     planes = [NamedPlane("steel", n, row, 0.9, picture) for n in range(1000)]
     widget.answered = with_answers([], image, planes)
