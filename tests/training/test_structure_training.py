@@ -181,7 +181,7 @@ def test_an_image_of_other_textures_is_strange(job, tmp_path) -> None:
 
 def test_the_limit_of_strangeness_lies_beyond_nearly_all_images() -> None:
     found = torch.linspace(1, 2, 41)
-    assert most_strange(found) == pytest.approx(1.15 * 1.95)
+    assert most_strange(found) == pytest.approx(1.2 * 1.95)
     unknown = torch.full((5,), torch.nan)
     assert most_strange(torch.cat([found, unknown])) == most_strange(found)
     assert most_strange(found[:9]) is None

@@ -40,7 +40,7 @@ _ENOUGH_SHARED = 0.25
 _FITTED_WHILE_TRAINING = 4
 _JUDGED_CROPS = 8
 _FAMILIAR_SHARE = 0.95
-_SLACK = 1.15
+_SLACK = 1.2
 _FEWEST_JUDGED = 10
 
 
@@ -326,7 +326,7 @@ def _finished(
 
 
 def most_strange(found: Tensor) -> float | None:
-    """The limit of strangeness: 1.15 times what one image in twenty exceeds.
+    """The limit of strangeness: 1.2 times what one image in twenty exceeds.
 
     None for fewer than ten images, that tell too little.
 
