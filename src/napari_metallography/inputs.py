@@ -123,7 +123,7 @@ def table_names(files: Sequence[Path]) -> list[str]:
     try:
         common = Path(os.path.commonpath(folders)) if folders else Path()
     except ValueError:
-        return [file.as_posix() for file in whole]
+        common = Path()
     if len(folders) > 1 and common == common.parent:
         return [file.as_posix() for file in whole]
     return [file.relative_to(common).as_posix() for file in whole]

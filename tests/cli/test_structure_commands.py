@@ -11,7 +11,12 @@ import tifffile
 import torch
 from torchvision.models import resnet18
 
+from napari_metallography.classification.structure_files import map_file
+from napari_metallography.classification.structure_model import load_structure_model
+from napari_metallography.classification.structure_parameters import SaliencyParameters
 from napari_metallography.cli import train_structure as command
+from napari_metallography.events import drain
+from napari_metallography.inputs import PixelSizes
 from napari_metallography.io.labels import read_labels
 from napari_metallography.io.raster import read_raster
 from napari_metallography.models.file import read_card, read_model, write_model
@@ -105,6 +110,7 @@ def test_a_model_is_trained_used_and_scored(run, data, tmp_path) -> None:
     assert "none as a whole; its saliency map shows what comes nearest" in done.err
     assert read_raster(out / f"{images[0].stem}_saliency.png")[0].shape[0] > picture.shape[0]
     assert pd.read_csv(out / "classes.csv")["spread"].isna().all()
+    assert read_labels(out / f"{images[0].stem}_saliency.tif").provenance["strange_planes"] == [0]
     bad = tmp_path / "bad"
     few = ("classify", "structure", "-o", bad, "--model", model, "--saliency", "--crops", 2)
     done = run(*few, images[0], "--stride", 0)
@@ -129,6 +135,14 @@ def test_a_model_is_trained_used_and_scored(run, data, tmp_path) -> None:
     planes = read_labels(bad / "stack_saliency.tif").indices
     assert (planes[1] == 255).all()
     assert (planes[0] == planes[2]).all()
+    # The picture is of the first plane, and speaks of that one.
+    heights = []
+    loaded, windows = load_structure_model(str(model)), SaliencyParameters(window_px=70)
+    for strange in ([], [2], [0]):
+        given = (loaded, torch.device("cpu"), PixelSizes(0.016), windows)
+        drain(map_file(tmp_path / "stack.tif", bad, *given, strange=strange))
+        heights.append(read_raster(bad / "stack_saliency.png")[0].shape[0])
+    assert heights[0] == heights[1] < heights[2]
 
     scores = tmp_path / "scores.json"
     options = ("--crops", 4, "--outsider", "spheroidite-fine")

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 COMPONENTS = 48
 
+_FEWEST_JUDGED = 10
 _IMAGES_PER_COMPONENT = 4
 _LEAST_VARIANCE = 1e-6
 _FOLDS = 5
@@ -91,6 +92,13 @@ def of_unseen(features: Tensor, classes: Tensor, images: Tensor) -> Tensor:
 
     found = by_folds(classes, images, judged)
     return found[~found.isnan()]
+
+
+def limit_of(strangeness: Tensor, share: float, slack: float) -> float | None:
+    """So many times what a share of images (n,) stays below; None for fewer than ten images."""
+    if len(strangeness) < _FEWEST_JUDGED:
+        return None
+    return slack * float(strangeness.quantile(share))
 
 
 def by_folds(

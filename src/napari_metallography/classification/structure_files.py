@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,11 +55,14 @@ class FileAnswers:
         know.
     skipped
         Which planes could not be used, and why.
+    strange_planes
+        Numbers of those that are none of the classes as a whole.
     """
 
     rows: list[Row]
     told: dict[str, Any]
     skipped: list[str]
+    strange_planes: list[int]
 
 
 def name_file(
@@ -102,6 +105,7 @@ def name_file(
     stack = _stack(micrograph)
     rows: list[Row] = []
     skipped: list[str] = []
+    strange: list[int] = []
     for number in stack.numbers:
         try:
             plane, _ = grey_plane(stack, number)
@@ -117,12 +121,14 @@ def name_file(
             )
             write_png(map_folder / f"{path.stem}_descriptors.png", _drawn(figure))
         rows.append(row)
+        strange += [number] if found.is_strange else []
     note = _extrapolation(path, rows, size, model)
     if note:
         yield Notice(note)
     yield from skipped_notices(skipped, len(rows))
     whence = calibration.source if calibration else None
-    return FileAnswers(rows, {"image": called, "pixel_size_from": whence, "note": note}, skipped)
+    told = {"image": called, "pixel_size_from": whence, "note": note}
+    return FileAnswers(rows, told, skipped, strange)
 
 
 def _map_title(row: Row, model: StructureModel) -> str:
@@ -140,7 +146,7 @@ def map_file(
     sizes: PixelSizes,
     parameters: SaliencyParameters,
     *,
-    strange: bool = False,
+    strange: Collection[int] = (),
 ) -> Events[float]:
     """Write what structure lies where in an image, on every plane that can be used.
 
@@ -150,8 +156,8 @@ def map_file(
     Parameters
     ----------
     strange
-        Whether the image as a whole is none of the classes: its windows do not know, and the
-        picture says so.
+        Numbers of the planes that are none of the classes as a whole: their windows do not know,
+        and the picture says so.
 
     Returns
     -------
@@ -189,9 +195,8 @@ def map_file(
     told = {**provenance(model, None), "parameters": parameters.model_dump(mode="json")}
     if strange:
         yield Notice(f"{path}: none as a whole; its saliency map shows what comes nearest")
-    extra = (_DARK, _STRANGE) if strange else (_DARK,)
-    told |= {"window_px": window}
-    _write_maps(folder, micrograph, stack, maps, (model.card.classes, extra), told)
+    told |= {"window_px": window, "strange_planes": sorted(strange)}
+    _write_maps(folder, micrograph, stack, maps, model, told)
     return window
 
 
@@ -260,20 +265,21 @@ def _write_maps(
     micrograph: Micrograph,
     stack: Stack,
     maps: Mapping[int, tuple[Saliency, Box]],
-    classes_and_more: tuple[tuple[PhaseClass, ...], tuple[PhaseClass, ...]],
+    model: StructureModel,
     told: dict[str, Any],
 ) -> None:
-    """Labels of the classes, and a picture whose legend says more."""
-    classes, more = classes_and_more
     indices = np.full((*stack.leading, *micrograph.shape), UNLABELLED, np.uint8)
     for number, (found, box) in maps.items():
         indices[stack.index(number)][box.slices] = found.labels()
     whole = indices if len(stack.numbers) > 1 else indices.reshape(micrograph.shape)
+    classes = model.card.classes
     measured = measured_field(micrograph)
     labels = LabelImage(whole, classes, micrograph.calibration, measured, told)
     stem = micrograph.source.stem
     table, picture = (folder / f"{stem}_saliency.{ending}" for ending in ("tif", "png"))
-    first, _ = maps[min(maps)]
+    shown = min(maps)
+    first, _ = maps[shown]
+    more = (_DARK, _STRANGE) if shown in told["strange_planes"] else (_DARK,)
     with together(table, picture):
         write_labels(table, labels)
         legend = with_legend(first.picture(classes), (*classes, *more))

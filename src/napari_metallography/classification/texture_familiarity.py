@@ -45,22 +45,21 @@ class TextureFamiliarity(nn.Module):
         magnifications
             (n, crops), in any logarithmic unit; all the same where they are not known.
         """
-        for number in range(len(self.curves)):
-            own = magnifications[classes == number]
-            low, high = own.min(), own.max()
-            self.middles[number] = (low + high) / 2
-            self.spans[number] = ((high - low) / 2).clamp(min=_LEAST_SPAN)
-            powers = self._powers(own, number).flatten(0, 1)
-            seen = textures[classes == number].flatten(0, 1)
-            # Where there is one magnification only, the least of all solutions is a constant.
-            curve = torch.linalg.pinv(powers.double()) @ seen.double()
-            self.curves[number] = curve.float()
         self.crops_per_image.fill_(textures.shape[1])
         apart = torch.empty(len(classes), textures.shape[2])
         for number in range(len(self.curves)):
             own = classes == number
+            self._fit_curve(textures[own], magnifications[own], number)
             apart[own] = (textures[own] - self._expected(magnifications[own], number)).mean(1)
         self.aside.fit(apart, classes, components)
+
+    def _fit_curve(self, textures: Tensor, magnifications: Tensor, number: int) -> None:
+        low, high = magnifications.aminmax()
+        self.middles[number] = (low + high) / 2
+        self.spans[number] = ((high - low) / 2).clamp(min=_LEAST_SPAN)
+        powers = self._powers(magnifications, number).flatten(0, 1).double()
+        # Where there is one magnification only, the least of all solutions is a constant.
+        self.curves[number] = (torch.linalg.pinv(powers) @ textures.flatten(0, 1).double()).float()
 
     def strangeness(self, textures: Tensor, magnifications: Tensor) -> Tensor:
         """Of images (n,), by textures (n, crops, F) at magnifications (n, crops).

@@ -81,7 +81,7 @@ def classify_structure(
         # These are kept even where there can be no map.
         found.append(answers)
         if saliency:
-            strange = any(row["spread"] is None for row in answers.rows)
+            strange = answers.strange_planes
             mapping = map_file(path, output, loaded, chosen, sizes, windows, strange=strange)
             side = terminal.follow(told_once(mapping, said), f"{path.name}, saliency")
             answers.told["saliency_window_px"] = side

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..classification.familiarity import components_of, of_unseen
+from ..classification.familiarity import components_of, limit_of, of_unseen
 from ..classification.images import OUTSIDER, ClassifiedImages, without_outsiders
 from ..classification.inference import pooled_and_logits
 from ..classification.model import DefectNetwork, design_of, normalised
@@ -31,7 +31,6 @@ from .recipe import DefectRecipe
 
 _FAMILIAR_SHARE = 0.99
 _SLACK = 1.1
-_FEWEST_JUDGED = 10
 
 
 @dataclass(frozen=True)
@@ -222,7 +221,8 @@ def _finished(job: DefectJob, state: TrainingState, row: Row) -> Events[TrainedD
         pooled, logits = _seen(network, job, job.validation)
         divisor, points = _calibrated(logits, job.validation)
         strange.append(network.familiarity.strangeness(pooled))
-    limits = [_limit(values) for values in strange if len(values) >= _FEWEST_JUDGED]
+    found = (limit_of(values, _FAMILIAR_SHARE, _SLACK) for values in strange)
+    limits = [limit for limit in found if limit is not None]
     if not limits:
         yield Notice(
             "too few images to tell how far those of a class differ: no image will be answered "
@@ -237,10 +237,6 @@ def _finished(job: DefectJob, state: TrainingState, row: Row) -> Events[TrainedD
         points,
         max(limits, default=None),
     )
-
-
-def _limit(strange: Tensor) -> float:
-    return _SLACK * float(strange.quantile(_FAMILIAR_SHARE))
 
 
 def _calibrated(logits: Tensor, judged: ClassifiedImages) -> tuple[float, tuple[RiskPoint, ...]]:

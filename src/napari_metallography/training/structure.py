@@ -17,7 +17,7 @@ from ..calibration import HOW_TO_CALIBRATE
 from ..classification.backbone import grey_normalisation
 from ..classification.crops import Atlas
 from ..classification.descriptors import ClassGaussians
-from ..classification.familiarity import components_of
+from ..classification.familiarity import components_of, limit_of
 from ..classification.images import OUTSIDER
 from ..classification.micrographs import ClassifiedMicrographs
 from ..classification.structure import DescribedCrops, described_crops
@@ -41,7 +41,6 @@ _FITTED_WHILE_TRAINING = 4
 _JUDGED_CROPS = 8
 _FAMILIAR_SHARE = 0.95
 _SLACK = 1.2
-_FEWEST_JUDGED = 10
 
 
 @dataclass(frozen=True)
@@ -336,10 +335,7 @@ def most_strange(found: Tensor) -> float | None:
         Strangeness (n,) of images to what was learnt without their specimens; NaN where that is
         not known.
     """
-    judged = found[~found.isnan()]
-    if len(judged) < _FEWEST_JUDGED:
-        return None
-    return _SLACK * float(judged.quantile(_FAMILIAR_SHARE))
+    return limit_of(found[~found.isnan()], _FAMILIAR_SHARE, _SLACK)
 
 
 def _sizes(images: ClassifiedMicrographs) -> Tensor:
