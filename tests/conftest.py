@@ -16,7 +16,7 @@ from hypothesis import settings
 from numpy.typing import NDArray
 
 # No deadline: the machines that run this differ tenfold in speed.
-settings.register_profile("project", deadline=None, max_examples=40)
+settings.register_profile("project", deadline=None, max_examples=20)
 settings.load_profile("project")
 
 if TYPE_CHECKING:

@@ -257,6 +257,7 @@ def trained_weights(form: FineTuneWidget, qtbot: Any) -> dict[str, torch.Tensor]
     return {name: tensor.clone() for name, tensor in state.items()}
 
 
+@pytest.mark.slow
 def test_a_training_goes_on_after_napari_was_closed(opened, qtbot) -> None:
     form = opened(ViewerModel())
     assert not form.training.continue_button.enabled
@@ -564,6 +565,7 @@ def test_a_new_network_learns_classes_of_its_own(form, qtbot) -> None:
     assert form._tuned.job.start.parent is None
 
 
+@pytest.mark.slow
 def test_a_search_is_stopped_goes_on_and_its_best_is_saved(
     opened, viewer, qtbot, own_folder, monkeypatch
 ) -> None:

@@ -58,7 +58,7 @@ def drawn_change(data: st.DataObject, indices: Any, ids: Any, highest: int) -> C
         return None
 
 
-@settings(max_examples=25, phases=set(Phase) - {Phase.shrink})
+@settings(max_examples=8, phases=set(Phase) - {Phase.shrink})
 @given(data=st.data(), seed=st.integers(0, 99), rule=st.sampled_from(["all", "exclude-border"]))
 def test_any_corrections_and_undos_measure_as_the_labels_shown(data, seed, rule) -> None:
     measured = begun(seed, rule)

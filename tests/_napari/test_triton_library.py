@@ -10,6 +10,7 @@ import pytest
 @pytest.mark.skipif(
     os.environ.get("QT_QPA_PLATFORM") == "offscreen", reason="a viewer needs a screen"
 )
+@pytest.mark.slow
 def test_networks_load_in_a_process_that_draws_with_mesa_already() -> None:
     code = (
         "import napari, numpy; viewer = napari.Viewer(show=False);"

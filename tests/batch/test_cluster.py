@@ -75,6 +75,7 @@ def started():
         yield start
 
 
+@pytest.mark.slow
 def test_a_scheduler_and_workers_started_apart(scans, run, started, tmp_path):
     file = tmp_path / "scheduler.json"
     words = ("--host", "127.0.0.1", "--port", 0, "--no-dashboard", "--scheduler-file", file)

@@ -108,7 +108,14 @@ def test_a_pixel_size_corrected_in_the_index_is_taken_up(scans, run):
     assert sizes.tolist() == [0.2, 0.1, 0.1]
 
 
-@pytest.mark.parametrize("name", ["particles.npz", "quantify.json", "field1_labels.tif"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "particles.npz",
+        pytest.param("quantify.json", marks=pytest.mark.slow),
+        pytest.param("field1_labels.tif", marks=pytest.mark.slow),
+    ],
+)
 def test_a_result_that_was_cut_short_or_is_missing_is_had_again(scans, run, tmp_path, name):
     whole = tables(run(scans)[0])
     path = tmp_path / "out/items/field1" / name

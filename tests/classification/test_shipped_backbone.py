@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from napari_metallography.classification.few_shot_model import load_few_shot_model
@@ -10,6 +11,7 @@ from napari_metallography.events import drain
 from napari_metallography.training.tasks import Tasks
 
 
+@pytest.mark.slow
 def test_defects_are_told_by_one_example_of_each(shared_data) -> None:
     model = load_few_shot_model("microstructure-resnet18")
     neu, device = shared_data / "neu" / "val", torch.device("cpu")

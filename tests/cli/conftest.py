@@ -23,16 +23,28 @@ class Run:
         return [line for line in self.err.splitlines() if line.startswith("error: ")]
 
 
+@pytest.fixture(scope="session")
+def call() -> Callable[..., int]:
+    """Calls the command line as a shell would, and gives its exit code."""
+
+    def code_of(*arguments: object) -> int:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "argv", ["napari-metallography", *map(str, arguments)])
+            with pytest.raises(SystemExit) as ended:
+                main()
+        return int(ended.value.code or 0)
+
+    return code_of
+
+
 @pytest.fixture
-def run(monkeypatch, capfd) -> Callable[..., Run]:
-    """Call the command line as a shell would."""
+def run(call, capfd) -> Callable[..., Run]:
+    """Calls the command line, and keeps what it says."""
 
-    def call(*arguments: object) -> Run:
-        monkeypatch.setattr(sys, "argv", ["napari-metallography", *map(str, arguments)])
+    def said(*arguments: object) -> Run:
         capfd.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
+        code = call(*arguments)
         captured = capfd.readouterr()
-        return Run(int(ended.value.code or 0), captured.out, captured.err)
+        return Run(code, captured.out, captured.err)
 
-    return call
+    return said

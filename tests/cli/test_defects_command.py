@@ -47,17 +47,11 @@ def data(tmp_path_factory, striped) -> Path:
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory, data) -> Path:
+def model(tmp_path_factory, data, call) -> Path:
     """Trained once for all tests."""
-    import subprocess
-    import sys
-
     path = tmp_path_factory.mktemp("model") / "patterns.safetensors"
     command = ["train", "defects", "--data", data, "-o", path, *FAST, *RECIPE, "--held-out", "0.25"]
-    command += ["--pixel-size", "0.5"]
-    arguments = [sys.executable, "-m", "napari_metallography", *map(str, command)]
-    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    assert call(*command, "--pixel-size", "0.5") == 0
     return path
 
 

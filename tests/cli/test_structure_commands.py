@@ -25,33 +25,41 @@ from napari_metallography.training.recipe import StructureRecipe
 QUICK = ("--side", 32, "--smallest-crop", 48, "--iterations", 2, "--crops-per-class", 2)
 
 
-@pytest.fixture
-def data(run, tmp_path) -> Path:
+@pytest.fixture(scope="module")
+def data(call, tmp_path_factory) -> Path:
     """Four images each of three classes, at two pixel sizes."""
-    folder = tmp_path / "data"
+    folder = tmp_path_factory.mktemp("structures") / "data"
     sizes = ("--pixel-size", 0.016, "--pixel-size", 0.032)
     names = ("network", "pearlite-fine", "spheroidite-fine")
     chosen = [part for name in names for part in ("--class", name)]
     shape = ("--height", 80, "--width", 96)
-    done = run("synthesize", "structure", "-o", folder, "--count", 4, *chosen, *sizes, *shape)
-    assert done.code == 0
+    assert call("synthesize", "structure", "-o", folder, "--count", 4, *chosen, *sizes, *shape) == 0
     return folder
 
 
-def test_a_model_is_trained_used_and_scored(run, data, tmp_path) -> None:
-    model = tmp_path / "model" / "three.safetensors"
-    done = run(
-        "train", "structure", "--data", data, "-o", model, *QUICK, "--without", "spheroidite-fine"
-    )
-    assert done.code == 0, done.err
-    assert {path.name for path in model.parent.iterdir()} == {
-        "three.safetensors", "history.csv", "training.json",
-    }  # fmt: skip
+@pytest.fixture(scope="module")
+def model(call, data, tmp_path_factory) -> Path:
+    """A model of two of the classes, trained once."""
+    path = tmp_path_factory.mktemp("model") / "two.safetensors"
+    left = ("--without", "spheroidite-fine")
+    assert call("train", "structure", "--data", data, "-o", path, *QUICK, *left) == 0
+    return path
+
+
+@pytest.fixture
+def images(data) -> list[Path]:
+    return sorted((data / "network").iterdir())[:2]
+
+
+def test_a_training_leaves_a_model_its_history_and_a_report(model) -> None:
+    files = {path.name for path in model.parent.iterdir()}
+    assert files == {"two.safetensors", "history.csv", "training.json"}
     report = json.loads((model.parent / "training.json").read_text())
     assert report["classes"] == ["network", "pearlite-fine"]
     assert len(report["training_images"]) == 6
 
-    images = sorted((data / "network").iterdir())[:2]
+
+def test_images_are_named_once_each(run, model, images, tmp_path) -> None:
     out = tmp_path / "out"
     again = images[0].parent / ".." / "network" / images[0].name
     done = run("classify", "structure", *images, again, "-o", out, "--model", model, "--crops", 8)
@@ -61,6 +69,7 @@ def test_a_model_is_trained_used_and_scored(run, data, tmp_path) -> None:
     assert table["pixel_size_um"].tolist() == pytest.approx([0.016, 0.032])
     shares = table[["probability_network", "probability_pearlite-fine", "probability_none"]]
     assert shares.sum(axis=1).tolist() == pytest.approx([1, 1])
+    assert (shares == shares.round(6)).all(axis=None)
     assert set(table["answer"]) <= {"network", "pearlite-fine", "none"}
     assert (table["crops"] == 8).all()
     told = json.loads((out / "classes.json").read_text())
@@ -69,21 +78,28 @@ def test_a_model_is_trained_used_and_scored(run, data, tmp_path) -> None:
     assert told["images"][0]["pixel_size_from"] == "resolution tags"
     assert told["skipped"] == []
     assert told["saliency"] is None
-    assert (shares == shares.round(6)).all(axis=None)
-    far = run(
-        "classify", "structure", images[0], "-o", out, "--model", model, "--crops", 4,
-        "--pixel-size", 9,
-    )  # fmt: skip
-    assert far.err.count("not trained on") == 1
-    assert pd.read_csv(out / "classes.csv")["note"].tolist() == ["extrapolation: 100% of the crops"]
-    assert (
-        "100% of its crops" in json.loads((out / "classes.json").read_text())["images"][0]["note"]
-    )
 
-    windows = ("--saliency", "--window", 60, "--stride", 30, "--descriptor-map")
-    done = run(
-        "classify", "structure", images[0], "-o", out, "--model", model, "--crops", 2, *windows
-    )
+
+def test_an_extrapolation_is_told(run, model, images, tmp_path) -> None:
+    out = tmp_path / "out"
+    few = ("--crops", 4, "--pixel-size", 9)
+    done = run("classify", "structure", images[0], "-o", out, "--model", model, *few)
+    assert done.err.count("not trained on") == 1
+    assert pd.read_csv(out / "classes.csv")["note"].tolist() == ["extrapolation: 100% of the crops"]
+    told = json.loads((out / "classes.json").read_text())
+    assert "100% of its crops" in told["images"][0]["note"]
+
+
+def _mapped(run, image: Path, model: Path, out: Path, *options: object):
+    """Classified with a saliency map; the options come last."""
+    few = ("--model", model, "--crops", 2, "--saliency")
+    return run("classify", "structure", image, "-o", out, *few, *options)
+
+
+def test_maps_are_written_beside_the_answers(run, model, images, tmp_path) -> None:
+    out = tmp_path / "out"
+    windows = ("--window", 60, "--stride", 30, "--descriptor-map")
+    done = _mapped(run, images[0], model, out, *windows)
     assert done.code == 0, done.err
     labels = read_labels(out / f"{images[0].stem}_saliency.tif")
     assert labels.indices.shape == (80, 96)
@@ -100,55 +116,83 @@ def test_a_model_is_trained_used_and_scored(run, data, tmp_path) -> None:
     told = json.loads((out / "classes.json").read_text())
     assert told["images"][0]["saliency_window_px"] == 60
     assert told["saliency"] == {"window_px": 60, "stride_px": 30}
+
+
+def test_a_saliency_map_says_what_is_none_as_a_whole(run, model, images, tmp_path) -> None:
+    out, strict = tmp_path / "out", tmp_path / "strict.safetensors"
     card, state = read_card(model), read_model(model, "structure").state
     shown = card.structure.model_copy(update={"most_strange": 0.0})
-    strict = tmp_path / "strict.safetensors"
     write_model(strict, card.model_copy(update={"structure": shown}), state)
-    done = run(
-        "classify", "structure", images[0], "-o", out, "--model", strict, "--crops", 2, *windows
-    )
+    picture = out / f"{images[0].stem}_saliency.png"
+    _mapped(run, images[0], model, out, "--window", 60)
+    plain = read_raster(picture)[0].shape[0]
+    done = _mapped(run, images[0], strict, out, "--window", 60)
     assert "none as a whole; its saliency map shows what comes nearest" in done.err
-    assert read_raster(out / f"{images[0].stem}_saliency.png")[0].shape[0] > picture.shape[0]
+    assert read_raster(picture)[0].shape[0] > plain
     assert pd.read_csv(out / "classes.csv")["spread"].isna().all()
-    assert read_labels(out / f"{images[0].stem}_saliency.tif").provenance["strange_planes"] == [0]
-    bad = tmp_path / "bad"
-    few = ("classify", "structure", "-o", bad, "--model", model, "--saliency", "--crops", 2)
-    done = run(*few, images[0], "--stride", 0)
+    assert read_labels(picture.with_suffix(".tif")).provenance["strange_planes"] == [0]
+
+
+def test_windows_that_cannot_be_are_refused(run, model, images, tmp_path) -> None:
+    out = tmp_path / "out"
+    done = _mapped(run, images[0], model, out, "--stride", 0)
     assert done.code == 2
     assert "--stride: must" in done.err
-    assert not bad.exists()
-    # What was answered is kept where there can be no map.
-    done = run(*few, images[0], "--window", 90)
+    done = _mapped(run, images[0], model, out, "--window", 60, "--no-saliency")
+    assert done.code == 2
+    assert "--window: for the saliency map; add --saliency" in done.err
+    assert not out.exists()
+
+
+def test_answers_are_kept_where_there_can_be_no_map(run, model, images, tmp_path) -> None:
+    done = _mapped(run, images[0], model, tmp_path, "--window", 90)
     assert done.code == 2
     assert "do not fit" in done.err
-    assert len(pd.read_csv(bad / "classes.csv")) == 1
-    assert "do not fit" in json.loads((bad / "classes.json").read_text())["skipped"][0]
-    assert not [*bad.glob("*saliency*")]
-    # A plane of one grey value is skipped in both, and unlabelled.
-    stack = np.stack([tifffile.imread(images[0])] * 3)
-    stack[1] = 90
-    tifffile.imwrite(tmp_path / "stack.tif", stack, photometric="minisblack")
-    done = run(*few, tmp_path / "stack.tif", "--window", 70, "--pixel-size", 0.016)
+    assert len(pd.read_csv(tmp_path / "classes.csv")) == 1
+    assert "do not fit" in json.loads((tmp_path / "classes.json").read_text())["skipped"][0]
+    assert not [*tmp_path.glob("*saliency*")]
+
+
+def test_a_plane_of_one_grey_value_is_skipped_and_unlabelled(run, model, images, tmp_path) -> None:
+    path = _stack(images[0], tmp_path)
+    done = _mapped(run, path, model, tmp_path, "--window", 70, "--pixel-size", 0.016)
     assert done.code == 0, done.err
     assert done.err.count("1 skipped") == 1
-    assert pd.read_csv(bad / "classes.csv")["plane"].tolist() == [0, 2]
-    planes = read_labels(bad / "stack_saliency.tif").indices
+    assert pd.read_csv(tmp_path / "classes.csv")["plane"].tolist() == [0, 2]
+    planes = read_labels(tmp_path / "stack_saliency.tif").indices
     assert (planes[1] == 255).all()
     assert (planes[0] == planes[2]).all()
-    # The picture is of the first plane, and speaks of that one.
+
+
+def test_the_picture_of_a_stack_speaks_of_its_first_plane(model, images, tmp_path) -> None:
+    path, windows = _stack(images[0], tmp_path), SaliencyParameters(window_px=70)
+    given = (load_structure_model(str(model)), torch.device("cpu"), PixelSizes(0.016), windows)
     heights = []
-    loaded, windows = load_structure_model(str(model)), SaliencyParameters(window_px=70)
     for strange in ([], [2], [0]):
-        given = (loaded, torch.device("cpu"), PixelSizes(0.016), windows)
-        drain(map_file(tmp_path / "stack.tif", bad, *given, strange=strange))
-        heights.append(read_raster(bad / "stack_saliency.png")[0].shape[0])
+        drain(map_file(path, tmp_path, *given, strange=strange))
+        heights.append(read_raster(tmp_path / "stack_saliency.png")[0].shape[0])
     assert heights[0] == heights[1] < heights[2]
 
-    scores = tmp_path / "scores.json"
-    options = ("--crops", 4, "--outsider", "spheroidite-fine")
-    done = run("evaluate", "structure", "--model", model, "--data", data, "-o", scores, *options)
+
+def _stack(image: Path, folder: Path) -> Path:
+    """Of three planes, the second of one grey value."""
+    planes = np.stack([tifffile.imread(image)] * 3)
+    planes[1] = 90
+    tifffile.imwrite(folder / "stack.tif", planes, photometric="minisblack")
+    return folder / "stack.tif"
+
+
+def _evaluated(run, data: Path, model: Path, scores: Path, *outsiders: str):
+    """Scores and what was said, four crops an image."""
+    chosen = [part for name in outsiders for part in ("--outsider", name)]
+    options = ("--model", model, "--data", data, "-o", scores, "--crops", 4, *chosen)
+    done = run("evaluate", "structure", *options)
     assert done.code == 0, done.err
-    found = json.loads(scores.read_text())
+    return json.loads(scores.read_text()), done
+
+
+def test_a_model_is_scored_with_outsiders(run, data, model, tmp_path) -> None:
+    found, done = _evaluated(run, data, model, tmp_path / "scores.json", "spheroidite-fine")
     assert found["n"] == 8
     assert found["outsiders"] == 4
     assert 0 <= found["outsiders_rejected"] <= 1
@@ -158,17 +202,15 @@ def test_a_model_is_trained_used_and_scored(run, data, tmp_path) -> None:
     assert found["learnt_from"] == [one["image"] for one in found["images"][:8]]
     assert [one["truth"] for one in found["images"][7:9]] == ["pearlite-fine", "none"]
     assert all(0 <= one["p_none"] <= 1 for one in found["images"])
-    assert found["options"] == {
-        "crops": 4, "outsiders": ["spheroidite-fine"], "pixel_size_um": None,
-    }  # fmt: skip
-    done = run(
-        "evaluate", "structure", "--model", model, "--data", data, "-o", scores, *options,
-        "--outsider", "network",
-    )  # fmt: skip
-    assert done.code == 0, done.err
+    options = {"crops": 4, "outsiders": ["spheroidite-fine"], "pixel_size_um": None}
+    assert found["options"] == options
+
+
+def test_an_outsider_that_the_model_knows_is_told(run, data, model, tmp_path) -> None:
+    outsiders = ("spheroidite-fine", "network")
+    found, done = _evaluated(run, data, model, tmp_path / "scores.json", *outsiders)
     said = "the model knows network: it is no outsider to this model"
     assert said in done.err
-    found = json.loads(scores.read_text())
     assert found["notes"][1] == said
     assert found["classes_without_images"] == ["network"]
 

@@ -57,12 +57,15 @@ def squares(tmp_path) -> Path:
     return tmp_path
 
 
-def _arguments(squares: Path, output: Path, *options: str) -> list[str]:
+def _words(squares: Path, output: Path, *options: str) -> list[str]:
     return [
-        *(sys.executable, "-m", "napari_metallography", "train", "segmentation"),
-        *("--images", str(squares / "images"), "--labels", str(squares / "labels")),
-        *("-o", str(output), *OPTIONS, *options),
+        *("train", "segmentation", "--images", str(squares / "images")),
+        *("--labels", str(squares / "labels"), "-o", str(output), *OPTIONS, *options),
     ]
+
+
+def _arguments(squares: Path, output: Path, *options: str) -> list[str]:
+    return [sys.executable, "-m", "napari_metallography", *_words(squares, output, *options)]
 
 
 def _train(squares: Path, output: Path, *options: str) -> subprocess.CompletedProcess[str]:
@@ -86,14 +89,14 @@ def test_two_processes_share_each_batch(squares) -> None:
     assert _losses(two) == pytest.approx(_losses(one), rel=_TOLERANCE)
 
 
-def test_a_search_trains_baseline_tricks_and_stack_once(squares) -> None:
+def test_a_search_trains_baseline_tricks_and_stack_once(squares, run) -> None:
     output = squares / "best.safetensors"
-    done = _train(squares, output, "--search")
-    assert done.returncode == 0, done.stderr
+    done = run(*_words(squares, output, "--search"))
+    assert done.code == 0, done.err
     with (squares / "best_search.csv").open(encoding="utf-8") as file:
         rows = {row["training"]: row for row in csv.DictReader(file)}
     assert list(rows)[:3] == ["baseline", "strong-augmentation", "enlarged-receptive-field"]
-    assert "'transfer' is left out" in done.stderr
+    assert "'transfer' is left out" in done.err
     base = float(rows["baseline"]["miou_percent"])
     for row in rows.values():
         assert float(row["gain_points"]) == pytest.approx(float(row["miou_percent"]) - base)
@@ -109,12 +112,12 @@ def test_a_search_trains_baseline_tricks_and_stack_once(squares) -> None:
     made = baseline.stat().st_mtime_ns
     for left in (output, *(squares / name for name in ("history.csv", "training.json"))):
         left.unlink()
-    refused = _train(squares, output, "--search")
-    assert refused.returncode == 2
-    assert "best_search.csv: exists already" in refused.stderr
+    refused = run(*_words(squares, output, "--search"))
+    assert refused.code == 2
+    assert "best_search.csv: exists already" in refused.err
     (squares / "best_search.csv").unlink()
-    again = _train(squares, output, "--search")
-    assert again.returncode == 0, again.stderr
+    again = run(*_words(squares, output, "--search"))
+    assert again.code == 0, again.err
     assert baseline.stat().st_mtime_ns == made
 
 
@@ -156,6 +159,7 @@ def test_strokes_on_one_image_are_held_out_as_in_the_window(run, squares, recipe
     assert score in read_card(squares / "out/m.safetensors").metrics
 
 
+@pytest.mark.slow
 def test_processes_share_partly_labelled_images_as_one_would(squares) -> None:
     for number, path in enumerate(sorted((squares / "labels").iterdir())):
         labels = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
@@ -171,10 +175,10 @@ def test_processes_share_partly_labelled_images_as_one_would(squares) -> None:
     assert found[1] == pytest.approx(found[0], rel=_TOLERANCE)
 
 
-def test_a_search_starts_from_nothing(squares) -> None:
-    done = _train(squares, squares / "m.safetensors", "--search", "--devices", "2")
-    assert done.returncode == 2
-    assert done.stderr.strip().endswith("on one device, without --start-from")
+def test_a_search_starts_from_nothing(squares, run) -> None:
+    done = run(*_words(squares, squares / "m.safetensors", "--search", "--devices", "2"))
+    assert done.code == 2
+    assert done.err.strip().endswith("on one device, without --start-from")
 
 
 def _named_labels(squares: Path, folder: str, *names: str) -> Path:
@@ -264,16 +268,17 @@ def test_classes_have_names_of_their_own(run, squares, names) -> None:
     assert done.errors == [f"error: --classes {names}: give each class a name of its own"]
 
 
-def test_too_few_classes_are_refused_before_weights_are_looked_for(squares) -> None:
+def test_too_few_classes_are_refused_before_weights_are_looked_for(squares, run) -> None:
     for path in (squares / "labels").iterdir():
         labels = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
         path.write_bytes(cv2.imencode(".png", labels * np.uint8(2))[1].tobytes())
     nowhere = ("--encoder-weights", str(squares / "nowhere.pt"))
-    done = _train(squares, squares / "m.safetensors", *nowhere)
-    assert done.returncode == 2
-    assert "label 2, but the 2 classes are 0 to 1" in done.stderr
+    done = run(*_words(squares, squares / "m.safetensors", *nowhere))
+    assert done.code == 2
+    assert "label 2, but the 2 classes are 0 to 1" in done.err
 
 
+@pytest.mark.slow
 def test_after_a_kill_a_resumed_training_ends_with_the_same_weights(squares, tmp_path) -> None:
     options = ("--iterations", "60", "--batch-size", "2", "--validate-every", "20")
     whole, killed = tmp_path / "whole/m.safetensors", tmp_path / "killed/m.safetensors"

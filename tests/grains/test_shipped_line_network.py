@@ -36,6 +36,7 @@ def test_a_card_without_the_grade_of_a_class_is_refused(model, tmp_path) -> None
         load_line_model(str(path))
 
 
+@pytest.mark.slow
 def test_it_grades_images_of_another_generator(model) -> None:
     errors = []
     for number in range(98, 112):

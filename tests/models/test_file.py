@@ -158,5 +158,13 @@ def test_own_models_are_found_by_name(tmp_path, card, monkeypatch) -> None:
 
 
 def test_an_unknown_model_lists_those_there_are() -> None:
-    with pytest.raises(InputError, match="no model 'carbids'; there are"):
+    with pytest.raises(InputError, match=r"no model 'carbids'; there are .*uhcs-carbides"):
         registry.model_path("carbids")
+
+
+def test_an_unknown_model_of_a_task_lists_those_of_the_task(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("NAPARI_METALLOGRAPHY_MODELS", str(tmp_path))
+    with pytest.raises(InputError, match=r"for defects; there are xsdd-pdmsnet$"):
+        registry.load("xsd", "defects")
+    with pytest.raises(InputError, match="for structure; there are none yet; train one"):
+        registry.load("steels", "structure")

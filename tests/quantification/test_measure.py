@@ -180,7 +180,7 @@ def test_grey_values_of_a_stack():
 planes = arrays(np.uint8, (6, 7), elements=st.sampled_from([0, 1, 2, UNLABELLED]))
 
 
-@settings(max_examples=50)
+@settings(max_examples=20)
 @given(planes.filter(lambda plane: bool((plane != UNLABELLED).any())), st.permutations([0, 1, 2]))
 def test_renaming_the_indices_of_classes_changes_no_number(plane, order):
     table = np.arange(256, dtype=np.uint8)
@@ -199,7 +199,7 @@ def test_renaming_the_indices_of_classes_changes_no_number(plane, order):
     assert first.phases["area_fraction"].sum() == pytest.approx(1)
 
 
-@settings(max_examples=20)
+@settings(max_examples=10)
 @given(st.lists(planes, min_size=2, max_size=4))
 def test_the_order_of_planes_changes_no_statistic(stack):
     stack = np.stack([np.zeros((6, 7), np.uint8), *stack])

@@ -98,6 +98,7 @@ def test_single_particles_have_the_true_radius_place_and_shape():
     np.testing.assert_allclose(axes, truth["aspect_ratio"], rtol=0.12)
 
 
+@pytest.mark.slow
 def test_edge_rules_over_many_fields():
     fields = [carbide_field(PLAIN, seed) for seed in range(40)]
     density = {rule: [] for rule in ("all", "exclude-border", "miles-lantuejoul", "guard-frame")}

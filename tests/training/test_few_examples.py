@@ -108,7 +108,8 @@ def test_textures_are_named_and_others_are_none(model) -> None:
         assert best.count(name) >= 8
         assert sum(one.answer == name for one in found) >= 6
         assert all(one.probabilities.sum() == pytest.approx(1) for one in found)
-        assert all(one.answer == "none" for one in found if not one.familiar)
+        for one in found:
+            assert (one.answer == "none") == (one.similarity < one.least_similarity)
     strangers = _named(learnt, [_checks(seed) for seed in range(10)])
     assert sum(one.answer == "none" for one in strangers) >= 7
 
@@ -132,6 +133,8 @@ def test_an_image_like_an_example_of_none_is_none(model) -> None:
     assert learnt.names == loose.names
     assert after.answer == "none"
     assert after.similarity == pytest.approx(before.similarity)
+    # It is more like that example, itself, than like any class.
+    assert before.least_similarity < after.least_similarity == pytest.approx(1)
 
 
 def test_one_class_is_that_or_none(model) -> None:

@@ -99,6 +99,7 @@ def test_the_best_of_a_search_is_the_result(plan: Plan, tmp_path: Path) -> None:
     assert all(torch.equal(saved[name], tensor) for name, tensor in weights.items())
 
 
+@pytest.mark.slow
 def test_a_stopped_search_goes_on(plan: Plan) -> None:
     session = Session()
     events = search_painted(plan, session)

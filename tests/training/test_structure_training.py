@@ -120,6 +120,7 @@ def test_descriptors_of_all_images_are_kept_with_the_model(job, tmp_path) -> Non
     assert torch.equal(loaded.network.gaussians.means, trained.network.gaussians.means)
 
 
+@pytest.mark.slow
 def test_what_pixels_alone_cannot_tell_is_learnt_from_the_magnification(job) -> None:
     plain = _stripes(16, sizes=(0.1, 0.1))
     # The same stripes, at two magnifications: the classes differ in nothing else.

@@ -9,6 +9,8 @@ from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
 from qtpy.compat import isalive
 from qtpy.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
 
+from .docks_below import dock_below
+
 if TYPE_CHECKING:
     from ..classification.descriptor_map import DescriptorMap
 
@@ -67,7 +69,7 @@ class DescriptorDocks:
             return
         if self.dock is None:
             self._dock = DescriptorDock()
-            self._window.add_dock_widget(self._dock, name=_TITLE, area="bottom")
+            dock_below(self._window, self._dock, _TITLE)
         if self._dock is not None:
             self._dock.show_map(shown, place)
 

@@ -218,7 +218,8 @@ class LearnStructuresWidget(ConfirmingForm[Lesson]):
             one.place,
             row["answer"],
             one.plane.probability,
-            f"{row['answer']}; most like {row['most_probable']}",
+            f"{row['answer']}; most like {row['most_probable']}: similarity "
+            f"{row['similarity']:.3f}, none below {row['least_similarity']:.3f}",
             self._confirmed(one),
             (f"{row['similarity']:.2f}{itself}",),
         )

@@ -29,6 +29,7 @@ from .corrected_layer import (
     with_corrections,
 )
 from .corrections_panel import CUT, CorrectionsPanel
+from .docks_below import dock_below
 from .form import Form, chosen, layer_choice, micrograph_choice, parameter_fields, read
 from .layers import (
     add_labels_layer,
@@ -425,10 +426,7 @@ class QuantifyWidget(Form):
             self._plots = SizePlots()
             window = getattr(self.viewer, "window", None)
             if window is not None:
-                # Behind one another, so that the image keeps its room.
-                window.add_dock_widget(
-                    self._plots, name="Particle sizes", area="bottom", tabify=True
-                )
+                dock_below(window, self._plots, "Particle sizes", tabify=True)
         self._draw_plots()
 
     def _draw_plots(self) -> None:

@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
 
 from ..events import TrainingStep
 from ..training.search import Search
+from .docks_below import dock_below
 from .search_gains import SearchGains
 from .training_curve import TrainingCurve, as_low_as_possible
 
@@ -76,7 +77,7 @@ class TrainingDocks:
         if self._window is None:
             return None
         widget = make()
-        as_low_as_possible(self._window.add_dock_widget(widget, name=name, area="bottom"))
+        as_low_as_possible(dock_below(self._window, widget, name))
         _share_the_width([one for one in (self.curve, widget) if one is not None])
         return widget
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ..errors import validated
+from ..errors import InputError, validated
 from . import terminal
 from .options import (
     Device,
@@ -43,7 +43,9 @@ def classify_structure(
             "the training, or what comes closest at magnifications that the model knows."
         ),
     ] = None,
-    stride: Annotated[float, typer.Option(help="How far these are apart, in pixels.")] = 20,
+    stride: Annotated[
+        float | None, typer.Option(help="How far these are apart, in pixels; default: 20.")
+    ] = None,
     descriptor_map: Annotated[
         bool, typer.Option(help="Also draw where each image's crops lie among the training's.")
     ] = False,
@@ -66,7 +68,11 @@ def classify_structure(
     from ..classification.structure_parameters import SaliencyParameters
     from ..devices import choose_device
 
-    windows = validated(SaliencyParameters, {"window_px": window, "stride_px": stride}, option_of)
+    asked = {"window_px": window, "stride_px": stride}
+    given = {name: value for name, value in asked.items() if value is not None}
+    if given and not saliency:
+        raise InputError(f"{option_of(next(iter(given)))}: for the saliency map; add --saliency")
+    windows = validated(SaliencyParameters, given, option_of)
     loaded = load_structure_model(model)
     chosen = choose_device(device.value)
     sizes = pixel_sizes(pixel_size, index)

@@ -51,13 +51,14 @@ def cards(task: Task | None = None) -> dict[str, ModelCard]:
     return found
 
 
-def model_path(name_or_file: str) -> Path:
+def model_path(name_or_file: str, task: Task | None = None) -> Path:
     """The file of a model given by its name or path.
 
     Raises
     ------
     InputError
-        When there is neither; the message lists the names there are.
+        When there is neither; the message lists the names there are, of the task alone if one is
+        given.
     """
     paths = model_paths()
     if name_or_file in paths:
@@ -65,7 +66,9 @@ def model_path(name_or_file: str) -> Path:
     path = Path(name_or_file)
     if path.exists() or path.suffix:
         return path
-    raise InputError(f"no model '{name_or_file}'; there are {', '.join(paths) or 'none'}")
+    names = ", ".join(cards(task)) or "none yet; train one, or give its file"
+    wanted = f" for {task}" if task else ""
+    raise InputError(f"no model '{name_or_file}'{wanted}; there are {names}")
 
 
 def changing_file(name_or_file: str) -> tuple[Path, int]:
@@ -76,7 +79,7 @@ def changing_file(name_or_file: str) -> tuple[Path, int]:
 
 def load(name_or_file: str, task: Task) -> ModelFile:
     """Read a model by name or path; errors as for `models.file.read_model`."""
-    return read_model(model_path(name_or_file), task)
+    return read_model(model_path(name_or_file, task), task)
 
 
 def load_network(

@@ -56,19 +56,20 @@ class FewShotAnswer:
     Attributes
     ----------
     answer
-        The most probable class; "none" where the image is not familiar.
+        The most probable class, or "none".
     probabilities
         (m,) of the classes.
     similarity
         Cosine, −1 to 1, of the most probable class's prototype and what the network sees.
-    familiar
-        Whether that is at least what the examples themselves reach.
+    least_similarity
+        Below which the image is none of the classes: what the examples of that class reach among
+        themselves, or its similarity to an example of no class where that is more.
     """
 
     answer: str
     probabilities: NDArray[np.float64]
     similarity: float
-    familiar: bool
+    least_similarity: float
 
 
 @dataclass(frozen=True)
@@ -280,10 +281,9 @@ def _answer(learnt: LearntClasses, features: Tensor) -> FewShotAnswer:
     centres = prototypes(learnt.features, learnt.classes, len(names))
     similarity = float(cosines(features, centres)[0, best])
     stranger = max(cosines(features, learnt.outsiders)[0].tolist(), default=-1.0)
-    familiar = similarity >= max(learnt.least_similarity[best], stranger)
-    return FewShotAnswer(
-        names[best] if familiar else OUTSIDERS, probabilities, similarity, familiar
-    )
+    least = max(learnt.least_similarity[best], stranger)
+    answer = names[best] if similarity >= least else OUTSIDERS
+    return FewShotAnswer(answer, probabilities, similarity, least)
 
 
 def _features(learnt: LearntClasses, plane: Grey, size: float | None) -> Tensor:

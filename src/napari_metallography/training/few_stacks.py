@@ -94,6 +94,7 @@ def answer_row(answer: FewShotAnswer, pixel_size_um: float | None, names: Sequen
         "answer": answer.answer,
         "most_probable": names[int(answer.probabilities.argmax())],
         "similarity": answer.similarity,
+        "least_similarity": answer.least_similarity,
         "pixel_size_um": pixel_size_um,
         **shares,
     }
