@@ -53,6 +53,28 @@ def test_weights_start_triplets_and_segmentation(backbone) -> None:
         assert torch.allclose(deepest.mean((2, 3)), expected, atol=1e-4)
 
 
+def test_textures_are_those_of_the_first_two_groups(backbone) -> None:
+    core, crops = backbone.core, _crops()
+    with torch.no_grad():
+        first = core.layer1(core.maxpool(core.relu(core.bn1(core.conv1(crops)))))
+        second = core.layer2(first)
+        found = backbone.textures(crops)
+    assert found.shape == (2, backbone.textures_count)
+    expected = torch.cat([p for x in (first, second) for p in (x.mean((2, 3)), x.std((2, 3)))], 1)
+    # What is never seen has a logarithm all the same.
+    seen = expected > 0.01
+    torch.testing.assert_close(found[seen].exp(), expected[seen], rtol=0.15, atol=0)
+    assert torch.isfinite(backbone.textures(torch.zeros(1, 1, 32, 32))).all()
+
+
+def test_textures_can_be_tuned_where_nothing_is_seen() -> None:
+    backbone = Backbone("resnet18").eval()
+    torch.nn.init.constant_(backbone.core.layer1[1].bn2.bias, -99)
+    backbone.textures(_crops()).sum().backward()
+    slopes = [one.grad for one in backbone.core.layer1.parameters()]
+    assert all(torch.isfinite(slope).all() for slope in slopes)
+
+
 def test_foreign_weights_are_refused(backbone) -> None:
     for tensors in (
         {"conv1.weight": torch.zeros(64, 3, 7, 7)},

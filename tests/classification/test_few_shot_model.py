@@ -14,6 +14,7 @@ from napari_metallography.classification.few_shot_model import (
     save_few_shot_model,
     square_reader,
 )
+from napari_metallography.classification.whitening import Whitening
 from napari_metallography.errors import InputError
 from napari_metallography.models.card import DataSource, FewShotInput, ModelCard, Network
 from napari_metallography.models.file import write_model
@@ -56,6 +57,25 @@ def test_a_model_answers_alike_after_it_was_written_and_read(network, tmp_path) 
         for seen in [features_of(one, reader, torch.arange(5))]
     )
     assert torch.allclose(found, expected, atol=1e-4)
+
+
+def test_a_backbone_compares_its_whitened_textures(network, tmp_path) -> None:
+    path, whitening = tmp_path / "seen.safetensors", Whitening(384)
+    whitening.fit(torch.randn(40, 3, 384, generator=torch.Generator().manual_seed(0)))
+    tensors = {f"textures.{name}": t for name, t in whitening.state_dict().items()}
+    card = _card(task="backbone", classes=(), few_shot=None, training={"side": 48})
+    write_model(path, card, network.backbone.tensors() | tensors)
+    loaded = load_few_shot_model(str(path))
+    assert loaded.shown.side == 48
+    images = torch.randn(3, 1, 48, 48, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        expected = whitening(network.backbone.textures(images))
+        assert torch.allclose(loaded.network(images), expected, atol=1e-3)
+    # One of an earlier version has none, and compares its features.
+    write_model(path, card, network.backbone.tensors())
+    with torch.no_grad():
+        found = load_few_shot_model(str(path)).network(images)
+        assert torch.allclose(found, network.backbone(images), atol=1e-4)
 
 
 def test_models_that_do_not_fit_are_refused(network, tmp_path: Path) -> None:

@@ -6,11 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+import torch
+from torchvision.models import resnet18
 
-from napari_metallography.models.file import read_card
+from napari_metallography.classification.few_shot_model import load_few_shot_model
+from napari_metallography.models.file import read_card, read_model
 from napari_metallography.segmentation.encoders import encoder_state
 
-QUICK = ("--side", 32, "--iterations", 2, "--batch-size", 2, "--local-crops", 1, "--outputs", 8)
+SMALL = ("--side", 32, "--views", 16)
+QUICK = (*SMALL, "--iterations", 2, "--batch-size", 2, "--local-crops", 1, "--outputs", 8)
 
 
 @pytest.fixture
@@ -51,11 +55,29 @@ def test_a_backbone_is_trained_and_starts_other_networks(run, data, tmp_path) ->
     assert read_card(tuned).training["encoder_weights"] == "mine.safetensors"
 
 
+def test_weights_are_kept_and_their_textures_whitened(run, data, tmp_path) -> None:
+    kept, own = resnet18(weights=None), tmp_path / "resnet.pt"
+    torch.save(kept.state_dict(), own)
+    path = tmp_path / "kept" / "kept.safetensors"
+    given = ("--encoder-weights", own, "--iterations", 0)
+    done = run("train", "backbone", "--data", data, "-o", path, *SMALL, *given)
+    assert done.code == 0, done.err
+    found = read_model(path, "backbone").state
+    # On grey images kernels for three colours answer as their mean does.
+    assert torch.allclose(found["conv1.weight"].sum(1), kept.conv1.weight.sum(1), atol=1e-6)
+    assert torch.equal(found["layer4.1.conv2.weight"], kept.layer4[1].conv2.weight)
+    assert found["textures.matrix"].shape == (384, 384)
+    assert load_few_shot_model(str(path)).network.features == 384
+    report = json.loads((path.parent / "training.json").read_text())
+    assert report["kept_iteration"] == 0
+
+
 def test_bad_input_is_one_line(run, data, tmp_path) -> None:
     path = tmp_path / "m.safetensors"
     for options, said in (
         (("--data", tmp_path / "nowhere"), "no such folder"),
         (("--data", data, "--batch-size", 1), "batch_size: must be 2 or more, not 1"),
+        (("--data", data, "--iterations", 0), "random weights stay: give --encoder-weights"),
     ):
         done = run("train", "backbone", "-o", path, *options)
         assert done.code == 2, done.err

@@ -29,7 +29,7 @@ from napari_metallography.training.unlabelled import Micrographs
 
 CPU = torch.device("cpu")
 RECIPE = BackboneRecipe(
-    iterations=3, batch_size=3, local_crops=1, outputs=8, validate_every=2, warm_up=0.0
+    iterations=3, batch_size=3, local_crops=1, outputs=8, views=16, validate_every=2, warm_up=0.0
 )
 
 
@@ -56,6 +56,7 @@ def test_a_stopped_training_ends_with_the_weights_of_an_uninterrupted_one(job) -
     second = resumed.backbone.state_dict()
     assert all(torch.equal(second[k], t) for k, t in whole.backbone.state_dict().items())
     assert resumed.history == whole.history
+    assert torch.equal(resumed.whitening.matrix, whole.whitening.matrix)
     assert [row["iteration"] for row in whole.history if "spread" in row] == [2, 3]
     assert replace(job, side=64).settings() != job.settings()
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, cast
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torchvision.models import resnet18, resnet50
@@ -15,10 +16,16 @@ from ..models.card import Normalisation
 
 EncoderName = Literal["resnet18", "resnet50"]
 
+WHITENING = "textures."
+"""What the names of the tensors begin with that whiten the textures of a backbone."""
+
 _BUILT: dict[EncoderName, Callable[..., nn.Module]] = {"resnet18": resnet18, "resnet50": resnet50}
 _FEATURES: dict[EncoderName, int] = {"resnet18": 512, "resnet50": 2048}
+_CHANNELS: dict[EncoderName, int] = {"resnet18": 64 + 128, "resnet50": 256 + 512}
+"""Of the first two groups of blocks."""
 _FIRST = "conv1.weight"
 _CLASSIFIER = "fc."
+_LEAST = 1e-3
 _COLOURS = 3
 _SPARSE = 4
 
@@ -32,6 +39,7 @@ class Backbone(nn.Module):
     def __init__(self, encoder: EncoderName) -> None:
         super().__init__()
         self.features = _FEATURES[encoder]
+        self.textures_count = 2 * _CHANNELS[encoder]
         self._name = encoder.replace("resnet", "ResNet")
         self.core = _BUILT[encoder](weights=None)
         self.core.conv1 = nn.Conv2d(1, 64, 7, stride=2, padding=3, bias=False)
@@ -44,9 +52,26 @@ class Backbone(nn.Module):
 
     def begun(self, images: Tensor) -> Tensor:
         """What the first two groups of blocks see, (B, 128 or 512, H/8, W/8): textures."""
+        return self._first_groups(images)[1]
+
+    def textures(self, images: Tensor) -> Tensor:
+        """Textures of normalised grey images (B, 1, H, W): (B, 384 or 1536).
+
+        Logarithms of mean and standard deviation, over each image, of what each of the first two
+        groups of blocks sees.
+        """
+        found = []
+        for seen in self._first_groups(images):
+            mean, squared = seen.mean((2, 3)), seen.var((2, 3))
+            # Not of the deviation itself: it has no slope where nothing is seen.
+            found += [(mean + _LEAST).log(), (squared + _LEAST**2).log() / 2]
+        return torch.cat(found, 1)
+
+    def _first_groups(self, images: Tensor) -> tuple[Tensor, Tensor]:
         core: Any = self.core
         stem = core.maxpool(core.relu(core.bn1(core.conv1(images))))
-        return cast(Tensor, core.layer2(core.layer1(stem)))
+        first = core.layer1(stem)
+        return first, core.layer2(first)
 
     def summed_up(self, begun: Tensor) -> Tensor:
         """The features of what the first two groups saw."""
@@ -64,7 +89,7 @@ class Backbone(nn.Module):
         return found
 
     def take(self, tensors: Mapping[str, Tensor], source: str) -> None:
-        """Start from weights in torchvision's names; a classifier among them is left.
+        """Start from weights in torchvision's names; a classifier among them is left, and textures.
 
         Kernels for three colours are added up: on grey images the answer is the same.
 
@@ -73,7 +98,8 @@ class Backbone(nn.Module):
         InputError
             When they do not fit.
         """
-        found = {name: t for name, t in tensors.items() if not name.startswith(_CLASSIFIER)}
+        left = (_CLASSIFIER, WHITENING)
+        found = {name: t for name, t in tensors.items() if not name.startswith(left)}
         try:
             if _FIRST in found:
                 found[_FIRST] = found[_FIRST].float().sum(1, keepdim=True)

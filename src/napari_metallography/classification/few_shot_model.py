@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -17,9 +18,10 @@ from ..errors import InputError
 from ..models import registry
 from ..models.card import FewShotInput, ModelCard, Normalisation
 from ..models.file import ModelFile, read_card, read_model, write_model
-from .backbone import Backbone, EncoderName, encoder_named
+from .backbone import WHITENING, Backbone, EncoderName, encoder_named
 from .crops import Atlas, Crops
 from .prototypes import FIRST_SCALE, Metric, PrototypeHead, prototypes
+from .whitening import Whitening
 
 ARCHITECTURE = "prototypes"
 
@@ -35,17 +37,32 @@ Vary = Callable[[Tensor, Tensor], Tensor]
 
 
 class FewShotNetwork(nn.Module):
-    """A backbone whose features are compared with prototypes."""
+    """A backbone whose features are compared with prototypes.
 
-    def __init__(self, encoder: EncoderName, metric: Metric) -> None:
+    Parameters
+    ----------
+    whitening
+        Of its textures, which are then compared in place of its features.
+    """
+
+    def __init__(
+        self, encoder: EncoderName, metric: Metric, whitening: Whitening | None = None
+    ) -> None:
         super().__init__()
         self.backbone = Backbone(encoder)
+        self.whitening = whitening
         self.head = PrototypeHead(metric)
+
+    @property
+    def features(self) -> int:
+        """How many there are of an image."""
+        return self.backbone.features if self.whitening is None else len(self.whitening.mean)
 
     def forward(self, images: Tensor) -> Tensor:
         """Features (B, d) of normalised images (B, 1, S, S)."""
-        features: Tensor = self.backbone(images)
-        return features
+        if self.whitening is not None:
+            return cast(Tensor, self.whitening(self.backbone.textures(images)))
+        return cast(Tensor, self.backbone(images))
 
     def logits(self, support: Tensor, classes: Tensor, queries: Tensor, ways: int) -> Tensor:
         """Logits (Q, ways) of the features (Q, d) of queries.
@@ -241,7 +258,7 @@ def spread_features(
         As `SquareReader.spread` takes them.
     """
     network.eval()
-    found = [torch.zeros(0, network.backbone.features, device=reader.atlas.device)]
+    found = [torch.zeros(0, network.features, device=reader.atlas.device)]
     with torch.no_grad():
         for part in torch.split(torch.arange(len(images)), _BATCH) if len(images) else ():
             of_part = None if turns is None else turns[part]
@@ -254,7 +271,8 @@ def spread_features(
 def load_few_shot_model(name_or_file: str) -> FewShotModel:
     """Load a few-shot model by name or path, or a backbone that learnt without classes.
 
-    A backbone compares by cosines, at the side it was trained at, and is not tuned.
+    A backbone compares its whitened textures by cosines, at the side it was trained at, and is not
+    tuned. One of an earlier version, which has no whitening, compares its features.
 
     Raises
     ------
@@ -290,11 +308,26 @@ def _trained_side(card: ModelCard) -> int:
 
 def _network(file: ModelFile, source: str) -> FewShotNetwork:
     shown = _shown(file.card)
-    network = FewShotNetwork(encoder_named(file.card.network.encoder), shown.metric)
+    encoder = encoder_named(file.card.network.encoder)
+    network = FewShotNetwork(encoder, shown.metric, _whitening(file))
     network.backbone.take(file.state, source)
     if network.head.scale is not None and shown.scale is not None:
         network.head.scale.data.fill_(shown.scale)
     return network.eval()
+
+
+def _whitening(file: ModelFile) -> Whitening | None:
+    """That of a backbone; a few-shot model has learnt its features for itself."""
+    state = {
+        name.removeprefix(WHITENING): tensor
+        for name, tensor in file.state.items()
+        if name.startswith(WHITENING)
+    }
+    if not state:
+        return None
+    whitening = Whitening(len(state["mean"]))
+    whitening.load_state_dict(state)
+    return whitening
 
 
 def _shown(card: ModelCard) -> FewShotInput:

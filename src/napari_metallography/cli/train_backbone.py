@@ -25,7 +25,10 @@ def train_backbone(
     side: Annotated[
         int, typer.Option(min=32, help="The large parts of an image are brought to this side.")
     ] = 224,
-    iterations: training.Iterations = None,
+    iterations: Annotated[
+        int | None,
+        typer.Option(help="Steps of gradient descent; 0 keeps --encoder-weights as they are."),
+    ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images a step, two at least.")] = None,
     local_crops: Annotated[
         int | None, typer.Option(help="Small parts of each image, beside two large ones.")
@@ -34,6 +37,9 @@ def train_backbone(
     weight_decay: Annotated[float | None, typer.Option(help="Decay of the weights.")] = None,
     outputs: Annotated[
         int | None, typer.Option(help="Outputs that student and teacher compare.")
+    ] = None,
+    views: Annotated[
+        int | None, typer.Option(help="Views of the images, by which textures are whitened.")
     ] = None,
     validate_every: training.ValidateEvery = None,
     seed: training.Seed = 0,
@@ -65,6 +71,7 @@ def train_backbone(
         "learning_rate": learning_rate,
         "weight_decay": weight_decay,
         "outputs": outputs,
+        "views": views,
         "validate_every": validate_every,
         "seed": seed,
     }

@@ -22,6 +22,7 @@ from torch.nn import functional
 from ..classification.backbone import Backbone, EncoderName, grey_normalisation
 from ..classification.crops import drawn_crops
 from ..classification.few_shot_model import SquareReader, square_reader
+from ..classification.whitening import Whitening
 from ..devices import device_errors
 from ..errors import InputError
 from ..events import Events, Progress
@@ -32,6 +33,7 @@ from .loop import Row, run_job
 from .recipe import BackboneRecipe
 from .structure_samples import varied
 from .unlabelled import Micrographs
+from .views import learnt_whitening
 
 FEWEST_IMAGES = 2
 
@@ -167,6 +169,8 @@ class TrainedBackbone:
 
     Attributes
     ----------
+    whitening
+        Of its textures.
     history
         A row a step; `spread` of the features where it was judged.
     iteration
@@ -174,6 +178,7 @@ class TrainedBackbone:
     """
 
     backbone: Backbone
+    whitening: Whitening
     history: list[Row]
     iteration: int
 
@@ -188,24 +193,32 @@ def train_backbone(job: BackboneJob, *, resume: bool = False) -> Events[TrainedB
     ------
     Progress, TrainingStep
         After each step; the `spread` of the features on every `validate_every`-th and the last.
+        Of the views that whiten the textures.
     Notice
         When no checkpoint could be written, or the loss stopped being finite.
 
     Raises
     ------
     InputError
-        When there are fewer than two images, the given weights do not fit, the loss is not finite
-        from the start, or no checkpoint can be written or gone on from.
+        When there are fewer than two images, the given weights do not fit or there are none to
+        keep, the loss is not finite from the start, or no checkpoint can be written or gone on
+        from.
     DeviceError
         When the device fails.
     """
     if len(job.images) < FEWEST_IMAGES:
         raise InputError("a backbone learns from two images at least; name a folder with more")
+    if job.weights is None and not job.recipe.iterations:
+        raise InputError("without an iteration random weights stay: give --encoder-weights")
     with device_errors():
         task, state = _Task(job), initial_state(job)
-    row = yield from run_job(state, task, job, resume=resume)
+    iteration, recipe = 0, job.recipe
+    if recipe.iterations:
+        row = yield from run_job(state, task, job, resume=resume)
+        iteration = row["iteration"]
     backbone = cast(SelfTaught, state.network).teacher.backbone.eval()
-    return TrainedBackbone(backbone, state.history, row["iteration"])
+    whitening = yield from learnt_whitening(backbone, task.reader, recipe.views, recipe.seed)
+    return TrainedBackbone(backbone, whitening, state.history, iteration)
 
 
 def initial_state(job: BackboneJob) -> TrainingState:
@@ -254,7 +267,7 @@ class _Task(Descent):
         self._job = job
         images = job.images
         shown = FewShotInput(side=job.side)
-        self._reader = square_reader(
+        self.reader = square_reader(
             images.planes, images.pixel_sizes_um, shown, job.normalisation, job.device
         )
 
@@ -271,10 +284,10 @@ class _Task(Descent):
         recipe = self._job.recipe
         images = _turns(len(self._job.images), recipe.batch_size, state.random)
         side, small_side = self._job.side, _small_side(self._job.side)
-        large = _parts(self._reader, images.repeat(_LARGE_CROPS), _LARGE, side, state.random)
+        large = _parts(self.reader, images.repeat(_LARGE_CROPS), _LARGE, side, state.random)
         small = large[:0]
         if several := recipe.local_crops:
-            small = _parts(self._reader, images.repeat(several), _SMALL, small_side, state.random)
+            small = _parts(self.reader, images.repeat(several), _SMALL, small_side, state.random)
         return cast(SelfTaught, state.network).loss(large, small, recipe)
 
     def validate(self, state: TrainingState) -> Events[dict[str, float]]:
@@ -285,7 +298,7 @@ class _Task(Descent):
         for part in torch.split(torch.arange(count), _BATCH):
             yield Progress(int(part[0]), count, "images")
             with device_errors(), torch.no_grad():
-                found.append(backbone(self._reader.clean(part)).cpu())
+                found.append(backbone(self.reader.clean(part)).cpu())
         return {"spread": spread(torch.cat(found))}
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from ..calibration import size_range_um
+from ..classification.backbone import WHITENING
 from ..models.card import ModelCard, Network
 from ..models.file import write_model
 from .dino import BackboneJob, TrainedBackbone
@@ -21,8 +22,8 @@ def write_backbone_results(
 ) -> ModelCard:
     """Write the backbone, `history.csv` and `training.json` beside it, all or none of them.
 
-    The tensors have torchvision's names, and start whatever takes a file of encoder weights. The
-    checkpoint is removed when they are there.
+    The tensors have torchvision's names, and start whatever takes a file of encoder weights; those
+    that whiten the textures stand beside them. The checkpoint is removed when they are there.
 
     Raises
     ------
@@ -32,7 +33,8 @@ def write_backbone_results(
     """
     card = backbone_card(path.stem, job, trained, description)
     history, report = pd.DataFrame(trained.history), _report(job, trained)
-    tensors = trained.backbone.tensors()
+    whitening = {f"{WHITENING}{name}": t for name, t in trained.whitening.state_dict().items()}
+    tensors = trained.backbone.tensors() | whitening
     write_all(path, history, report, lambda: write_model(path, card, tensors))
     return card
 

@@ -254,6 +254,8 @@ class BackboneRecipe(BaseModel):
 
     Attributes
     ----------
+    iterations
+        0 keeps the weights that the training starts from, and whitens their textures only.
     batch_size
         Images a step.
     local_crops
@@ -268,11 +270,13 @@ class BackboneRecipe(BaseModel):
         Share of the centre of the teacher's outputs that stays in a step.
     outputs
         Number of outputs that student and teacher compare.
+    views
+        Of the images, by which the textures are whitened in the end.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    iterations: int = Field(default=5000, ge=1)
+    iterations: int = Field(default=5000, ge=0)
     batch_size: int = Field(default=32, ge=2)
     local_crops: int = Field(default=6, ge=0)
     learning_rate: float = Field(default=0.03, gt=0)
@@ -283,6 +287,7 @@ class BackboneRecipe(BaseModel):
     teacher_temperature: float = Field(default=0.04, gt=0)
     centre_momentum: float = Field(default=0.9, ge=0, lt=1)
     outputs: int = Field(default=4096, ge=2)
+    views: int = Field(default=4000, ge=4)
     validate_every: int = Field(default=500, ge=1)
     keep: Literal["best", "last"] = "last"
     seed: int = 0
