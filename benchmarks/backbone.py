@@ -2,9 +2,10 @@
 
 python benchmarks/backbone.py --data FOLDER --seen FOLDER FOLDER -o benchmarks/results/backbone.json
 
-Tasks of few examples are drawn from the classes of FOLDER and named by prototypes, with the
-backbone and with the same network of random weights, whose batch statistics settle on the images
-below `--seen`, some of what the backbone has learnt from.
+Tasks of few examples are drawn from the classes of FOLDER and named by prototypes: of the features
+of the backbone, of its whitened textures, and of both with random weights, whose batch statistics
+settle on the images below `--seen`, some of what the backbone has learnt from, as their whitening
+is learnt from these.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from hardware import hardware
 from napari_metallography.classification.backbone import Backbone
 from napari_metallography.classification.few_shot_model import (
     FewShotModel,
+    FewShotNetwork,
     load_few_shot_model,
     square_reader,
 )
@@ -30,13 +32,15 @@ from napari_metallography.evaluation.few_shot import evaluate_few_shot
 from napari_metallography.events import drain
 from napari_metallography.training.tasks import Tasks
 from napari_metallography.training.unlabelled import read_micrographs_below
+from napari_metallography.training.views import learnt_whitening
 
 SETTLING_STEPS = 12
 BATCH = 32
+VIEWS = 4000
 
 
 def of_random_weights(model: FewShotModel, seen: list[Path], seed: int) -> FewShotModel:
-    """The same network of random weights, with batch statistics of the images seen."""
+    """The same network of random weights, with statistics and whitening of the images seen."""
     images = drain(read_micrographs_below(seen, SMALLEST_PX))
     unknown = [None] * len(images)
     grey = model.card.normalisation
@@ -47,8 +51,17 @@ def of_random_weights(model: FewShotModel, seen: list[Path], seed: int) -> FewSh
     with torch.no_grad():
         for _ in range(SETTLING_STEPS):
             backbone(reader.clean(torch.randint(len(images), (BATCH,), generator=random)))
-    network = load_few_shot_model(str(model.card.name)).network
+    backbone.eval()
+    whitening = drain(learnt_whitening(backbone, reader, VIEWS, seed))
+    network = FewShotNetwork("resnet18", model.shown.metric, whitening)
     network.backbone.load_state_dict(backbone.state_dict())
+    return replace(model, network=network.eval())
+
+
+def of_features(model: FewShotModel) -> FewShotModel:
+    """The same without its whitened textures."""
+    network = FewShotNetwork("resnet18", model.shown.metric)
+    network.backbone = model.network.backbone
     return replace(model, network=network.eval())
 
 
@@ -66,11 +79,16 @@ def main() -> None:
     options = parser.parse_args()
     model = load_few_shot_model(options.model)
     random = of_random_weights(model, options.seen, options.seed)
+    compared = {
+        f"{name}, {what}": change(one)
+        for name, one in (("random", random), (options.model, model))
+        for what, change in (("features", of_features), ("whitened textures", lambda one: one))
+    }
     device = choose_device(options.device)
     found: dict[str, Any] = {}
     for shots in options.shots:
         tasks = Tasks(options.ways, shots, options.tasks, options.seed)
-        for name, one in (("random", random), (options.model, model)):
+        for name, one in compared.items():
             scores = drain(evaluate_few_shot(one, options.data, device, tasks))
             found[f"{name}, {shots}-shot"] = scores["accuracy_prototypes"]
             write(found, options)

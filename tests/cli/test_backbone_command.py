@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import tifffile
 import torch
@@ -70,6 +71,7 @@ def test_weights_are_kept_and_their_textures_whitened(run, data, tmp_path) -> No
     assert load_few_shot_model(str(path)).network.features == 384
     report = json.loads((path.parent / "training.json").read_text())
     assert report["kept_iteration"] == 0
+    assert pd.read_csv(path.parent / "history.csv").empty
 
 
 def test_bad_input_is_one_line(run, data, tmp_path) -> None:

@@ -32,7 +32,8 @@ def write_backbone_results(
         cannot be written.
     """
     card = backbone_card(path.stem, job, trained, description)
-    history, report = pd.DataFrame(trained.history), _report(job, trained)
+    columns = None if trained.history else ["iteration", "loss"]
+    history, report = pd.DataFrame(trained.history, columns=columns), _report(job, trained)
     whitening = {f"{WHITENING}{name}": t for name, t in trained.whitening.state_dict().items()}
     tensors = trained.backbone.tensors() | whitening
     write_all(path, history, report, lambda: write_model(path, card, tensors))
