@@ -81,7 +81,7 @@ def main() -> None:
     random = of_random_weights(model, options.seen, options.seed)
     compared = {
         f"{name}, {what}": change(one)
-        for name, one in (("random", random), (options.model, model))
+        for name, one in (("random", random), (model.card.name, model))
         for what, change in (("features", of_features), ("whitened textures", lambda one: one))
     }
     device = choose_device(options.device)

@@ -231,10 +231,18 @@ def test_the_limit_leaves_out_a_specimen_at_a_time(groups, copies, seed) -> None
         # Where there is one specimen only it is compared with itself.
         centre = np.mean(kept or seen, axis=0)
         expected += [_cosine(view, centre) for view in (seen[number], *others[number])]
-    found = few_examples._reached(
-        torch.from_numpy(seen), torch.from_numpy(others), torch.tensor(groups)
-    )
-    assert found == pytest.approx(min(expected), abs=1e-9)
+    views = torch.from_numpy(np.concatenate([seen[:, None], others], 1))
+    found = few_examples._left_out(torch.from_numpy(seen), views, torch.tensor(groups))
+    np.testing.assert_allclose(found.numpy().ravel(), expected, atol=1e-9)
+
+
+def test_one_in_ten_further_witnesses_lies_below_the_limit() -> None:
+    random = torch.Generator().manual_seed(0)
+    for witnesses in (3, 5, 20):
+        drawn = torch.randn(4000, witnesses + 1, generator=random) * 0.05 + 0.6
+        limits = [few_examples._prediction_limit(row[:-1], witnesses) for row in drawn]
+        below = np.mean(drawn[:, -1].numpy() < np.array(limits))
+        assert below == pytest.approx(0.1, abs=0.02)
 
 
 def _large_library(specimens: bool = True) -> Library:
