@@ -13,6 +13,8 @@ import numpy as np
 from PIL import Image
 from qtpy.QtWidgets import QApplication
 
+from napari_metallography.synthesis.structures import StructureParameters, structure
+
 IMAGES = Path(__file__).resolve().parent / "images"
 PLUGIN = "napari-metallography"
 
@@ -86,6 +88,38 @@ def grain_size() -> None:
     viewer.close()
 
 
+def drawn(viewer: Any, name: str, variant: str, seed: int, called: str) -> Any:
+    """A synthetic structure as a layer."""
+    side = {"height_px": 360, "width_px": 360, "pixel_size_um": 0.02}
+    image = structure(StructureParameters(name=name, variant=variant, **side), seed).image
+    return viewer.add_image(image, name=called, scale=(0.02, 0.02), units=("um", "um"))
+
+
+def learn_structures() -> None:
+    """Learn four structures from three images each; name them in another steel, and two others."""
+    known = ("network", "pearlite-fine", "spheroidite-fine", "ferrite-martensite")
+    viewer = napari.Viewer()
+    viewer.window._qt_window.resize(1600, 1000)
+    _, form = viewer.window.add_plugin_dock_widget(PLUGIN, "Learn structures")
+    form.model.choose("microstructure-resnet18")
+    for name in known:
+        for seed in range(3):
+            form.image.value = drawn(viewer, name, "a", seed, f"{name} {seed}")
+            form.panel.name.value = name
+            form.panel.add_image_button.native.click()
+    viewer.layers.clear()
+    others = [(name, "b") for name in known] + [("widmanstatten", "a"), ("polycrystal", "a")]
+    for number, (name, variant) in enumerate(others):
+        drawn(viewer, name, variant, 100 + number, f"{name} of another steel")
+    form.extent.value = "selected"
+    viewer.layers.selection = set(viewer.layers)
+    run(form)
+    viewer.canvas.grid.enabled = True
+    viewer.reset_view()
+    shoot(viewer, "learn-structures", 96)
+    viewer.close()
+
+
 def main() -> None:
     """Segment, quantify, compare and fine-tune on the carbide sample."""
     IMAGES.mkdir(exist_ok=True)
@@ -125,6 +159,7 @@ def main() -> None:
     viewer.close()
     fine_tune()
     grain_size()
+    learn_structures()
 
 
 if __name__ == "__main__":
