@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from hardware import hardware
-from napari_metallography.classification.backbone import Backbone
+from napari_metallography.classification.backbone import Backbone, EncoderName, encoder_named
 from napari_metallography.classification.few_shot_model import (
     FewShotModel,
     FewShotNetwork,
@@ -30,13 +30,13 @@ from napari_metallography.classification.library import SMALLEST_PX
 from napari_metallography.devices import choose_device
 from napari_metallography.evaluation.few_shot import evaluate_few_shot
 from napari_metallography.events import drain
+from napari_metallography.training.recipe import BackboneRecipe
 from napari_metallography.training.tasks import Tasks
 from napari_metallography.training.unlabelled import read_micrographs_below
 from napari_metallography.training.views import learnt_whitening
 
 SETTLING_STEPS = 12
 BATCH = 32
-VIEWS = 4000
 
 
 def of_random_weights(model: FewShotModel, seen: list[Path], seed: int) -> FewShotModel:
@@ -47,20 +47,25 @@ def of_random_weights(model: FewShotModel, seen: list[Path], seed: int) -> FewSh
     reader = square_reader(images.planes, unknown, model.shown, grey, torch.device("cpu"))
     random = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
-    backbone = Backbone("resnet18").train()
+    backbone = Backbone(encoder_of(model)).train()
     with torch.no_grad():
         for _ in range(SETTLING_STEPS):
             backbone(reader.clean(torch.randint(len(images), (BATCH,), generator=random)))
     backbone.eval()
-    whitening = drain(learnt_whitening(backbone, reader, VIEWS, seed))
-    network = FewShotNetwork("resnet18", model.shown.metric, whitening)
+    whitening = drain(learnt_whitening(backbone, reader, BackboneRecipe().views, seed))
+    network = FewShotNetwork(encoder_of(model), model.shown.metric, whitening)
     network.backbone.load_state_dict(backbone.state_dict())
     return replace(model, network=network.eval())
 
 
+def encoder_of(model: FewShotModel) -> EncoderName:
+    """The encoder of a model."""
+    return encoder_named(model.card.network.encoder)
+
+
 def of_features(model: FewShotModel) -> FewShotModel:
     """The same without its whitened textures."""
-    network = FewShotNetwork("resnet18", model.shown.metric)
+    network = FewShotNetwork(encoder_of(model), model.shown.metric)
     network.backbone = model.network.backbone
     return replace(model, network=network.eval())
 
@@ -78,6 +83,8 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     options = parser.parse_args()
     model = load_few_shot_model(options.model)
+    if model.network.whitening is None:
+        raise SystemExit(f"{options.model}: its textures are not whitened; train it anew")
     random = of_random_weights(model, options.seen, options.seed)
     compared = {
         f"{name}, {what}": change(one)

@@ -71,6 +71,10 @@ def test_a_backbone_compares_its_whitened_textures(network, tmp_path) -> None:
     with torch.no_grad():
         expected = whitening(network.backbone.textures(images))
         assert torch.allclose(loaded.network(images), expected, atol=1e-3)
+    for wrong in ({"textures.mean": torch.zeros(384)}, {n: t[:10] for n, t in tensors.items()}):
+        write_model(path, card, network.backbone.tensors() | wrong)
+        with pytest.raises(InputError, match="its textures do not fit those of a resnet18"):
+            load_few_shot_model(str(path))
     # One of an earlier version has none, and compares its features.
     write_model(path, card, network.backbone.tensors())
     with torch.no_grad():

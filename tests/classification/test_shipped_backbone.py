@@ -16,6 +16,6 @@ def test_defects_are_told_by_one_example_of_each(shared_data) -> None:
     model = load_few_shot_model("microstructure-resnet18")
     neu, device = shared_data / "neu" / "val", torch.device("cpu")
     scores = drain(evaluate_few_shot(model, neu, device, Tasks(ways=5, shots=1, count=12)))
-    # Over 100 tasks 0.60; its features, not whitened, have 0.49.
+    # Over 100 tasks about 0.6; its features, not whitened, have 0.49.
     assert scores["accuracy_prototypes"]["mean"] > 0.53
     assert not scores["tuned"]

@@ -74,12 +74,41 @@ def test_weights_are_kept_and_their_textures_whitened(run, data, tmp_path) -> No
     assert pd.read_csv(path.parent / "history.csv").empty
 
 
+def test_what_kept_weights_learnt_from_stays_told(run, data, tmp_path) -> None:
+    dark = tmp_path / "dark"
+    dark.mkdir()
+    for number in range(2):
+        random = np.random.default_rng(number)
+        tifffile.imwrite(dark / f"d{number}.tif", random.integers(0, 60, (80, 80), np.uint8))
+    first, second = tmp_path / "1" / "first.safetensors", tmp_path / "2" / "second.safetensors"
+    told = ("--licence", "CC0", "--attribution", "us")
+    done = run("train", "backbone", "--data", data, "-o", first, *QUICK, *told)
+    assert done.code == 0, done.err
+    again = ("--encoder-weights", first, "--iterations", 0, "--licence", "MIT", "--seed", 5)
+    done = run("train", "backbone", "--data", dark, "-o", second, *SMALL, *again)
+    assert done.code == 0, done.err
+    parent, card = read_card(first), read_card(second)
+    assert card.parent == read_model(first, "backbone").digest
+    assert card.data.name == "many; textures: dark"
+    assert (card.data.licence, card.data.attribution) == ("CC0; MIT", "us")
+    assert set(card.data.images) == {*parent.data.images, "dark/d0.tif", "dark/d1.tif"}
+    assert (card.training["iterations"], card.training["views_seed"]) == (2, 5)
+    assert card.metrics == parent.metrics
+    # The weights go on to get what they were trained on.
+    assert card.normalisation == parent.normalisation
+    images = torch.rand(2, 1, 32, 32)
+    features = [load_few_shot_model(str(one)).network.backbone(images) for one in (first, second)]
+    assert torch.equal(*features)
+
+
 def test_bad_input_is_one_line(run, data, tmp_path) -> None:
     path = tmp_path / "m.safetensors"
+    kept = ("--data", data, "--iterations", 0, "--encoder-weights", "microstructure-resnet18")
     for options, said in (
         (("--data", tmp_path / "nowhere"), "no such folder"),
         (("--data", data, "--batch-size", 1), "batch_size: must be 2 or more, not 1"),
         (("--data", data, "--iterations", 0), "random weights stay: give --encoder-weights"),
+        ((*kept, "--resume"), "--resume"),
     ):
         done = run("train", "backbone", "-o", path, *options)
         assert done.code == 2, done.err

@@ -75,6 +75,7 @@ def test_images_and_stacks_are_named(run, model, examples, tmp_path) -> None:
     told = json.loads((out / "classes.json").read_text())
     assert told["examples"] == {"p16": 3, "p4": 3}
     assert "broken.png" in told["skipped"][0]
+    assert ["c.tif" in told["failed"][0], "d.tif" in told["failed"][1]] == [True, True]
     assert len(told["model_digest"]) == 64
 
 

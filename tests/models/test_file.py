@@ -168,3 +168,5 @@ def test_an_unknown_model_of_a_task_lists_those_of_the_task(tmp_path, monkeypatc
         registry.load("xsd", "defects")
     with pytest.raises(InputError, match="for structure; there are none yet; train one"):
         registry.load("steels", "structure")
+    with pytest.raises(InputError, match="for few-shot or backbone; there are microstructure"):
+        registry.model_path("steels", "few-shot", "backbone")

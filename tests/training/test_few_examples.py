@@ -122,6 +122,17 @@ def test_an_example_itself_is_always_familiar(model) -> None:
         assert [one.answer for one in found] == [one.name for one in library.examples]
 
 
+def test_a_limit_that_refuses_nothing_is_told(model, monkeypatch) -> None:
+    def least(*_):
+        yield from ()
+        return (-0.1, 0.4)
+
+    monkeypatch.setattr(few_examples, "_least_similarity", least)
+    events: list[object] = []
+    drain(learn(model, _library(3), CPU), events.append)
+    assert "hardly anything is none of coarse: add specimens that show it" in _said(events)
+
+
 def test_an_image_like_an_example_of_none_is_none(model) -> None:
     library = _library(1)
     between = _texture(2.0, 0)
@@ -197,6 +208,8 @@ def test_tuning_is_reproducible_and_leaves_the_model(model) -> None:
     assert told["examples"] == {"coarse": 2, "fine": 2}
     assert told["parameters"]["steps"] == 2
     assert set(told["parameters"]["least_similarity"]) == {"coarse", "fine"}
+    assert set(told["specimens"]) == {"coarse", "fine"}
+    assert told["compared"] == "features"
 
 
 def test_a_library_without_classes_is_refused(model) -> None:
@@ -236,11 +249,30 @@ def test_the_limit_leaves_out_a_specimen_at_a_time(groups, copies, seed) -> None
     np.testing.assert_allclose(found.numpy().ravel(), expected, atol=1e-9)
 
 
+@pytest.mark.parametrize("counts", [(1, 1, 1), (4, 1, 2, 1, 1)])
+def test_three_specimens_tell_the_limit_each_once(network, monkeypatch, counts) -> None:
+    """Written out; of a specimen of several images their mean counts."""
+    monkeypatch.setattr(few_examples, "_copies", None)
+    specimens = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+    seen = torch.randn(len(specimens), 6, generator=torch.Generator().manual_seed(0)) + 1
+    images, classes = torch.arange(len(specimens)), torch.zeros(len(specimens), dtype=torch.long)
+    values = []
+    for one in range(len(counts)):
+        centre = seen[specimens != one].mean(0).numpy()
+        values.append(np.mean([_cosine(row.numpy(), centre) for row in seen[specimens == one]]))
+    n = len(counts)
+    t = {3: 1.885618, 5: 1.533206}[n]
+    expected = np.mean(values) - t * np.std(values, ddof=1) * np.sqrt(1 + 1 / n)
+    running = few_examples._least_similarity(network, None, images, (classes, specimens), seen)
+    (found,) = drain(running)
+    assert found == pytest.approx(expected, abs=1e-5)
+
+
 def test_one_in_ten_further_witnesses_lies_below_the_limit() -> None:
     random = torch.Generator().manual_seed(0)
     for witnesses in (3, 5, 20):
         drawn = torch.randn(4000, witnesses + 1, generator=random) * 0.05 + 0.6
-        limits = [few_examples._prediction_limit(row[:-1], witnesses) for row in drawn]
+        limits = [few_examples._prediction_limit(row[:-1]) for row in drawn]
         below = np.mean(drawn[:, -1].numpy() < np.array(limits))
         assert below == pytest.approx(0.1, abs=0.02)
 

@@ -39,7 +39,6 @@ class Backbone(nn.Module):
     def __init__(self, encoder: EncoderName) -> None:
         super().__init__()
         self.features = _FEATURES[encoder]
-        self.textures_count = 2 * _CHANNELS[encoder]
         self._name = encoder.replace("resnet", "ResNet")
         self.core = _BUILT[encoder](weights=None)
         self.core.conv1 = nn.Conv2d(1, 64, 7, stride=2, padding=3, bias=False)
@@ -109,6 +108,11 @@ class Backbone(nn.Module):
                 f"{source}: not the weights of a {self._name}; give those of one, or use random "
                 "ones"
             ) from error
+
+
+def texture_count(encoder: EncoderName) -> int:
+    """How many textures an image has."""
+    return 2 * _CHANNELS[encoder]
 
 
 def encoder_named(name: str) -> EncoderName:

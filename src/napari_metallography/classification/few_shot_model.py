@@ -18,7 +18,7 @@ from ..errors import InputError
 from ..models import registry
 from ..models.card import FewShotInput, ModelCard, Normalisation
 from ..models.file import ModelFile, read_card, read_model, write_model
-from .backbone import WHITENING, Backbone, EncoderName, encoder_named
+from .backbone import WHITENING, Backbone, EncoderName, encoder_named, texture_count
 from .crops import Atlas, Crops
 from .prototypes import FIRST_SCALE, Metric, PrototypeHead, prototypes
 from .whitening import Whitening
@@ -293,7 +293,7 @@ def save_few_shot_model(path: Path, card: ModelCard, network: FewShotNetwork) ->
 
 
 def _read(name_or_file: str) -> ModelFile:
-    path = registry.model_path(name_or_file)
+    path = registry.model_path(name_or_file, "few-shot", "backbone")
     if read_card(path).task != "backbone":
         return read_model(path, "few-shot")
     file = read_model(path, "backbone")
@@ -309,14 +309,14 @@ def _trained_side(card: ModelCard) -> int:
 def _network(file: ModelFile, source: str) -> FewShotNetwork:
     shown = _shown(file.card)
     encoder = encoder_named(file.card.network.encoder)
-    network = FewShotNetwork(encoder, shown.metric, _whitening(file))
+    network = FewShotNetwork(encoder, shown.metric, _whitening(file, encoder, source))
     network.backbone.take(file.state, source)
     if network.head.scale is not None and shown.scale is not None:
         network.head.scale.data.fill_(shown.scale)
     return network.eval()
 
 
-def _whitening(file: ModelFile) -> Whitening | None:
+def _whitening(file: ModelFile, encoder: EncoderName, source: str) -> Whitening | None:
     """That of a backbone; a few-shot model has learnt its features for itself."""
     state = {
         name.removeprefix(WHITENING): tensor
@@ -325,8 +325,11 @@ def _whitening(file: ModelFile) -> Whitening | None:
     }
     if not state:
         return None
-    whitening = Whitening(len(state["mean"]))
-    whitening.load_state_dict(state)
+    whitening = Whitening(texture_count(encoder))
+    try:
+        whitening.load_state_dict(state)
+    except RuntimeError as error:
+        raise InputError(f"{source}: its textures do not fit those of a {encoder}") from error
     return whitening
 
 

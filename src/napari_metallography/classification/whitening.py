@@ -34,10 +34,12 @@ class Whitening(nn.Module):
         """Learn from the features (n, k, d) of k views of each of n images; k is 2 at least.
 
         3 % of the mean scatter is added in every direction: the least of them are not known well.
+        Features that never vary are left aside.
         """
         found = views.double()
-        mean = found.mean((0, 1))
-        scale = found.std((0, 1)).clamp(min=_LEAST_SCALE)
+        mean, scale = found.mean((0, 1)), found.std((0, 1))
+        varying = scale > _LEAST_SCALE
+        scale = torch.where(varying, scale, torch.inf)
         standard = (found - mean) / scale
         apart = (standard - standard.mean(1, keepdim=True)).flatten(0, 1)
         images, count, _ = views.shape

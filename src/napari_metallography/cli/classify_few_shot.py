@@ -61,10 +61,11 @@ def classify_few_shot(
     def work(path: Path) -> list[dict[str, Any]]:
         return terminal.follow(name_file(path, learnt, sizes, names[path]), path.name)
 
-    results, code = each(files, work)
+    failed: list[str] = []
+    results, code = each(files, work, failed)
     rows = [row for one in results for row in one]
     if rows:
-        write_classes(output, rows, learnt.provenance())
+        write_classes(output, rows, {**learnt.provenance(), "failed": failed})
         none = sum(row["answer"] == OUTSIDERS for row in rows)
         terminal.done(f"{len(rows)} named, {none} of them none; classes.csv in {output}")
     fail_if(code)

@@ -57,7 +57,7 @@ def train_backbone(
     from ..classification.backbone import encoder_named
     from ..classification.library import SMALLEST_PX
     from ..devices import choose_device
-    from ..segmentation.encoders import encoder_state
+    from ..segmentation.encoders import encoder_state, own_model
     from ..training.dino import BackboneJob
     from ..training.dino import train_backbone as train
     from ..training.dino_results import write_backbone_results
@@ -76,14 +76,17 @@ def train_backbone(
         "seed": seed,
     }
     recipe = training.changed(BackboneRecipe(), changes)
+    # Refused before the images are read, which takes long.
+    weights = encoder_state(encoder.value, encoder_weights)
     job = BackboneJob(
         terminal.follow(read_micrographs_below(data, SMALLEST_PX), "reading images"),
         encoder_named(encoder.value),
         recipe,
         choose_device(device.value),
         side,
-        encoder_state(encoder.value, encoder_weights),
+        weights,
         Path(encoder_weights).name,
+        own_model(encoder_weights),
         checkpoint_path(output),
     )
     name = data_name or ", ".join(folder_names(data))

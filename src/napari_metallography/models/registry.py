@@ -38,26 +38,26 @@ def model_paths() -> dict[str, Path]:
     return paths | {path.stem: path for path in _files(_SHIPPED)}
 
 
-def cards(task: Task | None = None) -> dict[str, ModelCard]:
-    """Cards by name, of one task or all; files that are no models are passed over."""
+def cards(*tasks: Task) -> dict[str, ModelCard]:
+    """Cards by name, of some tasks or all; files that are no models are passed over."""
     found = {}
     for name, path in model_paths().items():
         try:
             card = read_card(path)
         except InputError:
             continue
-        if task in (None, card.task):
+        if not tasks or card.task in tasks:
             found[name] = card
     return found
 
 
-def model_path(name_or_file: str, task: Task | None = None) -> Path:
+def model_path(name_or_file: str, *tasks: Task) -> Path:
     """The file of a model given by its name or path.
 
     Raises
     ------
     InputError
-        When there is neither; the message lists the names there are, of the task alone if one is
+        When there is neither; the message lists the names there are, of these tasks if any are
         given.
     """
     paths = model_paths()
@@ -66,8 +66,8 @@ def model_path(name_or_file: str, task: Task | None = None) -> Path:
     path = Path(name_or_file)
     if path.exists() or path.suffix:
         return path
-    names = ", ".join(cards(task)) or "none yet; train one, or give its file"
-    wanted = f" for {task}" if task else ""
+    names = ", ".join(cards(*tasks)) or "none yet; train one, or give its file"
+    wanted = f" for {' or '.join(tasks)}" if tasks else ""
     raise InputError(f"no model '{name_or_file}'{wanted}; there are {names}")
 
 

@@ -15,7 +15,7 @@ from ..errors import InputError
 from ..io.files import require_file
 from ..models import registry
 from ..models.card import ModelCard, Normalisation, Task
-from ..models.file import read_card, read_model
+from ..models.file import ModelFile, read_card, read_model
 from .networks import ENCODERS, require_encoder
 
 IMAGENET = Normalisation()
@@ -72,6 +72,12 @@ def encoder_state(encoder: str, weights: str) -> dict[str, Tensor] | None:
         return _own_state(encoder, weights, card)
     _require_something(weights)
     return _file_state(Path(weights))
+
+
+def own_model(weights: str) -> ModelFile | None:
+    """The model of this package that weights are of, if they are."""
+    card = _card(weights)
+    return read_model(registry.model_path(weights), card.task) if card else None
 
 
 def _card(weights: str) -> ModelCard | None:

@@ -27,6 +27,7 @@ from ..devices import device_errors
 from ..errors import InputError
 from ..events import Events, Progress
 from ..models.card import FewShotInput, Normalisation
+from ..models.file import ModelFile
 from .checkpoint import TrainingState, first_state
 from .descent import Descent
 from .loop import Row, run_job
@@ -133,6 +134,8 @@ class BackboneJob:
         Of the large parts; the small ones are 3/7 of it.
     weights
         Tensors to start the encoder from, None for random ones; `weights_name` says which.
+    parent
+        The model that they are of, if it is one of this package.
     checkpoint
         File that lets the training go on after a stop; removed by whoever keeps the result.
     """
@@ -144,21 +147,24 @@ class BackboneJob:
     side: int = 224
     weights: dict[str, Tensor] | None = None
     weights_name: str = "random"
+    parent: ModelFile | None = None
     checkpoint: Path | None = None
 
     @cached_property
     def normalisation(self) -> Normalisation:
-        """Mean and standard deviation of the grey values."""
+        """Mean and standard deviation of the grey values; the parent's, where its weights stay."""
+        if self.parent is not None and not self.recipe.iterations:
+            return self.parent.card.normalisation
         return grey_normalisation(self.images.planes)
 
     def settings(self) -> dict[str, Any]:
-        """All that determines the result."""
+        """All that determines the weights."""
         return {
             "data": self.images.digest(),
             "encoder": self.encoder,
             "encoder_weights": self.weights_name,
             "side": self.side,
-            "recipe": self.recipe.model_dump(),
+            "recipe": self.recipe.model_dump(exclude={"views"}),
             "device": self.device.type,
         }
 
@@ -208,8 +214,8 @@ def train_backbone(job: BackboneJob, *, resume: bool = False) -> Events[TrainedB
     """
     if len(job.images) < FEWEST_IMAGES:
         raise InputError("a backbone learns from two images at least; name a folder with more")
-    if job.weights is None and not job.recipe.iterations:
-        raise InputError("without an iteration random weights stay: give --encoder-weights")
+    if not job.recipe.iterations:
+        _require_kept(job, resume=resume)
     with device_errors():
         task, state = _Task(job), initial_state(job)
     iteration, recipe = 0, job.recipe
@@ -219,6 +225,14 @@ def train_backbone(job: BackboneJob, *, resume: bool = False) -> Events[TrainedB
     backbone = cast(SelfTaught, state.network).teacher.backbone.eval()
     whitening = yield from learnt_whitening(backbone, task.reader, recipe.views, recipe.seed)
     return TrainedBackbone(backbone, whitening, state.history, iteration)
+
+
+def _require_kept(job: BackboneJob, *, resume: bool) -> None:
+    """Refuse, where no iteration is asked for, what only a training can do."""
+    if job.weights is None:
+        raise InputError("without an iteration random weights stay: give --encoder-weights")
+    if resume:
+        raise InputError("without an iteration there is no training to go on with: leave --resume")
 
 
 def initial_state(job: BackboneJob) -> TrainingState:

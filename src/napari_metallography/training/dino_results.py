@@ -9,10 +9,11 @@ import pandas as pd
 
 from ..calibration import size_range_um
 from ..classification.backbone import WHITENING
-from ..models.card import ModelCard, Network
+from ..models.card import DataSource, ModelCard, Network, Settings
 from ..models.file import write_model
 from .dino import BackboneJob, TrainedBackbone
 from .results import Description, made_with, write_all
+from .views import viewed
 
 ARCHITECTURE = "dino"
 
@@ -44,8 +45,8 @@ def backbone_card(
     name: str, job: BackboneJob, trained: TrainedBackbone, description: Description
 ) -> ModelCard:
     """The card of a backbone, which knows no classes."""
-    found = _spread(trained)
-    return ModelCard(
+    found, parent = _spread(trained), job.parent
+    card = ModelCard(
         name=name,
         task="backbone",
         network=Network(architecture=ARCHITECTURE, encoder=job.encoder),
@@ -53,8 +54,10 @@ def backbone_card(
         normalisation=job.normalisation,
         pixel_size_um=size_range_um(job.images.pixel_sizes_um),
         data=description.source(job.images.digest(), job.images.files),
+        parent=parent.digest if parent else None,
         training={
-            **job.recipe.model_dump(),
+            **(job.recipe.model_dump() if job.recipe.iterations else {"iterations": 0}),
+            **_whitening(job),
             "side": job.side,
             "encoder_weights": job.weights_name,
             "device": job.device.type,
@@ -62,6 +65,35 @@ def backbone_card(
         metrics={} if found is None else {"spread of the features": found},
         storage=description.storage,
     )
+    return card if job.recipe.iterations or parent is None else _kept(card, parent.card, job)
+
+
+def _kept(card: ModelCard, parent: ModelCard, job: BackboneJob) -> ModelCard:
+    """The card of weights that stayed: what they learnt from is still in them."""
+    data, more = parent.data, card.data
+    merged = DataSource(
+        name=f"{data.name}; textures: {more.name}",
+        digest=more.digest,
+        images=tuple(dict.fromkeys((*data.images, *more.images))),
+        licence=_both(data.licence, more.licence),
+        attribution=_both(data.attribution, more.attribution),
+    )
+    training = {**parent.training, **_whitening(job), "side": job.side}
+    kept = {"data": merged, "training": training, "metrics": parent.metrics}
+    return card.model_copy(update=kept)
+
+
+def _both(first: str, second: str) -> str:
+    return "; ".join(dict.fromkeys(words for words in (first, second) if words))
+
+
+def _whitening(job: BackboneJob) -> Settings:
+    """How the textures were whitened."""
+    return {
+        "views": job.recipe.views,
+        "viewed_images": viewed(len(job.images)),
+        "views_seed": job.recipe.seed,
+    }
 
 
 def _spread(trained: TrainedBackbone) -> float | None:
@@ -72,6 +104,7 @@ def _spread(trained: TrainedBackbone) -> float | None:
 def _report(job: BackboneJob, trained: TrainedBackbone) -> dict[str, Any]:
     return {
         **job.settings(),
+        **_whitening(job),
         "training_images": list(job.images.files),
         "skipped": list(job.images.skipped),
         "kept_iteration": trained.iteration,

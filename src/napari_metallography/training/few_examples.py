@@ -40,7 +40,7 @@ from ..devices import device_errors
 from ..errors import InputError
 from ..events import Events, Notice, Progress
 from ..models.card import FewShotInput
-from .structure_samples import varied
+from .structure_samples import dusted, relit
 from .task_tuning import Tuning, tuned
 
 _ABOVE = 0.9
@@ -120,6 +120,10 @@ class LearntClasses:
         """SHA-256 over the examples."""
         return self.examples.digest()
 
+    def _specimens_of(self, number: int) -> set[str]:
+        specimens, classes = self.examples.specimens, self.examples.classes
+        return {one for one, own in zip(specimens, classes, strict=True) if own == number}
+
     def provenance(self) -> dict[str, Any]:
         """How answers come about: JSON."""
         counts = np.bincount(self.examples.classes[self.examples.classes != OUTSIDER])
@@ -127,6 +131,8 @@ class LearntClasses:
             "model": self.model.card.name,
             "model_digest": self.model.digest,
             "examples": dict(zip(self.names, counts.tolist(), strict=True)),
+            "specimens": {one: len(self._specimens_of(n)) for n, one in enumerate(self.names)},
+            "compared": "features" if self.network.whitening is None else "whitened textures",
             "examples_of_none": int((self.examples.classes == OUTSIDER).sum()),
             "examples_digest": self.examples_digest,
             "skipped": list(self.examples.skipped),
@@ -196,6 +202,9 @@ def learn(
     specimens = _numbered([examples.specimens[int(number)] for number in known])
     running = _least_similarity(network, reader, known, (classes, specimens), features)
     least = yield from running
+    lax = [name for name, one in zip(examples.names, least, strict=True) if one <= 0]
+    if lax:
+        yield Notice(f"hardly anything is none of {', '.join(lax)}: add specimens that show it")
     classes = classes.to(device)
     return LearntClasses(
         examples.names, model, network, shown, features, classes, outsiders, least, examples, tuning
@@ -306,10 +315,10 @@ def _least_similarity(
 ) -> Events[tuple[float, ...]]:
     """The cosine (m,) that an image of each class reaches at least.
 
-    Each specimen is left out in turn: its examples are compared with the mean of the others. Nine
-    in ten further specimens lie above the limit. One or two specimens tell none: there it is the
-    lowest cosine of their examples and of turned and mirrored copies of them; the copies of an only
-    specimen are varied in light and sharpness too.
+    Each specimen is left out in turn: its examples are compared with the mean of the others. About
+    nine in ten further specimens lie above the limit, were their cosines normal. One or two
+    specimens tell none: there it is the lowest cosine of their examples and of turned and mirrored
+    copies of them; the copies of an only specimen are varied in light and sharpness too.
 
     Parameters
     ----------
@@ -327,7 +336,7 @@ def _least_similarity(
             witnesses = len(torch.unique(specimens[own]))
             if witnesses >= _FEWEST_WITNESSES:
                 cosines_left_out = _left_out(seen, seen[:, None], specimens[own])
-                least.append(_prediction_limit(cosines_left_out, witnesses))
+                least.append(_prediction_limit(_means(cosines_left_out[:, 0], specimens[own])))
                 continue
             only = witnesses == 1
             copies = _copies(network, reader, images[own], only=only)
@@ -339,13 +348,19 @@ def _least_similarity(
     return tuple(least)
 
 
-def _prediction_limit(cosines_left_out: Tensor, witnesses: int) -> float:
-    """Above which nine in ten further ones lie: mean − t·s·√(1 + 1/n) of n normal witnesses.
+def _means(values: Tensor, groups: Tensor) -> Tensor:
+    """Means (g,) of the values (n,) of each group (n,)."""
+    return torch.stack([values[groups == one].mean() for one in torch.unique(groups)])
+
+
+def _prediction_limit(values: Tensor) -> float:
+    """Above which nine in ten further values lie: mean − t·s·√(1 + 1/n) of n normal ones (n,).
 
     Hahn and Meeker, Statistical intervals (1991), section 4.7.
     """
-    t = float(student.ppf(_ABOVE, witnesses - 1)) * math.sqrt(1 + 1 / witnesses)
-    return float(cosines_left_out.mean() - t * cosines_left_out.std())
+    count = len(values)
+    t = float(student.ppf(_ABOVE, count - 1)) * math.sqrt(1 + 1 / count)
+    return float(values.mean() - t * values.std())
 
 
 def _left_out(seen: Tensor, views: Tensor, groups: Tensor) -> Tensor:
@@ -376,10 +391,14 @@ def _lit(squares: Tensor, images: Tensor) -> Tensor:
     """Squares lit and blurred differently, those of one image alike."""
     return torch.cat(
         [
-            varied(square[None], torch.Generator().manual_seed(int(image)))
-            for square, image in zip(squares, images, strict=True)
+            relit(dusted(square[None], random), random)
+            for square, random in zip(squares, map(_generator, images), strict=True)
         ]
     )
+
+
+def _generator(seed: Tensor) -> torch.Generator:
+    return torch.Generator().manual_seed(int(seed))
 
 
 def _numbered(names: Sequence[str]) -> Tensor:

@@ -95,6 +95,11 @@ def varied(crops: Tensor, random: torch.Generator) -> Tensor:
     """Crops (B, 1, S, S), 0 to 255: blurred in places, some only edges, lit differently."""
     crops = dusted(crops, random)
     crops = torch.where(_chosen(crops, _SELDOM, random), edges(crops), crops)
+    return relit(crops, random)
+
+
+def relit(crops: Tensor, random: torch.Generator) -> Tensor:
+    """Crops (B, 1, S, S), 0 to 255, of other brightness and contrast."""
     mean = crops.mean((1, 2, 3), keepdim=True)
     gain, shift = _drawn(crops, *_GAIN, random), _drawn(crops, -_SHIFT, _SHIFT, random)
     return ((crops - mean) * gain + mean + shift).clamp(0, _WHITE)

@@ -13,7 +13,7 @@ from ..classification.few_shot_model import SquareReader
 from ..classification.whitening import Whitening
 from ..devices import device_errors
 from ..events import Events, Progress
-from .structure_samples import varied
+from .structure_samples import dusted, relit
 
 _MOST_IMAGES = 1000
 _FEWEST_OF_AN_IMAGE = 4
@@ -26,8 +26,8 @@ def learnt_whitening(
 ) -> Events[Whitening]:
     """The whitening of a backbone's textures, learnt from views of a reader's images.
 
-    Of 1000 images at most. Views lie anywhere, are turned, lit and blurred, and show as large a
-    part of their image each: its scale is no matter of chance.
+    Of 1000 images at most (`viewed`). Views lie anywhere, are turned, lit differently and blurred
+    in places, and show as large a part of their image each: its scale is no matter of chance.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def learnt_whitening(
         When the device fails.
     """
     random = torch.Generator().manual_seed(seed)
-    images = torch.randperm(len(reader.sides_px), generator=random)[:_MOST_IMAGES]
+    images = torch.randperm(len(reader.sides_px), generator=random)[: viewed(len(reader.sides_px))]
     of_an_image = max(_FEWEST_OF_AN_IMAGE, math.ceil(count / len(images)))
     all_views = images.repeat_interleave(of_an_image)
     found = []
@@ -54,9 +54,15 @@ def learnt_whitening(
         with device_errors():
             found.append(_textures(backbone, reader, part, random))
     yield Progress(len(all_views), len(all_views), "views")
-    whitening = Whitening(backbone.textures_count)
-    whitening.fit(torch.cat(found).view(len(images), of_an_image, -1))
+    views = torch.cat(found).view(len(images), of_an_image, -1)
+    whitening = Whitening(views.shape[2])
+    whitening.fit(views)
     return whitening
+
+
+def viewed(images: int) -> int:
+    """Of how many images there are views."""
+    return min(images, _MOST_IMAGES)
 
 
 @torch.no_grad()
@@ -66,5 +72,5 @@ def _textures(
     """Textures (B, d), on the CPU, of a view of each of images (B,)."""
     sides = _PART * reader.sides_px[images]
     crops = drawn_crops(images, reader.atlas.shapes[images], sides, random, turned=True)
-    squares = varied(reader.atlas.cut(crops, reader.shown.side), random)
+    squares = relit(dusted(reader.atlas.cut(crops, reader.shown.side), random), random)
     return backbone.textures(reader.normalised(squares)).cpu()
