@@ -104,3 +104,13 @@ def test_nothing_is_replaced_and_bad_values_are_told(run, tmp_path) -> None:
         assert done.code == 2
         assert said in done.err
         assert not out.exists()
+
+
+def test_structures_without_room_for_a_grain_leave_nothing(run, tmp_path) -> None:
+    out = tmp_path / "out"
+    classes = ("--class", "network", "--class", "polycrystal")
+    small = ("--height", 64, "--width", 64, "--pixel-size", 0.008)
+    done = run("synthesize", "structure", "-o", out, "--count", 1, *classes, *small)
+    assert done.code == 2
+    assert "polycrystal at 0.008 µm/px: the image is smaller than a grain" in done.err
+    assert not out.exists()

@@ -138,6 +138,8 @@ def write_structures(
         be written.
     """
     _require_new(folder)
+    for one in parameters:
+        _require_room(one, seed)
     names = list(dict.fromkeys(one.name for one in parameters))
     rows: list[dict[str, Any]] = []
     for name in names:
@@ -146,6 +148,19 @@ def write_structures(
             yield Progress(len(rows), count * len(names), "images")
             rows.append(_write_structure(folder, own[number % len(own)], seed + number))
     write_csv(folder / _INDEX, pd.DataFrame(rows))
+
+
+def _require_room(parameters: StructureParameters, seed: int) -> None:
+    """Refuse images that cannot hold a grain before the first of others is written."""
+    if parameters.name != "polycrystal":
+        return
+    try:
+        structure(parameters, seed)
+    except InputError as error:
+        raise InputError(
+            f"polycrystal at {parameters.pixel_size_um:g} µm/px: the image is smaller than a "
+            "grain; enlarge it, or take larger pixels"
+        ) from error
 
 
 def _write_structure(folder: Path, parameters: StructureParameters, seed: int) -> dict[str, Any]:
