@@ -79,6 +79,7 @@ def _losses(model: Path) -> list[float]:
         return [float(row["loss"]) for row in csv.DictReader(file)]
 
 
+@pytest.mark.slow
 def test_two_processes_share_each_batch(squares) -> None:
     one, two = squares / "one" / "m.safetensors", squares / "two" / "m.safetensors"
     for model, devices in ((one, "1"), (two, "2")):
